@@ -1,0 +1,66 @@
+"""The losses of policy-gradient training, as functions of tensors. Masks: True = counts."""
+
+import torch
+from torch import Tensor
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean of x over the entries where mask is True; any shape, mask not all False."""
+    return torch.where(mask, x, 0.0).sum() / mask.sum()
+
+
+def whiten(x: Tensor, mask: Tensor, *, shift_mean: bool = True) -> Tensor:
+    """x scaled to unit variance (and mean 0 if `shift_mean`) over the counted entries; 0 elsewhere. (B, C) -> (B, C)."""
+    mean = masked_mean(x, mask)
+    variance = masked_mean((x - mean) ** 2, mask)
+    scaled = (x - mean) * torch.rsqrt(variance + 1e-8)
+    return torch.where(mask, scaled if shift_mean else scaled + mean, 0.0)
+
+
+def ppo_policy_loss(
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, *, clip_range: float
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The clipped surrogate (Schulman et al. 2017, eq. 7), averaged over counted tokens, negated to be minimised.
+
+    ratio = exp(logprob - old_logprob);   loss = -min(ratio · A, clip(ratio, 1 ± clip_range) · A)
+
+    Args:
+        logprobs, old_logprobs, advantages, mask: (B, C).
+    Returns:
+        the loss, and `approx_kl` (the k3 estimate of KL(old ‖ new)), `clip_fraction` and `ratio` (its mean).
+    """
+    log_ratio = torch.where(mask, logprobs - old_logprobs, 0.0)
+    ratio = log_ratio.exp()
+    clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
+    advantages = torch.where(mask, advantages, 0.0)
+    loss = -masked_mean(torch.minimum(ratio * advantages, clipped * advantages), mask)
+    with torch.no_grad():
+        statistics = {
+            "approx_kl": masked_mean(ratio - 1 - log_ratio, mask),
+            "clip_fraction": masked_mean(((ratio - 1).abs() > clip_range).float(), mask),
+            "ratio": masked_mean(ratio, mask),
+        }
+    return loss, statistics
+
+
+def value_loss(
+    values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, *, clip_range: float | None
+) -> Tensor:
+    """Half the squared error of the critic, averaged over counted tokens; (B, C) each.
+
+    With `clip_range` the larger of the plain error and that of the value clipped to `old_values` ± `clip_range`
+    (as in the PPO of Stiennon et al. 2020 and SB3's `clip_range_vf`).
+    """
+    error = (values - returns) ** 2
+    if clip_range is not None:
+        clipped = old_values + (values - old_values).clamp(-clip_range, clip_range)
+        error = torch.maximum(error, (clipped - returns) ** 2)
+    return 0.5 * masked_mean(error, mask)
+
+
+def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
+    """1 - Var(returns - values) / Var(returns) over counted tokens: 1 is perfect, 0 no better than a constant."""
+    counted = returns[mask]
+    variance = counted.var(correction=0)
+    residual = (counted - values[mask]).var(correction=0)
+    return float(1 - residual / variance) if variance > 0 else float("nan")

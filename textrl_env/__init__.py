@@ -1,0 +1,34 @@
+"""Text generation as reinforcement learning: a Gymnasium environment with KL shaping and ground truth.
+
+Importing this package needs gymnasium and numpy only; torch is loaded by the modules that hold a model.
+"""
+
+import gymnasium
+
+from textrl_env.env import TextGenEnv
+from textrl_env.errors import InputError
+from textrl_env.kl import AdaptiveKL, FixedKL, KLShaping
+from textrl_env.prompts import PromptDataset
+from textrl_env.rewards import LengthPenalty, MissingEOSPenalty, RepetitionPenalty, RewardFunction, Weighted
+from textrl_env.vector_env import TextGenVectorEnv
+
+__all__ = [
+    "AdaptiveKL",
+    "FixedKL",
+    "InputError",
+    "KLShaping",
+    "LengthPenalty",
+    "MissingEOSPenalty",
+    "PromptDataset",
+    "RepetitionPenalty",
+    "RewardFunction",
+    "TextGenEnv",
+    "TextGenVectorEnv",
+    "Weighted",
+]
+
+gymnasium.register(
+    id="TextRL/TextGen-v0",
+    entry_point="textrl_env.env:TextGenEnv",
+    vector_entry_point="textrl_env.vector_env:TextGenVectorEnv",
+)

@@ -1,0 +1,154 @@
+"""Next-token logits of a causal LM for rows that grow by a token at a time, from a key-value cache.
+
+All rows append at the same cache column. A row that starts anew (a refilled slot) sends its prompt through a small
+forward of its own, whose keys and values go into the columns just before the current one; each row has its own mask
+and positions, and leading columns that no row needs are cut off.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+Array = npt.NDArray[Any]
+
+
+class CachedDecoder:
+    """Transparent caching: the observations decide what is computed, and the logits are those of an uncached forward.
+
+    A row whose observation is the previous one with a token appended continues from the cache; every other row is
+    computed from its prompt.
+
+    Args:
+        model: a causal LM of transformers; called in eval mode as it stands, its parameters are read at every call.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the cache; to be called when the model's parameters change."""
+        self._cache: Any = None
+        self._seen_ids: Array = np.empty((0, 0), dtype=np.int64)
+        self._seen_length: Array = np.empty(0, dtype=np.int64)
+        self._rows: Array = np.empty(0, dtype=np.int64)
+        self._mask: Tensor = torch.empty(0, 0, dtype=torch.long)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"model": self.model}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["model"])  # type: ignore[misc]
+
+    @torch.inference_mode()
+    def next_logits(self, input_ids: Array, attention_mask: Array, live: npt.NDArray[np.bool_]) -> Tensor:
+        """Logits of the next token: left-padded (N, L), (N, L), live (N,) -> (N, V_model); zero where not live."""
+        lengths = attention_mask.sum(axis=1).astype(np.int64)
+        continuing = live & self._continuing(input_ids, lengths)
+        if not continuing.any() or not np.isin(np.flatnonzero(live), self._rows).all():
+            rows = np.flatnonzero(live)
+            logits = self._start(input_ids, lengths, rows)
+        else:
+            rows = self._rows
+            self._compact(live)
+            self._refill(input_ids, lengths, live & ~continuing)
+            rows = self._rows
+            logits = self._append(input_ids[rows, -1], lengths[rows] - 1)
+        # A cached row that is not live was fed a token of no meaning: it cannot continue.
+        self._seen_ids, self._seen_length = input_ids, np.where(live, lengths, -1)
+        out = logits.new_zeros(len(live), logits.shape[-1])
+        out[torch.from_numpy(rows)] = logits
+        return out
+
+    def _continuing(self, input_ids: Array, lengths: Array) -> npt.NDArray[np.bool_]:
+        if self._cache is None or self._seen_ids.shape != input_ids.shape:
+            return np.zeros(len(lengths), dtype=np.bool_)
+        # A row may have slid past the window: the oldest column then holds a token that the cache no longer explains.
+        shifted = (input_ids[:, :-1] == self._seen_ids[:, 1:]).all(axis=1)
+        return shifted & (lengths == self._seen_length + 1)
+
+    def _start(self, input_ids: Array, lengths: Array, rows: Array) -> Tensor:
+        """A new cache from the whole observations of `rows`."""
+        width = int(lengths[rows].max())
+        ids = torch.from_numpy(np.ascontiguousarray(input_ids[rows, -width:])).to(self._device)
+        self._mask = left_padded_mask(lengths[rows], width).to(self._device)
+        self._rows = rows
+        self._cache = DynamicCache()
+        return self._forward(ids, self._mask, positions(self._mask), self._cache)
+
+    def _append(self, tokens: Array, at: Array) -> Tensor:
+        """One token for every cached row: tokens (R,), their positions (R,) -> logits (R, V)."""
+        self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), 1)], dim=1)
+        ids = torch.from_numpy(tokens).to(self._device)[:, None]
+        position_ids = torch.from_numpy(at).to(self._device)[:, None]
+        return self._forward(ids, self._mask, position_ids, self._cache)
+
+    def _compact(self, live: npt.NDArray[np.bool_]) -> None:
+        """Drops rows that are not live once they are half of the cache, and leading columns that no row reads."""
+        keep = np.flatnonzero(live[self._rows])
+        if 2 * len(keep) <= len(self._rows):
+            chosen = torch.from_numpy(keep).to(self._device)
+            self._rows, self._mask = self._rows[keep], self._mask[chosen]
+            self._edit(lambda tensor: tensor[chosen])
+        unread = int((self._mask.any(dim=0).int().argmax()).item())
+        if unread > 0:
+            self._mask = self._mask[:, unread:]
+            self._edit(lambda tensor: tensor[:, :, unread:])
+
+    def _refill(self, input_ids: Array, lengths: Array, fresh: npt.NDArray[np.bool_]) -> None:
+        """Writes the prompts of fresh rows, all but their newest token, into the columns just before the current one."""
+        places = np.flatnonzero(fresh[self._rows])
+        if not len(places):
+            return
+        rows = self._rows[places]
+        self._mask[torch.from_numpy(places).to(self._device)] = 0
+        width = int(lengths[rows].max()) - 1
+        if width == 0:
+            return
+        missing = width - self._mask.shape[1]
+        if missing > 0:
+            self._mask = torch.nn.functional.pad(self._mask, (missing, 0))
+            self._edit(lambda tensor: torch.nn.functional.pad(tensor, (0, 0, missing, 0)))
+        ids = torch.from_numpy(np.ascontiguousarray(input_ids[rows, -width - 1 : -1])).to(self._device)
+        mask = left_padded_mask(lengths[rows] - 1, width).to(self._device)
+        cache = DynamicCache()
+        # A prompt of one token beside longer ones has nothing to prefill: let its row attend to one padding column.
+        attended = mask.clone()
+        attended[:, -1] = 1
+        self._forward(ids, attended, positions(attended), cache)
+        chosen = torch.from_numpy(places).to(self._device)
+        self._mask[chosen, -width:] = mask
+        for layer, small in zip(self._cache.layers, cache.layers, strict=True):
+            layer.keys[chosen, :, -width:] = small.keys
+            layer.values[chosen, :, -width:] = small.values
+
+    def _edit(self, change: Any) -> None:
+        for layer in self._cache.layers:
+            layer.keys, layer.values = change(layer.keys), change(layer.values)
+
+    def _forward(self, ids: Tensor, mask: Tensor, position_ids: Tensor, cache: Any) -> Tensor:
+        output = self.model(
+            input_ids=ids, attention_mask=mask, position_ids=position_ids, past_key_values=cache, use_cache=True,
+            logits_to_keep=1,
+        )  # fmt: skip
+        logits: Tensor = output.logits[:, -1]
+        return logits
+
+    @property
+    def _device(self) -> torch.device:
+        device: torch.device = next(self.model.parameters()).device
+        return device
+
+
+def left_padded_mask(lengths: Array, width: int) -> Tensor:
+    """(R,) lengths -> (R, width) long, 1 on the last `length` columns of each row."""
+    return torch.from_numpy((np.arange(width)[None] >= width - lengths[:, None]).astype(np.int64))
+
+
+def positions(mask: Tensor) -> Tensor:
+    """Position ids of masked rows, 0 at the first counted token: (R, W) -> (R, W)."""
+    return (mask.cumsum(dim=1) - 1).clamp_min(0)

@@ -1,0 +1,272 @@
+"""The MDP itself, on N slots at once: tokens in, observations and a ledger of rewards out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from textrl_env.errors import InputError
+from textrl_env.kl import ESTIMATORS, exact_kl
+from textrl_env.task import TextGenTask
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Action:
+    """Checked actions of N slots: tokens (N,), and what KL shaping needs of the policy, or None."""
+
+    tokens: Ints
+    logprob: Floats | None = None
+    logprobs: Floats | None = None
+
+
+class EpisodeBatch:
+    """N slots of a task. `begin` starts episodes in some slots, `step` appends a token to every live slot.
+
+    Slots that are not live stay as they are. After each call the public arrays describe the current state; they are
+    replaced, never written in place, so a caller may keep them.
+
+    Attributes:
+        input_ids, attention_mask: (N, L), left-padded; the newest token stands at index -1.
+        n_tokens: (N,) completion tokens so far.
+        live: (N,) True while an episode runs.
+        finish_reason: (N,) "", "eos", "stop" or "length".
+        terms: per name (N,), the ledger of the last step; their sum is the reward.
+        score: (N,) sum of the reward functions' terms, 0 until paid.
+        kl: (N,) KL estimate of the completion so far, in nats (unweighted; modes `sampled` and `exact`).
+        token_rewards: (N, C) with `pay="episode"`: the finished episode's reward by token.
+        coef: the KL coefficient in force.
+    """
+
+    def __init__(self, task: TextGenTask, n: int) -> None:
+        self.task = task
+        self.n = n
+        shape = (n, task.length)
+        self.input_ids: Ints = np.full(shape, task.pad_id, dtype=np.int64)
+        self.attention_mask = np.zeros(shape, dtype=np.int8)
+        self.prompt_index: Ints = np.zeros(n, dtype=np.int64)
+        self.n_tokens: Ints = np.zeros(n, dtype=np.int64)
+        self.live: Bools = np.zeros(n, dtype=np.bool_)
+        self.finish_reason = np.full(n, "", dtype=object)
+        self.coef = task.kl.coef if task.kl else 0.0
+        self._clear_ledger()
+        self.kl: Floats = np.zeros(n)
+        self._logprobs: Floats = np.zeros((n, task.max_new_tokens))
+        by_step = task.kl is not None and task.kl.pay == "step" and task.reference is not None
+        self._decoder = task.reference.decoder() if by_step and task.reference else None
+
+    @property
+    def pays_per_episode(self) -> bool:
+        return self.task.kl is not None and self.task.kl.pay == "episode"
+
+    def begin(self, slots: Sequence[int] | Ints, prompt_ids: Sequence[Ints], prompt_index: Sequence[int] | Ints) -> None:
+        """Starts an episode in each of `slots` with the prompt ids and dataset index given for it (-1: not from it)."""
+        self.input_ids, self.attention_mask = self.input_ids.copy(), self.attention_mask.copy()
+        for slot, ids in zip(slots, prompt_ids, strict=True):
+            self.input_ids[slot] = self.task.pad_id
+            self.input_ids[slot, -len(ids) :] = ids
+            self.attention_mask[slot] = 0
+            self.attention_mask[slot, -len(ids) :] = 1
+        chosen = np.isin(np.arange(self.n), slots)
+        self.prompt_index = self.prompt_index.copy()
+        self.prompt_index[slots] = prompt_index
+        self.n_tokens = np.where(chosen, 0, self.n_tokens)
+        self.kl = np.where(chosen, 0.0, self.kl)
+        self.live = self.live | chosen
+        self.finish_reason = np.where(chosen, "", self.finish_reason)
+        self._clear_ledger()
+
+    def check(self, action: Any) -> Action:
+        """Actions of the batched action space as arrays; raises InputError and changes nothing if one is impossible."""
+        mode = self.task.kl.mode if self.task.kl else None
+        if mode not in ("sampled", "exact"):
+            return Action(self._tokens(action))
+        key = "logprob" if mode == "sampled" else "logprobs"
+        if not isinstance(action, dict) or set(action) != {"token", key}:
+            raise InputError(f"KL mode {mode!r} takes actions {{'token': …, {key!r}: …}}, got {action!r:.200}")
+        shape = (self.n,) if mode == "sampled" else (self.n, self.task.vocab_size)
+        tokens = self._tokens(action["token"])
+        values = np.asarray(action[key], dtype=np.float64)
+        if values.shape != shape:
+            raise InputError(f"action {key!r} must have shape {shape}, got {values.shape}")
+        live = values[self.live]
+        if np.isnan(live).any() or (live > 1e-6).any() or (mode == "sampled" and np.isinf(live).any()):
+            raise InputError(f"action {key!r} must hold log-probabilities (at most 0, no NaN), got {live!r:.200}")
+        return Action(tokens, values, None) if mode == "sampled" else Action(tokens, None, values)
+
+    def _tokens(self, action: Any) -> Ints:
+        try:
+            tokens = np.asarray(action)
+        except (TypeError, ValueError):
+            tokens = np.empty(0, dtype=object)
+        if tokens.dtype.kind not in "iu" or tokens.shape != (self.n,):
+            raise InputError(f"an action must be {self.n} integer token ids, got {action!r:.200}")
+        wrong = self.live & ((tokens < 0) | (tokens >= self.task.vocab_size))
+        if wrong.any():
+            raise InputError(f"token ids are in [0, {self.task.vocab_size}), got {tokens[wrong][0]}")
+        tokens = np.where(self.live, tokens, 0).astype(np.int64)
+        if self.task.masks_actions:
+            slots = np.flatnonzero(self.live)
+            illegal = slots[~self.action_masks()[slots, tokens[slots]]]
+            if illegal.size:
+                raise InputError(f"token {tokens[illegal[0]]} may not be chosen now; ask action_masks()")
+        return tokens
+
+    def action_masks(self) -> Bools:
+        """(N, V), True where a token may be chosen now."""
+        masks = np.repeat(self.task.allowed[None], self.n, axis=0)
+        too_early = np.flatnonzero(self.n_tokens < self.task.min_new_tokens)
+        masks[np.ix_(too_early, self.task.eos_ids)] = False
+        return masks
+
+    def step(self, action: Action) -> Bools:
+        """Appends one token to every live slot and books its rewards; returns (N,) True where an episode ended.
+
+        If the reward function fails, the error leaves the state as it was before the step.
+        """
+        before = dict(self.__dict__)
+        try:
+            return self._step(action)
+        except Exception:
+            self.__dict__.update(before)
+            raise
+
+    def _step(self, action: Action) -> Bools:
+        live = self.live
+        self._clear_ledger()
+        reference = None
+        if self._decoder is not None:
+            reference = self._decoder.next_logprobs(self.input_ids, self.attention_mask, live).astype(np.float64)
+        if self.pays_per_episode and action.logprob is not None:
+            self._logprobs[live, self.n_tokens[live]] = action.logprob[live]
+        self._append(action.tokens, live)
+        ended = self._finish(action.tokens, live)
+        if reference is not None:
+            self._pay_step(action, reference, live)
+        if ended.any():
+            self._pay_scores(np.flatnonzero(ended & ~self.truncated))
+            if self.pays_per_episode:
+                self._pay_episodes(np.flatnonzero(ended))
+            self._control_kl(ended)
+        return ended
+
+    @property
+    def rewards(self) -> Floats:
+        """(N,) the last step's rewards: the sum of the ledger's terms."""
+        return np.sum(list(self.terms.values()), axis=0)
+
+    @property
+    def truncated(self) -> Bools:
+        """(N,) True where the length limit cut an episode without a score."""
+        return (self.finish_reason == "length") & (self.task.length_limit == "cut")
+
+    def completion_ids(self, slot: int, *, with_end: bool = True) -> list[int]:
+        """The completion's token ids so far, with or without a chosen end token."""
+        ids = self.input_ids[slot, self.task.length - self.n_tokens[slot] :].tolist()
+        return ids[:-1] if not with_end and self.finish_reason[slot] == "eos" else ids
+
+    def completion(self, slot: int) -> str:
+        """The completion's text so far, without the end token and from no stop string on."""
+        text = self.task.tokenizer.decode(self.completion_ids(slot, with_end=False), skip_special_tokens=True)
+        if self.finish_reason[slot] == "stop":
+            text = text[: min(place for stop in self.task.stop_strings if (place := text.find(stop)) >= 0)]
+        return text
+
+    def prompt(self, slot: int) -> str:
+        """The prompt's text: the dataset's, or decoded where it came with `reset`."""
+        index = self.prompt_index[slot]
+        if index >= 0:
+            return self.task.prompts.prompts[index]
+        row, mask = self.input_ids[slot], self.attention_mask[slot].astype(bool)
+        ids = row[mask][: mask.sum() - self.n_tokens[slot]]
+        return self.task.tokenizer.decode(ids.tolist(), skip_special_tokens=True)
+
+    def _clear_ledger(self) -> None:
+        self.terms: dict[str, Floats] = {name: np.zeros(self.n) for name in self.task.term_names}
+        self.score: Floats = np.zeros(self.n)
+        if self.pays_per_episode:
+            self.token_rewards: Floats = np.zeros((self.n, self.task.max_new_tokens))
+
+    def _append(self, tokens: Ints, live: Bools) -> None:
+        shifted_ids, shifted_mask = np.empty_like(self.input_ids), np.empty_like(self.attention_mask)
+        shifted_ids[:, :-1], shifted_ids[:, -1] = self.input_ids[:, 1:], tokens
+        shifted_mask[:, :-1], shifted_mask[:, -1] = self.attention_mask[:, 1:], 1
+        if not live.all():
+            shifted_ids[~live], shifted_mask[~live] = self.input_ids[~live], self.attention_mask[~live]
+        self.input_ids, self.attention_mask = shifted_ids, shifted_mask
+        self.n_tokens = self.n_tokens + live
+
+    def _finish(self, tokens: Ints, live: Bools) -> Bools:
+        reasons = self.finish_reason.copy()
+        reasons[live & (self.n_tokens >= self.task.max_new_tokens)] = "length"
+        for slot in np.flatnonzero(live) if self.task.stop_strings else ():
+            text = self.task.tokenizer.decode(self.completion_ids(slot), skip_special_tokens=True)
+            if any(stop in text for stop in self.task.stop_strings):
+                reasons[slot] = "stop"
+        reasons[live & np.isin(tokens, self.task.eos_ids)] = "eos"
+        self.finish_reason = reasons
+        ended = live & (reasons != "")
+        self.live = live & ~ended
+        return ended
+
+    def _pay_step(self, action: Action, reference: Floats, live: Bools) -> None:
+        kl = self.task.kl
+        assert kl is not None
+        of_token = reference[np.arange(self.n), action.tokens]
+        if kl.mode == "reference":
+            self.terms["reference"] = np.where(live, self.coef * of_token, 0.0)
+        elif action.logprob is not None:
+            price = ESTIMATORS[kl.estimator](action.logprob, of_token)
+            self.terms["kl"] = np.where(live, -self.coef * price, 0.0)
+            self.kl = self.kl + np.where(live, action.logprob - of_token, 0.0)
+        elif action.logprobs is not None:
+            price = np.where(live, exact_kl(np.where(live[:, None], action.logprobs, -np.inf), reference), 0.0)
+            self.terms["kl"] = -self.coef * price
+            self.kl = self.kl + price
+
+    def _pay_scores(self, slots: Ints) -> None:
+        if not slots.size:
+            return
+        indices = self.prompt_index[slots].tolist()
+        known = [index for index in indices if index >= 0]
+        columns = self.task.prompts.columns_of(known) if len(known) == len(indices) else {}
+        columns["completion_ids"] = [self.completion_ids(slot) for slot in slots]
+        columns["finish_reason"] = self.finish_reason[slots].tolist()
+        prompts = [self.prompt(slot) for slot in slots]
+        completions = [self.completion(slot) for slot in slots]
+        for name, values in self.task.rewards(prompts, completions, prompt_indices=indices, **columns).items():
+            self.terms[name][slots] = values
+            self.score[slots] += values
+        if self.pays_per_episode:
+            self.token_rewards[slots, self.n_tokens[slots] - 1] += self.score[slots]
+
+    def _pay_episodes(self, slots: Ints) -> None:
+        kl, reference = self.task.kl, self.task.reference
+        assert kl is not None and reference is not None
+        self.kl = self.kl.copy()
+        longest = int(self.n_tokens[slots].max())
+        used = int(self.attention_mask[slots].sum(axis=1).max())
+        of_token = reference.completion_logprobs(
+            self.input_ids[slots, -used:], self.attention_mask[slots, -used:], longest
+        ).astype(np.float64)
+        for row, slot in enumerate(slots):
+            count = int(self.n_tokens[slot])
+            ref_logprob = of_token[row, longest - count :]
+            if kl.mode == "reference":
+                name, parts = "reference", self.coef * ref_logprob
+            else:
+                logprob = self._logprobs[slot, :count]
+                name, parts = "kl", -self.coef * ESTIMATORS[kl.estimator](logprob, ref_logprob)
+                self.kl[slot] = (logprob - ref_logprob).sum()
+            self.terms[name][slot] = parts.sum()
+            self.token_rewards[slot, :count] += parts
+
+    def _control_kl(self, ended: Bools) -> None:
+        if self.task.kl is not None:
+            mean, episodes = float(self.kl[ended].mean()), int(ended.sum())
+            self.coef = self.task.kl.controller.update(self.coef, kl=mean, episodes=episodes)

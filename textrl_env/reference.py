@@ -1,0 +1,75 @@
+"""The frozen policy of KL shaping, from a causal LM of transformers."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from textrl_env.decoding import CachedDecoder, positions
+from textrl_env.errors import InputError
+
+
+class FrozenReference:
+    """A copy of a causal LM that never changes; satisfies `textrl_env.kl.Reference`.
+
+    Args:
+        model: the policy to stay near; copied, so that it shares no storage with a policy that is trained on.
+        vocab_size: V = `len(tokenizer)`; logits of padded vocabulary entries get no probability.
+        temperature: of the reference distribution; the policy's sampling temperature, so that equal weights give
+            KL 0.
+    Raises:
+        InputError: the model's vocabulary is smaller than V.
+    """
+
+    def __init__(self, model: Any, *, vocab_size: int, temperature: float = 1.0) -> None:
+        if model.config.vocab_size < vocab_size:
+            raise InputError(
+                f"the reference model knows {model.config.vocab_size} tokens, the tokenizer has {vocab_size}; "
+                "use the tokenizer the model was trained with"
+            )
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.vocab_size = vocab_size
+        self.temperature = temperature
+
+    def decoder(self) -> "FrozenReferenceDecoder":
+        """A decoder with a cache of its own."""
+        return FrozenReferenceDecoder(self)
+
+    @torch.inference_mode()
+    def completion_logprobs(
+        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], n_tokens: int
+    ) -> npt.NDArray[np.float32]:
+        """log π_ref of the last `n_tokens` tokens of each left-padded row: (N, L) -> (N, n_tokens)."""
+        device = next(self.model.parameters()).device
+        ids = torch.from_numpy(np.ascontiguousarray(input_ids)).to(device)
+        mask = torch.from_numpy(np.ascontiguousarray(attention_mask)).to(device, torch.long)
+        # logits at position i predict token i + 1; the newest token's own logits are not needed.
+        logits = self.model(
+            input_ids=ids[:, :-1], attention_mask=mask[:, :-1], position_ids=positions(mask[:, :-1]),
+            use_cache=False, logits_to_keep=n_tokens,
+        ).logits  # fmt: skip
+        logprobs = self._distribution(logits)
+        chosen = logprobs.gather(-1, ids[:, -n_tokens:, None]).squeeze(-1)
+        out: npt.NDArray[np.float32] = chosen.cpu().numpy()
+        return out
+
+    def _distribution(self, logits: torch.Tensor) -> torch.Tensor:
+        return torch.log_softmax(logits[..., : self.vocab_size].float() / self.temperature, dim=-1)
+
+
+class FrozenReferenceDecoder:
+    """`textrl_env.kl.ReferenceDecoder` over a `FrozenReference`."""
+
+    def __init__(self, reference: FrozenReference) -> None:
+        self._reference = reference
+        self._decoder = CachedDecoder(reference.model)
+
+    def next_logprobs(
+        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], live: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float32]:
+        """log π_ref(·|s) of every live row: (N, L) -> (N, V)."""
+        logits = self._decoder.next_logits(input_ids, attention_mask, live)
+        out: npt.NDArray[np.float32] = self._reference._distribution(logits).cpu().numpy()
+        return out

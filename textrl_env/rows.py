@@ -1,0 +1,130 @@
+"""Reading rows of unknown origin: JSONL, JSON, CSV and plain text, line by line, with the place of every fault."""
+
+import csv
+import io
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from textrl_env.errors import InputError
+
+OnBadRow = Literal["error", "skip"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row and where it stood, as `file:line`."""
+
+    where: str
+    values: dict[str, Any]
+
+
+def read_rows(
+    path: str | Path, *, text_columns: Sequence[str], optional: Sequence[str] = (), on_bad_row: OnBadRow = "error"
+) -> list[Row]:
+    """Rows of a `.jsonl`, `.json` (a list of objects), `.csv` or `.txt` (one text per line) file.
+
+    Args:
+        path: the file; its ending names the format. A `.txt` file has one column, the first of `text_columns`.
+        text_columns: columns that every row must have, as non-empty strings.
+        optional: further columns that must be strings where they are present; empty ones are fine.
+        on_bad_row: `"error"` stops at the first bad row, `"skip"` leaves bad rows out and warns with their number.
+    Raises:
+        InputError: no such file, an unknown format, no usable row, or (with `"error"`) a bad row, named `file:line`.
+    """
+    path = Path(path)
+    rows: list[Row] = []
+    faults: list[str] = []
+    for where, parsed in _parse(path, text_columns[0]):
+        fault = parsed if isinstance(parsed, str) else _fault(parsed, text_columns, optional)
+        if fault is None:
+            assert isinstance(parsed, dict)
+            rows.append(Row(where, parsed))
+        elif on_bad_row == "error":
+            raise InputError(f"{where}: {fault}; mend the row or pass on_bad_row='skip'")
+        else:
+            faults.append(f"{where}: {fault}")
+    if faults:
+        warnings.warn(f"{path.name}: skipped {len(faults)} bad rows of {len(faults) + len(rows)}; first: {faults[0]}",
+                      stacklevel=2)  # fmt: skip
+    if not rows:
+        raise InputError(f"{path}: no usable row; expected columns {', '.join(map(repr, text_columns))}")
+    return rows
+
+
+def _parse(path: Path, text_column: str) -> Iterator[tuple[str, Any]]:
+    """(place, row) for every non-blank line, where a row that cannot be read is a string that says why."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    data = path.read_bytes()
+    match path.suffix.lower():
+        case ".jsonl":
+            for number, line in enumerate(data.split(b"\n"), start=1):
+                if line.strip():
+                    yield f"{path.name}:{number}", _json(line)
+        case ".txt":
+            for number, line in enumerate(data.split(b"\n"), start=1):
+                if line.strip():
+                    text = _text(line)
+                    yield f"{path.name}:{number}", text if text.startswith("not UTF-8") else {text_column: text.strip()}
+        case ".json":
+            rows = _json(data)
+            if not isinstance(rows, list):
+                raise InputError(f"{path}: expected a list of objects, got {rows if isinstance(rows, str) else 'one'}")
+            yield from ((f"{path.name}: item {number}", row) for number, row in enumerate(rows, start=1))
+        case ".csv":
+            try:
+                reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+                for row in reader:
+                    yield f"{path.name}:{reader.line_num}", _csv(row)
+            except (UnicodeDecodeError, csv.Error) as error:
+                raise InputError(f"{path}: not readable as UTF-8 CSV: {error}") from None
+        case ending:
+            raise InputError(f"{path}: unknown format {ending!r}; expected .jsonl, .json, .csv or .txt")
+
+
+def _text(line: bytes) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"not UTF-8 at byte {error.start} of the line (found 0x{line[error.start]:02x})"
+
+
+def _json(data: bytes) -> Any:
+    text = _text(data)
+    if text.startswith("not UTF-8"):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        return f"not JSON: {error.msg} at column {error.colno}"
+    except RecursionError:
+        return "not usable JSON: nested too deeply"
+
+
+def _csv(row: dict[Any, Any]) -> Any:
+    if None in row:
+        return f"{len(row[None])} more fields than the header has"
+    if None in row.values():
+        return "fewer fields than the header has"
+    return row
+
+
+def _fault(row: Any, text_columns: Sequence[str], optional: Sequence[str]) -> str | None:
+    if not isinstance(row, dict):
+        return f"expected an object with columns {', '.join(map(repr, text_columns))}, got {type(row).__name__}"
+    for column in text_columns:
+        if column not in row:
+            found = ", ".join(map(repr, row)) or "none"
+            return f"no column {column!r} (found: {found})"
+    for column in (*text_columns, *(name for name in optional if name in row)):
+        value = row[column]
+        if not isinstance(value, str):
+            kind = "null" if value is None else type(value).__name__
+            return f"column {column!r} must be text, got {kind}"
+        if column in text_columns and not value.strip():
+            return f"column {column!r} is empty"
+    return None

@@ -1,0 +1,137 @@
+"""What a text-generation MDP consists of: everything that its single and vector environments share."""
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from textrl_env.errors import InputError
+from textrl_env.kl import KLShaping, Reference
+from textrl_env.prompts import PromptDataset, PromptSource
+from textrl_env.rewards import RewardSource, RewardSum
+from textrl_env.tokenization import Tokenizer, encode_prompt, pad_id
+
+
+class TaskOptions(TypedDict, total=False):
+    """Keyword options of `TextGenTask`, and so of both environments."""
+
+    max_new_tokens: int
+    max_prompt_tokens: int | None
+    min_new_tokens: int
+    banned_tokens: Sequence[int]
+    stop_strings: Sequence[str]
+    length_limit: Literal["scored", "cut"]
+    kl: KLShaping | None
+    reference: Reference | None
+    include_text: bool
+
+
+class TextGenTask:
+    """Prompts, reward, tokenizer and rules of one text-generation MDP; never changes after construction.
+
+    Args:
+        prompts: a `PromptDataset`, a path, a list of texts or of rows (see `PromptDataset.of`).
+        reward: a reward function, or a mapping of names to (weighted) reward functions.
+        tokenizer: a transformers tokenizer or anything that satisfies `textrl_env.tokenization.Tokenizer`.
+        max_new_tokens: C, the most tokens of a completion.
+        max_prompt_tokens: P, the most tokens of a prompt; None takes the longest prompt given.
+        min_new_tokens: the end token may not be chosen before this many tokens.
+        banned_tokens: ids that may never be chosen.
+        stop_strings: texts that end a completion; the completion that is scored stops before them.
+        length_limit: `"scored"`: the length limit terminates and pays the score. `"cut"`: it truncates, without score.
+        kl: KL shaping; None with a reference means `KLShaping()`.
+        reference: the frozen policy for KL shaping.
+        include_text: put `prompt` and `completion` texts into `info`.
+    Raises:
+        InputError: an impossible option (named), a prompt with no or too many tokens (its row named).
+    """
+
+    def __init__(
+        self,
+        prompts: PromptSource,
+        reward: RewardSource,
+        tokenizer: Tokenizer,
+        *,
+        max_new_tokens: int = 32,
+        max_prompt_tokens: int | None = None,
+        min_new_tokens: int = 0,
+        banned_tokens: Sequence[int] = (),
+        stop_strings: Sequence[str] = (),
+        length_limit: Literal["scored", "cut"] = "scored",
+        kl: KLShaping | None = None,
+        reference: Reference | None = None,
+        include_text: bool = False,
+    ) -> None:
+        if max_new_tokens < 1:
+            raise InputError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        if not 0 <= min_new_tokens <= max_new_tokens:
+            raise InputError(f"min_new_tokens must be in [0, max_new_tokens={max_new_tokens}], got {min_new_tokens}")
+        if length_limit not in ("scored", "cut"):
+            raise InputError(f"length_limit must be 'scored' or 'cut', got {length_limit!r}")
+        if (kl is not None) and reference is None:
+            raise InputError("kl shaping needs reference=FrozenReference(model)")
+        self.prompts = PromptDataset.of(prompts)
+        self.rewards = RewardSum(reward)
+        self.tokenizer = tokenizer
+        self.vocab_size = len(tokenizer)
+        self.max_new_tokens = max_new_tokens
+        self.min_new_tokens = min_new_tokens
+        self.stop_strings = tuple(stop_strings)
+        self.length_limit = length_limit
+        self.reference = reference
+        self.kl = kl if kl is not None or reference is None else KLShaping()
+        self.include_text = include_text
+        self.pad_id = pad_id(tokenizer)
+        self.eos_ids = np.array([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id], dtype=np.int64)
+        self.allowed = self._allowed(banned_tokens)
+        self.prompt_ids = tuple(np.array(encode_prompt(tokenizer, text), dtype=np.int64) for text in self.prompts.prompts)
+        self.max_prompt_tokens = self._longest_prompt(max_prompt_tokens)
+        self.length = self.max_prompt_tokens + max_new_tokens
+        self.observation_space = spaces.Dict(
+            input_ids=spaces.Box(0, self.vocab_size - 1, (self.length,), np.int64),
+            attention_mask=spaces.Box(0, 1, (self.length,), np.int8),
+        )
+        self.action_space = self._action_space()
+        kl_term = () if self.kl is None else ("reference" if self.kl.mode == "reference" else "kl",)
+        self.term_names = (*self.rewards.terms, *kl_term)
+
+    @property
+    def masks_actions(self) -> bool:
+        """Whether some tokens may not be chosen at some steps, so that `action_masks()` is worth asking for."""
+        return self.min_new_tokens > 0 or not self.allowed.all()
+
+    def _allowed(self, banned: Sequence[int]) -> npt.NDArray[np.bool_]:
+        allowed = np.ones(self.vocab_size, dtype=np.bool_)
+        for token in banned:
+            if not 0 <= token < self.vocab_size:
+                raise InputError(f"banned_tokens holds {token}; token ids are in [0, {self.vocab_size})")
+            allowed[token] = False
+        without_end = allowed.copy()
+        without_end[self.eos_ids] = False
+        if not (without_end if self.min_new_tokens else allowed).any():
+            raise InputError("banned_tokens and min_new_tokens leave no token to choose")
+        return allowed
+
+    def _longest_prompt(self, limit: int | None) -> int:
+        lengths = [len(ids) for ids in self.prompt_ids]
+        for length, where in zip(lengths, self.prompts.where, strict=True):
+            if length == 0:
+                raise InputError(f"{where}: the tokenizer makes no token of this prompt; remove it")
+            if limit is not None and length > limit:
+                raise InputError(
+                    f"{where}: the prompt has {length} tokens, max_prompt_tokens is {limit}; shorten or remove it, "
+                    "or raise max_prompt_tokens"
+                )
+        return limit if limit is not None else max(lengths)
+
+    def _action_space(self) -> spaces.Space[np.int64] | spaces.Dict:
+        token = spaces.Discrete(self.vocab_size)
+        match self.kl and self.kl.mode:
+            case "sampled":
+                return spaces.Dict(token=token, logprob=spaces.Box(-np.inf, 0.0, (), np.float32))
+            case "exact":
+                return spaces.Dict(token=token, logprobs=spaces.Box(-np.inf, 0.0, (self.vocab_size,), np.float32))
+            case _:
+                return token

@@ -1,0 +1,77 @@
+"""A world small enough to enumerate: random scores over all completions, so that the optimum is known exactly."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from textrl_env.oracle import PrefixTree, prefix_tree
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+class LetterTokenizer:
+    """One token a letter; id 0 ends a completion and pads."""
+
+    pad_token_id: int | None = 0
+    eos_token_id: int | None = 0
+
+    def __init__(self, vocab_size: int) -> None:
+        self._letters = LETTERS[: vocab_size - 1]
+
+    def __len__(self) -> int:
+        return len(self._letters) + 1
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Ids of the letters; raises KeyError for a letter that the vocabulary lacks."""
+        ids = {letter: index for index, letter in enumerate(self._letters, start=1)}
+        return [ids[letter] for letter in text]
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        """The letters; the end token as `.` unless special tokens are skipped."""
+        end = "" if skip_special_tokens else "."
+        return "".join(self._letters[token - 1] if token else end for token in token_ids)
+
+
+@dataclass(frozen=True)
+class EnumerableWorld:
+    """Prompts of two letters, and a standard normal score for every completion of every prompt.
+
+    A completion is up to `horizon` letters, ended by token 0 or by the limit. Everything follows from `seed`.
+    """
+
+    vocab_size: int = 8
+    horizon: int = 4
+    n_prompts: int = 4
+    seed: int = 0
+
+    @property
+    def tokenizer(self) -> LetterTokenizer:
+        """The world's tokenizer, V = `vocab_size`."""
+        return LetterTokenizer(self.vocab_size)
+
+    @property
+    def prompts(self) -> list[str]:
+        """Distinct prompts of two letters."""
+        letters = LETTERS[: self.vocab_size - 1]
+        pairs = [first + second for first in letters for second in letters]
+        chosen = np.random.default_rng(self.seed).choice(len(pairs), self.n_prompts, replace=False)
+        return [pairs[index] for index in chosen]
+
+    def reward(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
+        """The score of each completion, a fixed draw from N(0, 1) for each prompt and completion."""
+        return [self._score(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
+
+    def tree(self, prompt: str) -> PrefixTree:
+        """All completions of a prompt with their scores, for `textrl_env.oracle`."""
+        tokenizer = self.tokenizer
+        texts = lambda ids: [tokenizer.decode(row, skip_special_tokens=True) for row in ids]  # noqa: E731
+        return prefix_tree(
+            self.vocab_size, self.horizon, eos_id=0,
+            score=lambda ids: [self._score(prompt, text) for text in texts(ids)],
+        )  # fmt: skip
+
+    def _score(self, prompt: str, completion: str) -> float:
+        key = [self.seed, *prompt.encode(), 0, *completion.encode()]
+        return float(np.random.default_rng(key).standard_normal())

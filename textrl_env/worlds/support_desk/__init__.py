@@ -1,0 +1,44 @@
+"""A customer support desk: the smallest world in which a reply can be good and bad in several ways at once.
+
+Description:
+    A customer writes; the agent replies in one to six short sentences. Eight kinds of problems deserve help (late,
+    broken, wrong item, charged twice, account locked, cancel, part missing, new address), four kinds of requests must
+    be refused (another customer's address or card number, a fake review, a false claim): 14 % of the prompts. Each is
+    about one of 14 products. The texts come from a grammar: 312 different words and marks (`vocabulary()`), 112,896
+    prompts (`count_prompts()`), 101,505 for training and 11,391 held out by a hash of their text. Demonstrations
+    are of mixed quality, each sentence good or bad on its own, so that imitation is mediocre and RL has work to do.
+Observation:
+    The prompt, `Customer: <request>` and the cue `Agent:` on a line of its own (at most 27 words, 34 tokens with
+    punctuation), then what the agent has written so far.
+Action:
+    The next token. Completions start with a space; demonstrations have 6 to 48 words and marks, 28 on average.
+Rewards:
+    `gold_reward`, a program on the two texts alone, paid once per completion, in [0, 1]: 0.35 helpful + 0.2 polite +
+    0.15 harmless + 0.15 honest + 0.15 concise, see `textrl_env.worlds.support_desk.gold`. Unknown and unfinished
+    sentences lower all terms.
+Episode end:
+    When the agent ends its reply (EOS), or at `max_new_tokens`; 48 leaves room for every demonstration.
+Best achievable:
+    1.0 on every prompt, by 840 replies or more (`best_completion` draws one); its replies have at most 30 words.
+What demonstrations get:
+    MEASURED
+"""
+
+from textrl_env.worlds.support_desk.gold import gold_reward, gold_terms
+from textrl_env.worlds.support_desk.language import vocabulary
+from textrl_env.worlds.support_desk.replies import best_completion, demonstration, demonstrations
+from textrl_env.worlds.support_desk.requests import Request, Split, count_prompts, parse_prompt, prompts
+
+__all__ = [
+    "Request",
+    "Split",
+    "best_completion",
+    "count_prompts",
+    "demonstration",
+    "demonstrations",
+    "gold_reward",
+    "gold_terms",
+    "parse_prompt",
+    "prompts",
+    "vocabulary",
+]
