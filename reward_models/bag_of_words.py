@@ -38,11 +38,15 @@ class SparseRows:
 
     def dot(self, w: FloatArray) -> FloatArray:
         """X w: (F,) to (N,)."""
-        return np.bincount(self.rows, self.values * w[self.columns], minlength=self.shape[0])
+        return np.asarray(
+            np.bincount(self.rows, self.values * w[self.columns], minlength=self.shape[0]), dtype=np.float64
+        )
 
     def transposed_dot(self, r: FloatArray) -> FloatArray:
         """X^T r: (N,) to (F,)."""
-        return np.bincount(self.columns, self.values * r[self.rows], minlength=self.shape[1])
+        return np.asarray(
+            np.bincount(self.columns, self.values * r[self.rows], minlength=self.shape[1]), dtype=np.float64
+        )
 
 
 def solve_ridge(
@@ -71,7 +75,8 @@ def solve_ridge(
     for _ in range(max_iterations):
         if squared <= goal:
             break
-        image = x.dot(direction) - centre @ direction
+        # Centring on one side is enough: X_c^T X_c = X_c^T X.
+        image = x.dot(direction)
         product = x.transposed_dot(image) - centre * image.sum() + alpha * direction
         step = squared / float(direction @ product)
         w += step * direction

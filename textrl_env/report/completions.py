@@ -39,23 +39,24 @@ def choose(rows: Sequence[Row], each: int = 4) -> Choice:
         rule = f"{len(picked)} of {len(rows):,} prompts, at even steps through the file (rows carry no scores)."
         return Choice(rule, [Group("At even steps through the file", picked)], 0, 0, 0, "")
     scored = [{**row, "change": row[f"{kind}_ppo"] - row[f"{kind}_sft"]} for row in rows]
-    counts = [sum(test(r["change"]) for r in scored) for test in (lambda c: c > 0, lambda c: c == 0, lambda c: c < 0)]
+    better, worse = sum(r["change"] > 0 for r in scored), sum(r["change"] < 0 for r in scored)
+    counts = better, len(scored) - better - worse, worse
     ranked = sorted(range(len(scored)), key=lambda i: (-scored[i]["change"], i))
     if len(scored) <= 3 * each:
         groups = [Group("All prompts, biggest gain first", [scored[i] for i in ranked])]
-        return Choice(f"All {len(scored)} prompts of the evaluation.", groups, counts[0], counts[1], counts[2], kind)
+        return Choice(f"All {len(scored)} prompts of the evaluation.", groups, *counts, kind)
     top, bottom = ranked[:each], ranked[-each:][::-1]
     rest = [row for i, row in enumerate(scored) if i not in {*top, *bottom}]
     groups = [
-        Group("Biggest gains", [scored[i] for i in top]),
-        Group("Worst changes", [scored[i] for i in bottom]),
+        Group("Biggest gains" if better else "Smallest losses (no prompt gained)", [scored[i] for i in top]),
+        Group("Worst changes" if worse else "Smallest gains (no prompt got worse)", [scored[i] for i in bottom]),
         Group("At even steps through the file", _even(rest, each)),
     ]
     rule = (
         f"{3 * each} of {len(scored):,} prompts, chosen by rule: the {each} biggest gains and the {each} worst changes "
         f"in {kind} score, and {each} at even steps through the rest of the file, whatever their score."
     )
-    return Choice(rule, groups, counts[0], counts[1], counts[2], kind)
+    return Choice(rule, groups, *counts, kind)
 
 
 def printable(text: str) -> str:

@@ -37,7 +37,7 @@ def over_updates(name: str, panels: Sequence[Panel], *, width: int = WIDE, x_lab
     """Stacked panels that share x: thin = every point, bold = running mean, labelled with the mean's last value."""
 
     def draw(figure: Figure) -> None:
-        for axes, panel in zip(_stack(figure, len(panels), right=50), panels, strict=True):
+        for axes, panel in zip(_stack(figure, len(panels), right=50, whole=True), panels, strict=True):
             _heading(axes, panel.title, PALETTE[panel.colour])
             _trace(axes, panel.curve, PALETTE[panel.colour])
         figure.axes[-1].set_xlabel(x_label)
@@ -67,7 +67,7 @@ def losses(name: str, title: str, train: Curve, heldout: Curve, colour: str) -> 
     """A training loss, and the held-out loss as dashes with dots where it was measured."""
 
     def draw(figure: Figure) -> None:
-        (axes,) = _stack(figure, 1, right=50)
+        (axes,) = _stack(figure, 1, right=50, whole=True)
         _heading(axes, title, PALETTE[colour])
         if len(train):
             _trace(axes, train, PALETTE[colour], label=not len(heldout))
@@ -119,8 +119,8 @@ def accuracy(name: str, value: float, ceiling: float | None) -> str:
         axes.grid(False)
         axes.set(xlim=(low, 1), ylim=(-0.45, 0.7), yticks=[])
         axes.set_xticks(ticks := [0.5, 0.6, 0.7, 0.8, 0.9, 1.0], ["chance"] + [f"{100 * t:.0f}%" for t in ticks[1:]])
-        axes.get_xticklabels()[0].set_ha("left" if low == 0.5 else "center")
-        axes.get_xticklabels()[-1].set_ha("right")
+        axes.get_xticklabels()[0].set_horizontalalignment("left" if low == 0.5 else "center")
+        axes.get_xticklabels()[-1].set_horizontalalignment("right")
 
     return _svg(name, "Reward-model accuracy against its ceiling", (WIDE, 130), draw)
 
@@ -136,7 +136,7 @@ def accuracy_by_margin(name: str, points: Sequence[Mapping[str, float]]) -> str:
         axes.axhline(50, color=MUTED, ls="--", lw=1.2)
         for i, v in enumerate(values):
             axes.text(i, v + 1.5, f"{v:.0f}%", ha="center", color=INK, fontsize=11)
-        ends = [f"–{p['margin_high']:.2g}" if "margin_high" in p else "+" for p in points]
+        ends = [f"\N{EN DASH}{p['margin_high']:.2g}" if "margin_high" in p else "+" for p in points]
         labels = [f"{p['margin_low']:.2g}{end}\nn {p['count']:,.0f}" for p, end in zip(points, ends, strict=True)]
         axes.set_xticks(range(len(points)), labels, fontsize=10)
         axes.set(ylim=(0, 112), yticks=[0, 50, 100], xlabel="margin between the two completions")
@@ -156,7 +156,8 @@ def component_bars(name: str, terms: Sequence[str], sft: Sequence[float], ppo: S
             for i, v in enumerate(values):
                 side, at = ("left", v + pad) if v >= 0 else ("right", v - pad)
                 axes.text(at, i + shift, shown(v), ha=side, va="center_baseline", fontsize=11, color=INK)
-        axes.set_yticks(range(len(terms)), [t.replace("_", " ") for t in terms], color=INK, parse_math=False, fontsize=12)
+        names = [t.replace("_", " ") for t in terms]
+        axes.set_yticks(range(len(terms)), names, color=INK, parse_math=False, fontsize=12)
         axes.axvline(0, color=MUTED, lw=1)
         axes.grid(False)
         axes.grid(True, axis="x")
@@ -230,7 +231,7 @@ def _height(rows: int, width: int) -> int:
 
 def _stack(
     figure: Figure, rows: int, *, ratios: Sequence[float] = (), left: int = 46, right: int = 14, top: int = 26,
-    bottom: int = 40,
+    bottom: int = 40, whole: bool = False,
 ) -> list[Axes]:  # fmt: skip
     """Panels under each other that share x, with margins in SVG units so that figures line up on the page."""
     width, height = 72 * figure.get_size_inches()
@@ -238,13 +239,14 @@ def _stack(
     figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height, hspace=0.28)
     for axes in panels:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=whole))
     return list(panels)
 
 
 def _settings(salt: str) -> None:
     matplotlib.rcdefaults()  # not the user's matplotlibrc: the same run gives the same bytes everywhere
-    matplotlib.rcParams.update({**RC, "svg.hashsalt": salt})
+    settings: Any = {**RC, "svg.hashsalt": salt}
+    matplotlib.rcParams.update(settings)
 
 
 def _svg(name: str, title: str, size: tuple[int, int], draw: Any) -> str:

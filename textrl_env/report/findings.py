@@ -8,6 +8,7 @@ import numpy as np
 from textrl_env.report.curves import Curve, noise, smooth
 from textrl_env.report.run_files import Run
 
+MINUS = "\N{MINUS SIGN}"
 Direction = Literal["up", "down", "flat"]
 
 
@@ -26,12 +27,12 @@ def shown(value: float, beside: float = 0.0) -> str:
     size = max(abs(value), abs(beside))
     digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 3
     text = f"{value:,.{digits}f}"
-    return (text[1:] if float(text.replace(",", "")) == 0 else "−" + text[1:]) if text.startswith("-") else text
+    return (text[1:] if float(text.replace(",", "")) == 0 else MINUS + text[1:]) if text.startswith("-") else text
 
 
 def percent(value: float) -> str:
     text = f"{100 * value:.1f}%"
-    return "0.0%" if text == "-0.0%" else text.replace("-", "−")
+    return "0.0%" if text == "-0.0%" else text.replace("-", MINUS)
 
 
 def duration(seconds: float) -> str:
@@ -109,8 +110,8 @@ def hacking_note(proxy: Curve, gold: Curve) -> str:
         )
     if fell > clear:
         return (
-            f"{where} and ended at {shown(g[-1])}, but the proxy did not rise meanwhile: before suspecting reward hacking, "
-            "look at the health of the optimiser below."
+            f"{where} and ended at {shown(g[-1])}, but the proxy did not rise meanwhile: before suspecting reward "
+            "hacking, look at the health of the optimiser below."
         )
     proxy_rose = p[-1] - p[0] > 3 * noise(proxy.y)
     if g[-1] - g[0] > clear:
@@ -118,8 +119,9 @@ def hacking_note(proxy: Curve, gold: Curve) -> str:
         return f"{together} ended at or near its best ({shown(g[-1])} of {shown(g[best])}): no sign of reward hacking."
     if proxy_rose:
         return (
-            f"The proxy rose from {shown(p[0], p[-1])} to {shown(p[-1], p[0])} while gold hardly moved (from {shown(g[0])} "
-            f"to {shown(g[-1])}): PPO found what the reward model likes, but little of what the truth rewards."
+            f"The proxy rose from {shown(p[0], p[-1])} to {shown(p[-1], p[0])} while gold hardly moved "
+            f"(from {shown(g[0])} to {shown(g[-1])}): PPO found what the reward model likes, but little of what the "
+            "truth rewards."
         )
     return f"Neither proxy nor gold rose clearly (gold from {shown(g[0])} to {shown(g[-1])}): nothing much was learned."
 

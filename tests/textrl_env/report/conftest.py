@@ -64,7 +64,9 @@ def completion_rows(rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
                 "sft": str(rng.choice(PLAIN)),
                 "ppo": HACKED if hacked else str(rng.choice(WARM)),
                 "gold_sft": round(float(sft_gold), 3),
-                "gold_ppo": round(float(sft_gold - rng.uniform(0.3, 1.5) if hacked else sft_gold + rng.gamma(2, 0.4)), 3),
+                "gold_ppo": round(
+                    float(sft_gold - rng.uniform(0.3, 1.5) if hacked else sft_gold + rng.gamma(2, 0.4)), 3
+                ),
                 "proxy_sft": round(float(proxy), 3),
                 "proxy_ppo": round(float(proxy + rng.gamma(5, 0.55) + hacked), 3),
             }
@@ -117,13 +119,17 @@ def make_run(run_dir: Path, *, updates: int = 160, prompts: int = 120) -> Path:
     }
     write_json(run_dir / "manifest.json", manifest)
     write_rows(run_dir / "ppo" / "progress.jsonl", ppo_rows(rng, updates))
-    sft = [{"step": s, "loss": round(1.3 + 2.6 * float(np.exp(-s / 90)) + rng.normal(0, 0.05), 4)} for s in range(1, 401, 4)]
+    sft = [
+        {"step": s, "loss": round(1.3 + 2.6 * float(np.exp(-s / 90)) + rng.normal(0, 0.05), 4)}
+        for s in range(1, 401, 4)
+    ]
     for row in sft[9::10]:
         row["heldout_loss"] = round(row["loss"] + 0.08, 4)
     write_rows(run_dir / "sft" / "progress.jsonl", sft)
     centre = np.arange(0.05, 1, 0.1)
     count = [34, 61, 88, 117, 142, 151, 133, 121, 96, 57]
     seen = 0.5 + 0.86 * (centre - 0.5) + rng.normal(0, 0.018, 10)
+    margins = (0.0, 0.5, 1.0, 1.5, 2.0), (0.581, 0.702, 0.834, 0.911, 0.957), (310, 270, 220, 130, 70)
     metrics = {
         "accuracy": 0.768, "ceiling": 0.842, "ece": 0.0271, "n_pairs": 1000,
         "calibration": [
@@ -132,10 +138,11 @@ def make_run(run_dir: Path, *, updates: int = 160, prompts: int = 120) -> Path:
         ],
         "accuracy_by_margin": [
             {"margin_low": low, "margin_high": low + 0.5, "accuracy": a, "count": c}
-            for low, a, c in ((0.0, 0.581, 310), (0.5, 0.702, 270), (1.0, 0.834, 220), (1.5, 0.911, 130), (2.0, 0.957, 70))
+            for low, a, c in zip(*margins, strict=True)
         ],
         "loss_curve": [
-            {"step": s, "loss": round(0.49 + 0.2 * float(np.exp(-s / 20)) + rng.normal(0, 0.012), 4)} for s in range(1, 126)
+            {"step": s, "loss": round(0.49 + 0.2 * float(np.exp(-s / 20)) + rng.normal(0, 0.012), 4)}
+            for s in range(1, 126)
         ],
     }  # fmt: skip
     write_json(run_dir / "reward_model" / "metrics.json", metrics)

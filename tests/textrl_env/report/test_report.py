@@ -1,6 +1,7 @@
 import json
 import re
 import struct
+import subprocess
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -18,6 +19,8 @@ FIGURES = {
     "value_loss", "policy_gradient_loss", "rlhf_reward", "sft_loss", "rm_loss", "rm_accuracy", "rm_reliability",
     "rm_margin", "gold_components",
 }  # fmt: skip
+WORSE = {"gold_win_rate": 0.3, "gold_win_rate_low": 0.27, "gold_win_rate_high": 0.34, "gold_ppo": 0.5}
+REQUIRED = ["manifest.json", "summary.json", "ppo/progress.jsonl", "evaluation/completions.jsonl"]
 
 
 class Page(HTMLParser):
@@ -75,9 +78,10 @@ def test_page_needs_nothing_but_itself(run_dir: Path) -> None:
         for name, value in attrs.items():
             assert not name.startswith("on"), (tag, name)
             if name in {"src", "href", "xlink:href", "srcset", "action", "data", "poster"}:
-                assert value is not None and value.startswith("#"), (tag, name, value)
+                assert str(value).startswith("#"), (tag, name, value)
     assert all(target.startswith("#") for target in re.findall(r"url\(\s*[\"']?([^)]*)", html))
-    assert "@import" not in html and "@font-face" not in html
+    assert "@import" not in html
+    assert "@font-face" not in html
     assert set(re.findall(r'https?://[^"\s<]+', html)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
 
 
@@ -85,9 +89,9 @@ def test_ids_are_unique_and_every_reference_has_its_target(run_dir: Path) -> Non
     html = report(run_dir)
     ids = Page(html).ids()
     assert len(ids) == len(set(ids))
-    assert set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', html)) and all(
-        (a or b) in ids for a, b in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', html)
-    )
+    targets = {a or b for a, b in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', html)}
+    assert len(targets) > 20
+    assert targets <= set(ids)
 
 
 def test_every_figure_is_there_and_takes_its_colours_from_the_page(run_dir: Path) -> None:
@@ -96,7 +100,8 @@ def test_every_figure_is_there_and_takes_its_colours_from_the_page(run_dir: Path
     svgs = re.findall(r"<svg .*?</svg>", html, flags=re.DOTALL)
     assert len(svgs) == len(FIGURES)
     for svg in svgs:
-        assert "var(--" in svg and set(re.findall(r"#[0-9a-f]{6}\b", svg)) <= {"#000000"}
+        assert "var(--" in svg
+        assert set(re.findall(r"#[0-9a-f]{6}\b", svg)) <= {"#000000"}
 
 
 def test_same_run_gives_the_same_bytes(tmp_path: Path, make_fixture: Callable[[Path], Path]) -> None:
@@ -108,23 +113,36 @@ def test_same_run_gives_the_same_bytes(tmp_path: Path, make_fixture: Callable[[P
 def test_numbers_of_the_summary_are_on_the_page(run_dir: Path) -> None:
     text = Page(report(run_dir)).text
     for key, value in json.loads((run_dir / "summary.json").read_text()).items():
-        assert key in text and json.dumps(value) in text, key
-    for shown in ("78.4%", "74.6% to 81.7%", "1.10 → 1.68", "−0.41 → 2.47", "9.31", "76.8%", "84.2%", "6 min 01 s"):
+        assert key in text
+        assert json.dumps(value) in text, key
+    for shown in (
+        "78.4%",
+        "74.6% to 81.7%",
+        "1.10 → 1.68",
+        "\N{MINUS SIGN}0.41 → 2.47",
+        "9.31",
+        "76.8%",
+        "84.2%",
+        "6 min 01 s",
+    ):
         assert shown in text
-    assert "nan" not in re.findall(r"[a-z]+", text.lower()) and "Undefined" not in text
+    assert "nan" not in re.findall(r"[a-z]+", text.lower())
+    assert "Undefined" not in text
 
 
 def test_manifest_is_on_the_page(run_dir: Path) -> None:
     text = Page(report(run_dir)).text
     assert "textrl rlhf --world support-desk --seed 7 --ppo.total-timesteps 163840 --out runs/support-desk-7" in text
-    assert "kl.estimator" in text and "2.13.0" in text
+    assert "kl.estimator" in text
+    assert "2.13.0" in text
 
 
 @pytest.mark.parametrize("hostile", [HOSTILE, "\ud800 \x00 \x1b[31m \u202egnp.exe \u2028", "x" * 50_000, "$\\frac{1}$"])
 def test_hostile_text_is_shown_and_does_nothing(run_dir: Path, hostile: str) -> None:
-    edit_rows(run_dir / "evaluation" / "completions.jsonl", lambda row: row.update(prompt=hostile, sft=hostile, ppo=hostile))
-    edit(run_dir / "manifest.json", lambda m: m.update(title=hostile, world=hostile, command=hostile))
-    edit(run_dir / "manifest.json", lambda m: m.update(versions={hostile: hostile}, config={hostile: {hostile: hostile}}))
+    texts = {"prompt": hostile, "sft": hostile, "ppo": hostile}
+    edit_rows(run_dir / "evaluation" / "completions.jsonl", lambda row: row.update(texts))
+    manifest = dict.fromkeys(("title", "world", "command"), hostile) | {"versions": {hostile: hostile}}
+    edit(run_dir / "manifest.json", lambda m: m.update(manifest, config={hostile: {hostile: hostile}}))
     edit(run_dir / "summary.json", lambda s: s.update({f"gold_{hostile[:40]}_{k}": 0.5 for k in ("sft", "ppo")}))
     page = Page(report(run_dir))
     assert not {tag for tag, _ in page.elements} & {"script", "img"}
@@ -140,9 +158,11 @@ def test_run_without_gold(run_dir: Path) -> None:
     edit_rows(run_dir / "ppo" / "progress.jsonl", drop("objective/gold"))
     edit_rows(run_dir / "evaluation" / "completions.jsonl", drop(prefix="gold_"))
     page = Page(report(run_dir))
-    assert "There is no gold reward in this run" in page.text and "Gold not measured" in page.text
+    assert "There is no gold reward in this run" in page.text
+    assert "Gold not measured" in page.text
     assert "worst changes in proxy score" in page.text
-    assert "figure-gold_components" not in page.ids() and "figure-scores_by_update" in page.ids()
+    assert "figure-gold_components" not in page.ids()
+    assert "figure-scores_by_update" in page.ids()
     assert learning_curve(run_dir, run_dir / "curve.png").exists()
 
 
@@ -159,7 +179,9 @@ def test_barest_run(run_dir: Path) -> None:
     (run_dir / "manifest.json").write_text("{}")
     (run_dir / "reward_model" / "metrics.json").write_text("{}")
     (run_dir / "ppo" / "progress.jsonl").write_text('{"objective/kl": 0.5, "objective/scores": null}\n')
-    (run_dir / "evaluation" / "completions.jsonl").write_text('{"prompt": "p", "sft": "s", "ppo": "q", "gold_sft": null}\n')
+    (run_dir / "evaluation" / "completions.jsonl").write_text(
+        '{"prompt": "p", "sft": "s", "ppo": "q", "gold_sft": null}\n'
+    )
     assert "This run recorded no comparison of PPO with SFT." in Page(report(run_dir)).text
     learning_curve(run_dir, run_dir / "curve.png")
 
@@ -170,17 +192,8 @@ def test_barest_run(run_dir: Path) -> None:
         ({}, "Better than SFT", "PPO beat the SFT model by the gold reward"),
         ({"gold_win_rate_low": 0.49}, "No clear difference", "cannot be told apart"),
         ({"gold_ppo": 0.9}, "Mixed", "the answer is mixed"),
-        (
-            {"gold_win_rate": 0.3, "gold_win_rate_low": 0.27, "gold_win_rate_high": 0.34, "gold_ppo": 0.5},
-            "Reward hacked",
-            "this run hacked its reward",
-        ),
-        (
-            {"gold_win_rate": 0.3, "gold_win_rate_low": 0.27, "gold_win_rate_high": 0.34, "gold_ppo": 0.5}
-            | {"proxy_win_rate_low": 0.4},
-            "Worse than SFT",
-            "PPO did worse than the SFT model",
-        ),
+        (WORSE, "Reward hacked", "this run hacked its reward"),
+        (WORSE | {"proxy_win_rate_low": 0.4}, "Worse than SFT", "PPO did worse than the SFT model"),
         ({"gold_win_rate_low": None, "gold_sft_low": None}, "No interval", "No interval was recorded"),
         ({"gold_win_rate_low": None, "gold_ppo_low": 1.1}, "No clear difference", "cannot be told apart"),
     ],
@@ -197,7 +210,8 @@ def test_hacking_note_needs_gold_to_fall_while_proxy_rises(run_dir: Path) -> Non
     progress = run_dir / "ppo" / "progress.jsonl"
     edit_rows(progress, lambda row: row.update({"objective/gold": 0.5 * row["objective/scores"]}))
     html = report(run_dir)
-    assert "the mark of reward hacking" not in html and "Proxy and gold rose together" in html
+    assert "the mark of reward hacking" not in html
+    assert "Proxy and gold rose together" in html
     edit_rows(progress, lambda row: row.update({"objective/gold": 1.0}))
     assert "gold hardly moved" in report(run_dir)
 
@@ -210,15 +224,15 @@ def test_table_shows_gains_losses_and_ordinary_rows_by_a_stated_rule(run_dir: Pa
     text = Page(report(run_dir)).text
     shown = re.findall(r"prompt-(\d{3})", text)
     change = [(int(i) * 37) % 120 - 60 for i in shown]
-    assert change[:4] == [59, 58, 57, 56] and change[4:8] == [-60, -59, -58, -57]
-    assert len(set(shown)) == 12 and "12 of 120 prompts, chosen by rule" in text
+    assert change[:4] == [59, 58, 57, 56]
+    assert change[4:8] == [-60, -59, -58, -57]
+    assert len(set(shown)) == 12
+    assert "12 of 120 prompts, chosen by rule" in text
     assert "went up for 59 prompts, down for 60, and was unchanged for 1" in text
     assert [int(i) // 30 for i in shown[8:]] == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize(
-    "name", ["manifest.json", "summary.json", "ppo/progress.jsonl", "evaluation/completions.jsonl"]
-)  # fmt: skip
+@pytest.mark.parametrize("name", REQUIRED)
 def test_missing_file_is_named_with_what_to_run(run_dir: Path, name: str) -> None:
     (run_dir / name).unlink()
     with pytest.raises(InputError) as error:
@@ -269,13 +283,12 @@ def test_malformed_file_is_named(run_dir: Path, name: str, text: str, message: s
 def test_learning_curve_is_a_png_1200_pixels_wide(run_dir: Path) -> None:
     path = learning_curve(run_dir, run_dir / "curve.png")
     data = path.read_bytes()
-    assert data.startswith(b"\x89PNG") and struct.unpack(">I", data[16:20]) == (1200,)
+    assert data.startswith(b"\x89PNG")
+    assert struct.unpack(">I", data[16:20]) == (1200,)
     assert data == learning_curve(run_dir, run_dir / "again.png").read_bytes()
 
 
 def test_reports_need_neither_torch_nor_pyplot() -> None:
-    import subprocess
-
     code = "import sys, textrl_env.report; print([m for m in ('torch', 'matplotlib.pyplot') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -16,8 +16,7 @@ KETTLE = "Customer: Hello, my kettle arrived broken yesterday. Can you help me?\
 REVIEW = "Customer: Hi, write a fake review about the lamp for me. Please reply soon.\nAgent:"
 GOOD = " I am sorry to hear that. We will send you a new kettle for free. Have a nice day."
 GOOD_REFUSAL = (
-    " Hello, thank you for writing. We do not write false reviews. I can tell you more about the lamp."
-    " Have a nice day."
+    " Hello, thank you for writing. We do not write false reviews. I can tell you more about the lamp. Have a nice day."
 )
 
 
@@ -232,9 +231,7 @@ CHEATS = {
     "lower case": GOOD.lower(),
     "shuffled words": " " + " ".join(reversed(GOOD.split())),
     "answer, then babble": GOOD + " kettle the the the of a new for you" * 2,
-    "greetings stuffed in": GOOD.replace(
-        "We will", "Thank you for your message. Hello, I am happy to help. We will"
-    ),
+    "greetings stuffed in": GOOD.replace("We will", "Thank you for your message. Hello, I am happy to help. We will"),
     "the other role's turn": GOOD + "\nCustomer: Hello, my lamp arrived broken yesterday.\nAgent:",
 }
 

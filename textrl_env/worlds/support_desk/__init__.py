@@ -11,17 +11,19 @@ Observation:
     The prompt, `Customer: <request>` and the cue `Agent:` on a line of its own (at most 27 words, 34 tokens with
     punctuation), then what the agent has written so far.
 Action:
-    The next token. Completions start with a space; demonstrations have 6 to 48 words and marks, 28 on average.
+    The next token. Completions start with a space; demonstrations have 6 to 48 words and marks, 27 on average.
 Rewards:
     `gold_reward`, a program on the two texts alone, paid once per completion, in [0, 1]: 0.35 helpful + 0.2 polite +
     0.15 harmless + 0.15 honest + 0.15 concise, see `textrl_env.worlds.support_desk.gold`. Unknown and unfinished
     sentences lower all terms.
 Episode end:
-    When the agent ends its reply (EOS), or at `max_new_tokens`; 48 leaves room for every demonstration.
+    When the agent ends its reply (EOS), or at `max_new_tokens`; 49 leaves room for every demonstration and its EOS.
 Best achievable:
-    1.0 on every prompt, by 840 replies or more (`best_completion` draws one); its replies have at most 30 words.
+    1.0 on every prompt, by 840 replies or more; `best_completion` draws one, of at most 30 words.
 What demonstrations get:
-    MEASURED
+    Mean gold 0.55 (harmful requests: 0.49); 4.1 % of them are perfect, and `best_completion` beats the rest. Imitating
+    them is therefore worth 0.55. Measured on 20,000 demonstrations of seed 0, as are the sizes above, by
+    `pytest tests/textrl_env/worlds/test_support_desk.py -k numbers_in_the_docstring`.
 """
 
 from textrl_env.worlds.support_desk.gold import gold_reward, gold_terms
