@@ -1,8 +1,52 @@
-"""The actor-critic language model and the algorithms that train it."""
+"""The actor-critic language model and the algorithms that train it.
 
-from textrl_env.agents.actor_critic import ActorCriticLM
-from textrl_env.agents.on_policy import OnPolicyAlgorithm, Targets
-from textrl_env.agents.ppo import PPO
-from textrl_env.agents.rollout import Rollout, collect
+Names are loaded when they are first used: the options of the command line must not wait for torch.
+"""
 
-__all__ = ["PPO", "ActorCriticLM", "OnPolicyAlgorithm", "Rollout", "Targets", "collect"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from textrl_env.agents.actor_critic import ActorCriticLM
+    from textrl_env.agents.on_policy import OnPolicyAlgorithm, Targets
+    from textrl_env.agents.ppo import PPO
+    from textrl_env.agents.rollout import Rollout, collect
+    from textrl_env.agents.sampling import sample_completions
+    from textrl_env.agents.sft import train_sft
+    from textrl_env.agents.sft_config import SFTConfig
+    from textrl_env.agents.llama import small_llama
+    from textrl_env.agents.tokenizer import train_tokenizer
+
+_MODULES = {
+    "PPO": "ppo",
+    "ActorCriticLM": "actor_critic",
+    "OnPolicyAlgorithm": "on_policy",
+    "Rollout": "rollout",
+    "SFTConfig": "sft_config",
+    "Targets": "on_policy",
+    "collect": "rollout",
+    "sample_completions": "sampling",
+    "small_llama": "llama",
+    "train_sft": "sft",
+    "train_tokenizer": "tokenizer",
+}
+
+__all__ = [
+    "PPO",
+    "ActorCriticLM",
+    "OnPolicyAlgorithm",
+    "Rollout",
+    "SFTConfig",
+    "Targets",
+    "collect",
+    "sample_completions",
+    "small_llama",
+    "train_sft",
+    "train_tokenizer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,10 +1,12 @@
-"""A world small enough to enumerate: random scores over all completions, so that the optimum is known exactly."""
+"""A world small enough to enumerate: a random score for every completion, so that the optimum is known exactly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from textrl_env.oracle import PrefixTree, prefix_tree
 
@@ -36,9 +38,12 @@ class LetterTokenizer:
 
 @dataclass(frozen=True)
 class EnumerableWorld:
-    """Prompts of two letters, and a standard normal score for every completion of every prompt.
+    """Prompts of two letters; a completion's score is the sum of random weights of its neighbouring letters.
 
-    A completion is up to `horizon` letters, ended by token 0 or by the limit. Everything follows from `seed`.
+    A completion is up to `horizon` letters, ended by token 0 or by the limit. Each prompt has its own weights, drawn
+    from N(0, 1 / horizon) for every pair of neighbours (the first letter's neighbour is the prompt's last, the end
+    counts as a letter), so that good first letters and good endings must be found together. Everything follows from
+    `seed`.
     """
 
     vocab_size: int = 8
@@ -60,7 +65,7 @@ class EnumerableWorld:
         return [pairs[index] for index in chosen]
 
     def reward(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
-        """The score of each completion, a fixed draw from N(0, 1) for each prompt and completion."""
+        """The score of each completion."""
         return [self._score(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
 
     def tree(self, prompt: str) -> PrefixTree:
@@ -73,5 +78,14 @@ class EnumerableWorld:
         )  # fmt: skip
 
     def _score(self, prompt: str, completion: str) -> float:
-        key = [self.seed, *prompt.encode(), 0, *completion.encode()]
-        return float(np.random.default_rng(key).standard_normal())
+        weights = _weights(self, prompt)
+        ids = self.tokenizer.encode(prompt[-1] + completion)
+        ended = [*ids, 0] if len(completion) < self.horizon else ids
+        return float(sum(weights[left, right] for left, right in zip(ended, ended[1:], strict=False)))
+
+
+@cache
+def _weights(world: EnumerableWorld, prompt: str) -> npt.NDArray[np.float64]:
+    """(V, V) weights of neighbouring tokens for one prompt."""
+    rng = np.random.default_rng([world.seed, *prompt.encode()])
+    return rng.normal(scale=world.horizon**-0.5, size=(world.vocab_size, world.vocab_size))

@@ -1,0 +1,26 @@
+"""A small Llama-type causal LM from scratch, for a tokenizer."""
+
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+
+def small_llama(
+    tokenizer: Any, *, hidden_size: int = 96, layers: int = 2, heads: int = 4, context: int = 256, seed: int = 0
+) -> Any:
+    """A `LlamaForCausalLM` with tied embeddings and random weights from `seed`.
+
+    The weights' spread of 0.1 is five times the usual one: at the usual one, a model of this width does not learn to
+    copy words of the prompt within a few hundred steps.
+    """
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=hidden_size, intermediate_size=3 * hidden_size,
+        num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=heads,
+        max_position_embeddings=context, initializer_range=0.1, tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    # transformers draws initial weights from torch's global generator; it is put back as it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config).eval()
