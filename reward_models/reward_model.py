@@ -1,0 +1,103 @@
+"""A reward model: a sequence classifier with one label, its tokenizer, and scores of texts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from textrl_env.errors import InputError
+from textrl_env.tokenization import encode_completion, encode_prompt, pad_id
+
+
+class RewardModel:
+    """Scores completions of prompts; higher is better.
+
+    A text is the prompt's tokens, the completion's and the end token, padded on the right; the score is read at the
+    last token that is not padding, as `AutoModelForSequenceClassification` does, and depends neither on the padding
+    nor on the other texts of a batch.
+
+    Args:
+        model: `AutoModelForSequenceClassification` with `num_labels=1`.
+        tokenizer: its own tokenizer; it may differ from the policy's, since only texts are exchanged.
+    Raises:
+        InputError: more than one label, or a tokenizer with neither pad nor end token.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        if model.config.num_labels != 1:
+            raise InputError(f"a reward model has one label, this one has {model.config.num_labels}; use num_labels=1")
+        self.model, self.tokenizer = model, tokenizer
+        # Without a pad id the classifier reads the score at the padding, or refuses a batch.
+        model.config.get_text_config().pad_token_id = pad_id(tokenizer)
+        model.config.pad_token_id = pad_id(tokenizer)
+        model.eval()
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, *, dtype: torch.dtype = torch.float32, seed: int = 0) -> "RewardModel":
+        """From a reward model's folder, or from a causal LM's: then the score head is new, drawn from `seed`."""
+        path = Path(path)
+        if not (path / "config.json").is_file():
+            raise InputError(f"{path}: no model here (no config.json); expected a folder that save_pretrained wrote")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=1, dtype=dtype)
+        return cls(model, AutoTokenizer.from_pretrained(path))
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Writes model and tokenizer; loads with `AutoModelForSequenceClassification`."""
+        self.model.save_pretrained(path)
+        self.tokenizer.save_pretrained(path)
+
+    def encode(self, prompt: str, completion: str) -> list[int]:
+        """Token ids of a prompt with its completion and the end token; at most the model's context."""
+        prompt_ids = encode_prompt(self.tokenizer, prompt) if prompt else []
+        ids = prompt_ids + encode_completion(self.tokenizer, completion)
+        limit = self.model.config.get_text_config().max_position_embeddings
+        if len(ids) > limit:
+            raise InputError(f"a text of {len(ids)} tokens, the reward model's context is {limit}: {completion!r:.80}")
+        return ids
+
+    def forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Scores with gradients: B token lists -> (B,)."""
+        width = max(map(len, sequences))
+        fill = pad_id(self.tokenizer)
+        ids = torch.tensor([[*sequence, *[fill] * (width - len(sequence))] for sequence in sequences])
+        mask = (torch.arange(width) < torch.tensor([len(sequence) for sequence in sequences])[:, None]).long()
+        device = next(self.model.parameters()).device
+        scores: Tensor = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits[:, 0]
+        return scores.float()
+
+    @torch.inference_mode()
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], *, batch_size: int = 128
+    ) -> npt.NDArray[np.float64]:
+        """Scores without gradients: B prompts, B completions -> (B,)."""
+        self.model.eval()
+        sequences = [self.encode(*pair) for pair in zip(prompts, completions, strict=True)]
+        order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
+        scores = np.empty(len(sequences))
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            scores[batch] = self.forward([sequences[index] for index in batch]).cpu().numpy()
+        return scores
+
+
+class ModelReward:
+    """A reward model as the environment's reward function; frozen, it never changes with the policy.
+
+    Args:
+        reward_model: its parameters are set to need no gradients.
+    """
+
+    def __init__(self, reward_model: RewardModel) -> None:
+        reward_model.model.requires_grad_(False)
+        self.reward_model = reward_model
+
+    def __call__(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
+        scores: list[float] = self.reward_model.score(prompts, completions).tolist()
+        return scores

@@ -1,0 +1,80 @@
+"""Training a reward model on preferences: Bradley-Terry over all pairs of a ranking, one forward per completion."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from textrl_env.errors import InputError
+from textrl_env.progress import progress_bar
+from textrl_env.reward_models.losses import bradley_terry_loss, ranking_pairs
+from textrl_env.reward_models.preferences import Preference
+from textrl_env.reward_models.reward_model import RewardModel
+from textrl_env.reward_models.training_config import RewardModelConfig
+
+
+@dataclass(frozen=True)
+class LossPoint:
+    """The loss of one step, in nats per pair (log 2 is chance)."""
+
+    step: int
+    loss: float
+
+
+def train_reward_model(
+    reward_model: RewardModel, preferences: Sequence[Preference], config: RewardModelConfig
+) -> list[LossPoint]:
+    """Trains in place and returns the loss of every step.
+
+    Every completion of a ranking goes through the model once; its K (K - 1) / 2 pairs share those scores (Ouyang et
+    al. 2022, section 3.5). Dropout is on where the model has it.
+
+    Raises:
+        InputError: no preferences, or a completion longer than the model's context, named.
+    """
+    if not preferences:
+        raise InputError("no preferences to train on")
+    encoded = [[reward_model.encode(p.prompt, text) for text in p.ranking] for p in preferences]
+    model = reward_model.model
+    device = next(model.parameters()).device
+    steps_per_epoch = -(-len(preferences) // config.batch_size)
+    total = steps_per_epoch * config.n_epochs
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad], lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=config.learning_rate, total_steps=total + 1, pct_start=0.1
+    )
+    generator = torch.Generator().manual_seed(config.seed)
+    curve: list[LossPoint] = []
+    model.train()
+    with progress_bar("reward model", total) as advance:
+        for _ in range(config.n_epochs):
+            for rows in _batches([max(map(len, texts)) for texts in encoded], config.batch_size, generator):
+                sequences = [ids for row in rows for ids in encoded[row]]
+                better, worse = ranking_pairs([len(encoded[row]) for row in rows])
+                labels = torch.tensor([preferences[row].probability for row in rows])
+                sizes = torch.tensor([len(encoded[row]) * (len(encoded[row]) - 1) // 2 for row in rows])
+                scores = reward_model.forward(sequences)
+                loss = bradley_terry_loss(scores[better] - scores[worse], labels.repeat_interleave(sizes).to(device))
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+                optimizer.step()
+                schedule.step()
+                curve.append(LossPoint(len(curve) + 1, float(loss.detach())))
+                advance(note=f"loss {curve[-1].loss:.3f}")
+    model.eval()
+    return curve
+
+
+def _batches(lengths: list[int], batch_size: int, generator: torch.Generator) -> list[list[int]]:
+    """Shuffled batches of rows; rows of similar length stand together, so that little is padding."""
+    order = torch.randperm(len(lengths), generator=generator).tolist()
+    window = 16 * batch_size
+    batches = []
+    for start in range(0, len(order), window):
+        bucket = sorted(order[start : start + window], key=lambda row: lengths[row])
+        batches += [bucket[first : first + batch_size] for first in range(0, len(bucket), batch_size)]
+    shuffled: list[int] = torch.randperm(len(batches), generator=generator).tolist()
+    return [batches[index] for index in shuffled]
