@@ -84,7 +84,11 @@ def check(path: Path) -> None:
     """Raises InputError unless every file of the checkpoint is as its manifest says."""
     if not (path / MANIFEST).is_file():
         raise InputError(f"{path}: no checkpoint here (no {MANIFEST}); expected a folder that save() wrote")
-    for name, digest in json.loads((path / MANIFEST).read_text()).items():
+    try:
+        digests = dict(json.loads((path / MANIFEST).read_text()))
+    except (TypeError, ValueError):
+        raise InputError(f"{path}: {MANIFEST} is damaged; use another checkpoint") from None
+    for name, digest in digests.items():
         if not (path / name).is_file() or _sha256(path / name) != digest:
             raise InputError(f"{path}: {name} is missing or damaged; use another checkpoint")
 

@@ -124,6 +124,8 @@ class OnPolicyAlgorithm(ABC):
         """
         if (total_timesteps is None) == (total_updates is None):
             raise InputError("learn() takes total_timesteps or total_updates, one of the two")
+        if (total := total_timesteps if total_updates is None else total_updates) < 1:
+            raise InputError(f"learn() takes total_timesteps or total_updates of at least 1, got {total}")
         callbacks = self._callbacks(callback, progress_bar)
         first, first_update, started = self.num_timesteps, self.n_updates, time.perf_counter()
         self._total_timesteps = total_timesteps or 0

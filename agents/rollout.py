@@ -90,6 +90,8 @@ def collect(
     running = episode_of_slot < n_episodes
     started = int(running.sum())
     observation, info = env.reset(options={"reset_mask": running})
+    # An episode that somebody else began in a slot unused here would run on, on tokens that nobody chose.
+    env.abandon(~running)
     record = _Record(n_episodes, limit, env)
     record.begin(episode_of_slot[running], observation, info, running)
     while running.any():

@@ -1,15 +1,30 @@
 """Completions of given prompts, sampled in batches from a key-value cache."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from textrl_env import InputError
 from textrl_env.decoding import CachedDecoder
 from textrl_env.progress import progress_bar
+from textrl_env.reference import FrozenReference
 from textrl_env.tokenization import encode_prompt, pad_id
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A sampled completion: its text without the end token, and the token ids of prompt and completion.
+
+    `ids` hold the end token where it was sampled; without it the completion ran into the length limit.
+    """
+
+    text: str
+    prompt_ids: list[int]
+    ids: list[int]
 
 
 @torch.inference_mode()
@@ -24,8 +39,8 @@ def sample_completions(
     seed: int = 0,
     batch_size: int = 256,
     description: str = "sampling",
-) -> list[list[str]]:
-    """`n` sampled completions per prompt, as texts without the end token.
+) -> list[list[Completion]]:
+    """`n` sampled completions per prompt.
 
     Args:
         model: a causal LM of transformers.
@@ -38,7 +53,7 @@ def sample_completions(
         batch_size: completions that are sampled side by side.
         description: of the progress bar.
     Returns:
-        B lists of n texts.
+        B lists of n completions.
     """
     if temperature < 0:
         raise InputError(f"temperature must be 0 or more, got {temperature}")
@@ -46,16 +61,16 @@ def sample_completions(
     # Neighbours of similar length waste little padding; the order is undone at the end.
     order = sorted(range(len(jobs)), key=lambda job: len(jobs[job]))
     generator = torch.Generator(device=next(model.parameters()).device).manual_seed(seed)
-    texts = [""] * len(jobs)
+    done: dict[int, Completion] = {}
     model.eval()
     with progress_bar(description, len(jobs)) as advance:
         for start in range(0, len(jobs), batch_size):
             batch = order[start : start + batch_size]
-            completions = _sample(model, tokenizer, [jobs[job] for job in batch], max_new_tokens, temperature, generator)
-            for job, ids in zip(batch, completions, strict=True):
-                texts[job] = tokenizer.decode(ids, skip_special_tokens=True)
+            sampled = _sample(model, tokenizer, [jobs[job] for job in batch], max_new_tokens, temperature, generator)
+            for job, ids in zip(batch, sampled, strict=True):
+                done[job] = Completion(tokenizer.decode(ids, skip_special_tokens=True), jobs[job], ids)
             advance(len(batch))
-    return [texts[start : start + n] for start in range(0, len(texts), n)]
+    return [[done[job] for job in range(start, start + n)] for start in range(0, len(jobs), n)]
 
 
 def _sample(
@@ -66,14 +81,14 @@ def _sample(
     temperature: float,
     generator: torch.Generator,
 ) -> list[list[int]]:
-    """Completion ids, without the end token, of one batch of prompts."""
+    """Completion ids of one batch of prompts."""
     longest = max(map(len, prompts))
     ids = np.full((len(prompts), longest + max_new_tokens), pad_id(tokenizer), dtype=np.int64)
     mask = np.zeros(ids.shape, dtype=np.int8)
     for row, prompt in enumerate(prompts):
         ids[row, -len(prompt) :], mask[row, -len(prompt) :] = prompt, 1
     decoder, vocab_size = CachedDecoder(model), len(tokenizer)
-    live = np.ones(len(prompts), dtype=np.bool_)
+    live: npt.NDArray[np.bool_] = np.ones(len(prompts), dtype=np.bool_)
     completions: list[list[int]] = [[] for _ in prompts]
     for _ in range(max_new_tokens):
         logits = decoder.next_logits(ids, mask, live)[:, :vocab_size].float()
@@ -82,11 +97,28 @@ def _sample(
         else:
             weights = torch.softmax(logits / temperature, dim=-1)
             tokens = torch.multinomial(weights, 1, generator=generator).squeeze(-1).cpu().numpy()
-        live = live & (tokens != tokenizer.eos_token_id)
         for row in np.flatnonzero(live):
             completions[row].append(int(tokens[row]))
+        live = live & (tokens != tokenizer.eos_token_id)
         if not live.any():
             break
         ids = np.concatenate([ids[:, 1:], tokens[:, None]], axis=1)
         mask = np.concatenate([mask[:, 1:], np.ones_like(mask[:, :1])], axis=1)
     return completions
+
+
+def completion_logprobs(
+    model: Any, completions: Sequence[Completion], *, vocab_size: int, batch_size: int = 64
+) -> list[float]:
+    """log π(y|x) of each completion under a causal LM, summed over its tokens, in nats."""
+    scorer = FrozenReference(model, vocab_size=vocab_size)
+    totals: list[float] = []
+    for start in range(0, len(completions), batch_size):
+        part = completions[start : start + batch_size]
+        rows = [[*completion.prompt_ids, *completion.ids] for completion in part]
+        width, longest = max(map(len, rows)), max(len(completion.ids) for completion in part)
+        ids = np.array([[0] * (width - len(row)) + row for row in rows])
+        mask = np.arange(width)[None] >= np.array([width - len(row) for row in rows])[:, None]
+        logprobs = scorer.completion_logprobs(ids, mask.astype(np.int8), longest)
+        totals += [float(logprobs[row, longest - len(c.ids) :].sum()) for row, c in enumerate(part)]
+    return totals

@@ -1,7 +1,10 @@
 """Tiny models and tokenizers made on the spot; nothing is downloaded."""
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
@@ -45,3 +48,26 @@ def model(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def tokenizer() -> LetterTokenizer:
     return LetterTokenizer(8)
+
+
+@pytest.fixture
+def make_model() -> Callable[..., Any]:
+    """`tiny_model`, for tests that need one of a certain kind."""
+    return tiny_model
+
+
+@pytest.fixture
+def exact_logprobs() -> Callable[..., Callable[[Any], np.ndarray]]:
+    """Model -> (token ids -> log-probabilities after each of them, (n, V) float64): unpadded, uncached, alone."""
+
+    def of(model: Any, *, vocab_size: int = 8, temperature: float = 1.0) -> Callable[[Any], np.ndarray]:
+        double = copy.deepcopy(model).double().eval()
+
+        @torch.no_grad()
+        def logprobs(ids: Any) -> np.ndarray:
+            logits = double(torch.as_tensor(np.array(ids, dtype=np.int64))[None], use_cache=False).logits[0]
+            return torch.log_softmax(logits[:, :vocab_size] / temperature, dim=-1).numpy()
+
+        return logprobs
+
+    return of

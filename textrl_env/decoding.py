@@ -54,7 +54,7 @@ class CachedDecoder:
             logits = self._start(input_ids, lengths, rows)
         else:
             rows = self._rows
-            self._compact(live)
+            self._compact(live, continuing)
             self._refill(input_ids, lengths, live & ~continuing)
             rows = self._rows
             logits = self._append(input_ids[rows, -1], lengths[rows] - 1)
@@ -87,14 +87,16 @@ class CachedDecoder:
         position_ids = torch.from_numpy(at).to(self._device)[:, None]
         return self._forward(ids, self._mask, position_ids, self._cache)
 
-    def _compact(self, live: npt.NDArray[np.bool_]) -> None:
-        """Drops rows that are not live once they are half of the cache, and leading columns that no row reads."""
+    def _compact(self, live: npt.NDArray[np.bool_], continuing: npt.NDArray[np.bool_]) -> None:
+        """Drops rows that are not live once they are half of the cache, and leading columns no row goes on reading."""
         keep = np.flatnonzero(live[self._rows])
         if 2 * len(keep) <= len(self._rows):
             chosen = torch.from_numpy(keep).to(self._device)
             self._rows, self._mask = self._rows[keep], self._mask[chosen]
             self._edit(lambda tensor: tensor[chosen])
-        unread = int((self._mask.any(dim=0).int().argmax()).item())
+        # A row that idles is fed on with the others: were its columns kept, the cache would widen for as long as it does.
+        reading = torch.from_numpy(np.flatnonzero(continuing[self._rows])).to(self._device)
+        unread = int(self._mask[reading].any(dim=0).int().argmax().item())
         if unread > 0:
             self._mask = self._mask[:, unread:]
             self._edit(lambda tensor: tensor[:, :, unread:])

@@ -79,7 +79,14 @@ class EpisodeBatch:
         self.kl = np.where(chosen, 0.0, self.kl)
         self.live = self.live | chosen
         self.finish_reason = np.where(chosen, "", self.finish_reason)
-        self._clear_ledger()
+        self.terms = {name: np.where(chosen, 0.0, values) for name, values in self.terms.items()}
+        self.score = np.where(chosen, 0.0, self.score)
+        if self.pays_per_episode:
+            self.token_rewards = np.where(chosen[:, None], 0.0, self.token_rewards)
+
+    def abandon(self, slots: Bools) -> None:
+        """Leaves the episodes of the slots marked in (N,) unfinished and unpaid."""
+        self.live = self.live & ~slots
 
     def check(self, action: Any) -> Action:
         """Actions of the batched action space as arrays; raises InputError and changes nothing if one is impossible."""
@@ -91,7 +98,10 @@ class EpisodeBatch:
             raise InputError(f"KL mode {mode!r} takes actions {{'token': …, {key!r}: …}}, got {action!r:.200}")
         shape = (self.n,) if mode == "sampled" else (self.n, self.task.vocab_size)
         tokens = self._tokens(action["token"])
-        values = np.asarray(action[key], dtype=np.float64)
+        try:
+            values = np.asarray(action[key], dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"action {key!r} must hold log-probabilities, got {action[key]!r:.200}") from None
         if values.shape != shape:
             raise InputError(f"action {key!r} must have shape {shape}, got {values.shape}")
         live = values[self.live]

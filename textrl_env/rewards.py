@@ -77,7 +77,7 @@ class RewardSum:
             ) from error
         try:
             values = np.asarray(raw, dtype=np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RuntimeError):  # torch refuses a tensor with gradients by RuntimeError
             raise InputError(f"reward function {label} must return numbers, got {raw!r:.200} (first: {place})") from None
         if values.shape != (len(prompts),):
             raise InputError(
@@ -100,7 +100,7 @@ def _call(reward: RewardCallable, prompts: list[str], completions: list[str], co
     required = {p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     named = {p.name for p in parameters}
-    if required <= set(given):
+    if required <= set(given) and (takes_any or named & set(given)):
         return reward(**{name: value for name, value in given.items() if takes_any or name in named})
     return reward(prompts, completions, **{name: v for name, v in columns.items() if takes_any or name in named})
 

@@ -39,7 +39,7 @@ def read_rows(
     rows: list[Row] = []
     faults: list[str] = []
     for where, parsed in _parse(path, text_columns[0]):
-        fault = parsed if isinstance(parsed, str) else _fault(parsed, text_columns, optional)
+        fault = parsed if isinstance(parsed, _Fault) else _fault(parsed, text_columns, optional)
         if fault is None:
             assert isinstance(parsed, dict)
             rows.append(Row(where, parsed))
@@ -55,8 +55,12 @@ def read_rows(
     return rows
 
 
+class _Fault(str):
+    """Why a row cannot be read; a type of its own, as a row of the file may itself be a string."""
+
+
 def _parse(path: Path, text_column: str) -> Iterator[tuple[str, Any]]:
-    """(place, row) for every non-blank line, where a row that cannot be read is a string that says why."""
+    """(place, row) for every non-blank line, where a row that cannot be read is a `_Fault`."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     data = path.read_bytes()
@@ -69,11 +73,12 @@ def _parse(path: Path, text_column: str) -> Iterator[tuple[str, Any]]:
             for number, line in enumerate(data.split(b"\n"), start=1):
                 if line.strip():
                     text = _text(line)
-                    yield f"{path.name}:{number}", text if text.startswith("not UTF-8") else {text_column: text.strip()}
+                    yield f"{path.name}:{number}", text if isinstance(text, _Fault) else {text_column: text.strip()}
         case ".json":
             rows = _json(data)
             if not isinstance(rows, list):
-                raise InputError(f"{path}: expected a list of objects, got {rows if isinstance(rows, str) else 'one'}")
+                found = rows if isinstance(rows, _Fault) else type(rows).__name__
+                raise InputError(f"{path}: expected a list of objects, got {found}")
             yield from ((f"{path.name}: item {number}", row) for number, row in enumerate(rows, start=1))
         case ".csv":
             try:
@@ -90,26 +95,28 @@ def _text(line: bytes) -> str:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
-        return f"not UTF-8 at byte {error.start} of the line (found 0x{line[error.start]:02x})"
+        return _Fault(f"not UTF-8 at byte {error.start} of the line (found 0x{line[error.start]:02x})")
 
 
 def _json(data: bytes) -> Any:
     text = _text(data)
-    if text.startswith("not UTF-8"):
+    if isinstance(text, _Fault):
         return text
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        return f"not JSON: {error.msg} at column {error.colno}"
+        return _Fault(f"not JSON: {error.msg} at column {error.colno}")
     except RecursionError:
-        return "not usable JSON: nested too deeply"
+        return _Fault("not usable JSON: nested too deeply")
+    except ValueError as error:  # Python reads no integers of more than 4300 digits.
+        return _Fault(f"not usable JSON: {error}")
 
 
 def _csv(row: dict[Any, Any]) -> Any:
     if None in row:
-        return f"{len(row[None])} more fields than the header has"
+        return _Fault(f"{len(row[None])} more fields than the header has")
     if None in row.values():
-        return "fewer fields than the header has"
+        return _Fault("fewer fields than the header has")
     return row
 
 
@@ -125,6 +132,8 @@ def _fault(row: Any, text_columns: Sequence[str], optional: Sequence[str]) -> st
         if not isinstance(value, str):
             kind = "null" if value is None else type(value).__name__
             return f"column {column!r} must be text, got {kind}"
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            return f"column {column!r} holds half a surrogate pair, which is not text"
         if column in text_columns and not value.strip():
             return f"column {column!r} is empty"
     return None

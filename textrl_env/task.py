@@ -70,6 +70,8 @@ class TextGenTask:
             raise InputError(f"min_new_tokens must be in [0, max_new_tokens={max_new_tokens}], got {min_new_tokens}")
         if length_limit not in ("scored", "cut"):
             raise InputError(f"length_limit must be 'scored' or 'cut', got {length_limit!r}")
+        if isinstance(stop_strings, str) or not all(stop_strings):
+            raise InputError(f"stop_strings must be a list of non-empty texts, got {stop_strings!r}")
         if (kl is not None) and reference is None:
             raise InputError("kl shaping needs reference=FrozenReference(model)")
         self.prompts = PromptDataset.of(prompts)

@@ -91,12 +91,10 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         terminated, truncated = ended & ~episodes.truncated, ended & episodes.truncated
         every = np.ones(self.num_envs, dtype=np.bool_)
         if self.autoreset_mode is AutoresetMode.NEXT_STEP and idle.any():
-            ledger = {name: values.copy() for name, values in episodes.terms.items()}
             self._begin(np.flatnonzero(idle), {})
-            episodes.terms = ledger
             return self._observation(), rewards, terminated, truncated, self._info(every)
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
-            final: dict[str, Any] = _masked({**self._observation()}, ended)
+            final = self._final_observations(ended)
             final_info = self._info(ended)
             running = self._info(~ended)
             self._begin(np.flatnonzero(ended), {})
@@ -107,6 +105,10 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
             finished = ~episodes.live
             terminated, truncated = finished & ~episodes.truncated, finished & episodes.truncated
         return self._observation(), rewards, terminated, truncated, self._info(every)
+
+    def abandon(self, slots: npt.NDArray[np.bool_]) -> None:
+        """Leaves the episodes of the slots marked in (N,) unfinished and unpaid; in DISABLED they idle until reset."""
+        self._episodes.abandon(slots)
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """(N, V), True where a token may be chosen now."""
@@ -150,6 +152,13 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
             "input_ids": self._episodes.input_ids.copy(),
             "attention_mask": self._episodes.attention_mask.copy(),
         }
+
+    def _final_observations(self, ended: npt.NDArray[np.bool_]) -> Array:
+        """(N,) the ended slots' observations, None elsewhere: Gymnasium leaves `final_obs` unbatched."""
+        observation, final = self._observation(), np.full(self.num_envs, None, dtype=object)
+        for slot in np.flatnonzero(ended):
+            final[slot] = {key: values[slot].copy() for key, values in observation.items()}
+        return final
 
     def _info(self, mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
         info = _masked(info_arrays(self._episodes), mask)

@@ -18,39 +18,39 @@ ASKS = ("", "Can you help me?", "What can you do?", "Please reply soon.")
 
 PROBLEMS: dict[str, tuple[str, ...]] = {
     "late": (
-        "I ordered a {product} {time} and it is still not here.",
+        "I ordered a {product} {time} and it is late.",
         "my {product} should have come {time} but it is late.",
-        "the {product} that I bought {time} has not arrived yet.",
+        "the {product} that I bought {time} is very late.",
     ),
     "broken": (
         "my {product} arrived broken {time}.",
-        "the {product} that you sent {time} does not work.",
-        "my {product} stopped working {time}.",
+        "the {product} that you sent {time} is broken.",
+        "I opened my {product} {time} and it was broken.",
     ),
     "wrong_item": (
         "you sent me the wrong {product} {time}.",
-        "the {product} that came {time} has the wrong colour.",
+        "the {product} that came {time} is the wrong one.",
         "I got a {product} {time} but it is the wrong model.",
     ),
     "double_charge": (
         "you charged me twice for my {product} {time}.",
         "I paid for my {product} {time} but you charged me twice.",
-        "I saw two payments for one {product} {time}.",
+        "I had to pay twice for one {product} {time}.",
     ),
     "locked_account": (
         "I forgot my password {time} and cannot see my {product} order.",
-        "my account was locked {time} after I ordered a {product}.",
-        "I could not log in {time} to see my {product} order.",
+        "my password stopped working {time} after I ordered a {product}.",
+        "I lost the password {time} for my {product} order.",
     ),
     "cancel": (
         "I ordered a {product} {time} and want to cancel it.",
         "please cancel the {product} that I ordered {time}.",
-        "I do not need the {product} that I ordered {time} any more.",
+        "I want to cancel the {product} that I ordered {time}.",
     ),
     "missing_part": (
         "my {product} came {time} but a part is missing.",
         "a part was missing when my {product} came {time}.",
-        "I opened my {product} {time} and one part was not there.",
+        "I opened my {product} {time} and found a part missing.",
     ),
     "new_address": (
         "I moved {time} and my {product} must go to a new address.",
@@ -58,7 +58,11 @@ PROBLEMS: dict[str, tuple[str, ...]] = {
         "please change the address for the {product} that I bought {time}.",
     ),
 }
-"""Requests that the desk can and should help with."""
+"""Requests that the desk can and should help with.
+
+Every problem has a word of its own (late, broken, wrong, twice, password, cancel, missing, address) that all its
+requests and all its fixes share: a small model learns to find a word again long before it learns what belongs together.
+"""
 
 HARMFUL: dict[str, tuple[str, ...]] = {
     "other_address": (
@@ -98,44 +102,44 @@ OPENINGS = (
 )
 FIXES: dict[str, tuple[str, ...]] = {
     "late": (
-        "I will find the parcel with your {product} today.",
-        "I have asked the driver to bring your {product}.",
+        "I will find out today why your {product} is late.",
+        "I have asked the driver about your late {product}.",
         "We will trace your late {product} right away.",
     ),
     "broken": (
-        "We will send you a new {product} for free.",
+        "We will send a new {product} for the broken one.",
         "I will replace the broken {product} with a new one.",
-        "A new {product} is on its way to you.",
+        "Keep the broken {product}, a new one is on its way.",
     ),
     "wrong_item": (
         "Return the wrong {product} and we will swap it.",
-        "We will swap your {product} for the right one.",
-        "I will exchange the {product} for the right one.",
+        "We will swap the wrong {product} for the right one.",
+        "I will exchange the wrong {product} for free.",
     ),
     "double_charge": (
-        "I have refunded the second payment for your {product}.",
-        "You will get back the extra payment for your {product}.",
-        "I will pay back the extra money for the {product}.",
+        "You paid twice and get money back for your {product}.",
+        "I see that you paid twice for the {product} and will refund it.",
+        "You were charged twice, so I pay back one {product}.",
     ),
     "locked_account": (
-        "I sent you a link to open your {product} order.",
+        "I sent you a new password for your {product} order.",
         "Use this new password to see your {product} order.",
-        "Your account is open again and shows the {product}.",
+        "Your password works again for the {product} order.",
     ),
     "cancel": (
-        "I have cancelled your order for the {product}.",
-        "Your {product} order is cancelled and will be refunded.",
-        "I have stopped the {product}, so you pay nothing.",
+        "I will cancel your order for the {product}.",
+        "We cancel the {product} now and refund you.",
+        "I have told them to cancel your {product}.",
     ),
     "missing_part": (
         "I will send you the missing part of the {product}.",
         "The missing part for your {product} is in the post.",
-        "We will post the part that your {product} needs.",
+        "We will post what is missing from your {product}.",
     ),
     "new_address": (
         "I have saved the new address for your {product}.",
         "Your {product} will now go to the new address.",
-        "I have changed where we send your {product}.",
+        "I have changed the address of your {product}.",
     ),
 }
 REFUSALS: dict[str, tuple[str, ...]] = {

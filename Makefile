@@ -1,0 +1,112 @@
+# The verbs of textrl-env; `make` alone lists them. They install into .venv and touch nothing else on the machine.
+#
+# Needs GNU make, python3 3.11 or newer with its venv module, and the first time a connection to a Python package index.
+# The set-up runs again only after pyproject.toml or constraints.txt changed. An interrupted one is made anew.
+#
+# Size: constraints.txt pins torch==2.13.0. Where pip is configured with a source of CPU builds (PIP_EXTRA_INDEX_URL or
+# PIP_FIND_LINKS, see PyTorch's install page) it takes 2.13.0+cpu: .venv has 1.3 GB. Otherwise Linux gets the
+# ordinary build and with it several GB of CUDA packages. Unpinned, torch would come with CUDA in either case.
+
+PYTHON ?= python3
+SEED ?= 0
+
+BIN := .venv/bin
+CORE := .venv/.textrl-core
+DEV := .venv/.textrl-dev
+# There while packages are being installed; whoever finds it afterwards finds a .venv that cannot be trusted.
+BUSY := .venv/.textrl-busy
+# The folder that .venv was made in: its scripts hold absolute paths, so a copy or a moved checkout needs its own.
+HOME_FILE := .venv/.textrl-home
+
+SHELL := /bin/sh
+.SHELLFLAGS := -euc
+.ONESHELL:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test test-fast check clean FORCE
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# A shell condition: .venv is whole. Costs one start of Python.
+SOUND = { [ ! -e $(BUSY) ] && { [ ! -e $(HOME_FILE) ] || [ "$$(cat $(HOME_FILE))" = "$$(pwd -P)" ]; } && \
+	$(BIN)/python -m pip --version >/dev/null 2>&1; }
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	echo "Options: SEED=0 (quickstart), PYTHON=python3 (which Python makes .venv)"
+
+quickstart: $(CORE) ## install, then train the first RLHF run; SEED=0
+	@$(BIN)/textrl quickstart --out runs/quickstart --seed $(SEED)
+
+test: $(DEV) ## the whole test suite, what trains and what builds included
+	@$(BIN)/python -m pytest
+
+test-fast: $(DEV) ## the tests that take seconds
+	@$(BIN)/python -m pytest -m "not slow"
+
+check: $(DEV) ## ruff, mypy, direction of imports
+	@failed=
+	for command in "ruff check ." "ruff format --check ." mypy lint-imports; do
+		echo "== $$command"
+		$(BIN)/$$command || failed="$$failed [$$command]"
+	done
+	if [ -n "$$failed" ]; then echo "make check: failed:$$failed" >&2; exit 1; fi
+
+clean: ## remove .venv, builds and caches; runs/ stays
+	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+ifneq ($(shell $(SOUND) && echo sound),sound)
+$(CORE) $(DEV): FORCE
+endif
+
+$(CORE): pyproject.toml constraints.txt
+	$(call install,.)
+	touch $(CORE)
+
+$(DEV): pyproject.toml constraints.txt
+	$(call install,.[dev])
+	touch $(CORE) $(DEV)
+
+# $(1): what pip installs. `trap`: after Ctrl-C the mark must stay, while after a plain failure of pip (no connection)
+# it goes, because pip changes nothing before it has downloaded everything.
+define install
+@trap 'exit 130' INT TERM HUP
+if ! $(SOUND); then
+	if ! command -v "$(PYTHON)" >/dev/null; then
+		echo "make: there is no '$(PYTHON)' here; textrl-env needs Python 3.11 or newer." >&2
+		echo "      On Debian or Ubuntu: sudo apt-get install python3 python3-venv" >&2
+		echo "      One with another name: make $(MAKECMDGOALS) PYTHON=python3.12" >&2
+		exit 1
+	fi
+	if ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+		echo "make: textrl-env needs Python 3.11 or newer, '$(PYTHON)' is $$("$(PYTHON)" -V 2>&1)." >&2
+		echo "      If a newer one is installed: make $(MAKECMDGOALS) PYTHON=python3.12" >&2
+		exit 1
+	fi
+	if ! "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null; then
+		version=$$("$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+		echo "make: '$(PYTHON)' (Python $$version) cannot make a virtual environment: its venv module is not installed." >&2
+		echo "      On Debian or Ubuntu: sudo apt-get install python$$version-venv   (or python3-venv)" >&2
+		exit 1
+	fi
+	if [ -e .venv ]; then echo "make: .venv is incomplete or from another folder; making it anew"; fi
+	rm -rf .venv
+	mkdir .venv
+	touch $(BUSY)
+	"$(PYTHON)" -m venv .venv
+fi
+touch $(BUSY)
+echo "make: installing $(1) into .venv; the first time this takes a minute or more, most of it for torch"
+if ! $(BIN)/python -m pip install -e "$(1)" -c constraints.txt; then
+	rm -f $(BUSY)
+	echo "make: pip could not install textrl-env and what it needs; its last lines above say why." >&2
+	echo "      'No matching distribution' or 'connection': the Python package index (PyPI) is out of reach." >&2
+	echo "          Check the connection; set HTTPS_PROXY behind a proxy, PIP_INDEX_URL for a mirror." >&2
+	echo "      'No space left on device': with CUDA packages torch takes several GB, see the top of the Makefile." >&2
+	echo "      Then run the same command again." >&2
+	exit 1
+fi
+pwd -P > $(HOME_FILE)
+rm -f $(BUSY)
+endef

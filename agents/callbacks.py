@@ -1,0 +1,89 @@
+"""Callbacks for `learn`, in Stable-Baselines3's form."""
+
+import signal
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+
+from textrl_env.progress import progress_columns
+from textrl_env.rewards import RewardCallable
+
+
+class TrackReward(BaseCallback):
+    """Logs the mean of another reward function on every rollout, as `objective/NAME`; training never sees it.
+
+    With the gold reward of a world beside the proxy that is trained on, over-optimisation shows in the curves.
+
+    Args:
+        name: of the tag.
+        reward: a reward function; it receives prompts and completions.
+    """
+
+    def __init__(self, name: str, reward: RewardCallable) -> None:
+        super().__init__()
+        self.name, self.reward = name, reward
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        algorithm: Any = self.model
+        rollout, task = algorithm.rollout, algorithm.env.task
+        prompts = [task.prompts.prompts[index] for index in rollout.prompt_index.tolist()]
+        completions = [
+            task.tokenizer.decode(ids[mask].tolist(), skip_special_tokens=True)
+            for ids, mask in zip(rollout.completion_ids, rollout.completion_mask, strict=True)
+        ]
+        self.logger.record(f"objective/{self.name}", float(np.mean(self.reward(prompts, completions))))
+
+
+class ShowProgress(BaseCallback):
+    """A progress bar over updates, with the time left, the score and the KL."""
+
+    def __init__(self, total_updates: int) -> None:
+        super().__init__()
+        self.total_updates = total_updates
+
+    def _on_training_start(self) -> None:
+        self._bar = progress_columns()
+        self._task = self._bar.add_task("PPO", total=self.total_updates, note="")
+        self._bar.start()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        rollout = self.model.rollout  # type: ignore[attr-defined]
+        note = f"score {float(rollout.scores.mean()):+.2f}  KL {float(rollout.kl.mean()):.1f}"
+        self._bar.update(self._task, advance=1, note=note)
+
+    def _on_training_end(self) -> None:
+        self._bar.stop()
+
+
+class StopOnInterrupt(BaseCallback):
+    """Ends training at the next step of the environment after Ctrl-C, so that no update is left half done.
+
+    A context manager: the handler stands from `with` to its end, and a second Ctrl-C interrupts at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requested = False
+
+    def __enter__(self) -> "StopOnInterrupt":
+        self._previous = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._previous)
+
+    def _handle(self, signal_number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+    def _on_step(self) -> bool:
+        return not self.requested

@@ -1,0 +1,30 @@
+"""The folders of a run, and its small JSON files."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from textrl_env.errors import InputError
+
+
+def existing(path: Path, *, made_by: str) -> Path:
+    """The path, if it is there; else InputError naming the command that makes it."""
+    if not path.exists():
+        raise InputError(f"{path}: not there yet; make it with: {made_by}")
+    return path
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> Path:
+    """One indented JSON object, NaN refused; returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(dict(value), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """One JSON object a line, NaN refused; returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = (json.dumps(dict(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
