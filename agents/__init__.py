@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from textrl_env.agents.actor_critic import ActorCriticLM
+    from textrl_env.agents.llama import small_llama
     from textrl_env.agents.on_policy import OnPolicyAlgorithm, Targets
     from textrl_env.agents.ppo import PPO
     from textrl_env.agents.rollout import Rollout, collect
     from textrl_env.agents.sampling import sample_completions
     from textrl_env.agents.sft import train_sft
     from textrl_env.agents.sft_config import SFTConfig
-    from textrl_env.agents.llama import small_llama
     from textrl_env.agents.tokenizer import train_tokenizer
 
 _MODULES = {

@@ -83,7 +83,7 @@ class ActorCriticLM(nn.Module):
         return agent
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Writes `policy/` (loads with `AutoModelForCausalLM`) and `critic/` (its head, and its trunk if it has one)."""
+        """Writes `policy/` (loads with `AutoModelForCausalLM`) and `critic/` (its head, and its trunk if any)."""
         path = Path(path)
         self.policy.save_pretrained(path / "policy")
         (path / "critic").mkdir(parents=True, exist_ok=True)
@@ -169,7 +169,7 @@ class ActorCriticLM(nn.Module):
 
     @torch.no_grad()
     def values(self, batch: Rollout, *, after: bool = False) -> Tensor:
-        """Values of the states before each token, (B, C); with `after`, (B, C + 1) including the state after the last."""
+        """Values of the states before each token, (B, C); with `after` also of the state after the last, (B, C + 1)."""
         ids, mask, length = self._sequences(batch, whole=after)
         if self.critic_trunk is not None:
             return self._separate_values(ids, mask, length)

@@ -36,7 +36,9 @@ def save(
     trainer = temporary / "trainer"
     trainer.mkdir()
     save_file(_optimizer_tensors(optimizer), trainer / "optimizer.safetensors")
-    save_file({name: generator.get_state() for name, generator in generators.items()}, trainer / "generators.safetensors")
+    save_file(
+        {name: generator.get_state() for name, generator in generators.items()}, trainer / "generators.safetensors"
+    )
     (trainer / "counters.json").write_text(json.dumps(dict(counters), indent=1) + "\n")
     files = sorted(file for file in temporary.rglob("*") if file.is_file())
     manifest = {str(file.relative_to(temporary)): _sha256(file) for file in files}

@@ -9,7 +9,8 @@ def gae(
 ) -> tuple[Tensor, Tensor]:
     """Generalized advantage estimation, one completion per row (Schulman et al. 2016, eq. 16).
 
-    delta_t = r_t + gamma V_{t+1} - V_t,   A_t = delta_t + gamma lam A_{t+1};  after the last counted token V is `bootstrap`.
+    delta_t = r_t + gamma V_{t+1} - V_t,   A_t = delta_t + gamma lam A_{t+1};
+    after the last counted token V is `bootstrap`.
 
     Args:
         rewards, values, mask: (B, C); mask is True on the tokens that count, which come first in each row.

@@ -10,7 +10,7 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def whiten(x: Tensor, mask: Tensor, *, shift_mean: bool = True) -> Tensor:
-    """x scaled to unit variance (and mean 0 if `shift_mean`) over the counted entries; 0 elsewhere. (B, C) -> (B, C)."""
+    """Unit variance (and mean 0 if `shift_mean`) over the counted entries, 0 elsewhere: (B, C), (B, C) -> (B, C)."""
     mean = masked_mean(x, mask)
     variance = masked_mean((x - mean) ** 2, mask)
     scaled = (x - mean) * torch.rsqrt(variance + 1e-8)
@@ -58,9 +58,12 @@ def value_loss(
     return 0.5 * masked_mean(error, mask)
 
 
-def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
-    """1 - Var(returns - values) / Var(returns) over counted tokens: 1 is perfect, 0 no better than a constant."""
+def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float | None:
+    """1 - Var(returns - values) / Var(returns) over counted tokens: 1 is perfect, 0 no better than a constant.
+
+    None where all returns are equal.
+    """
     counted = returns[mask]
     variance = counted.var(correction=0)
     residual = (counted - values[mask]).var(correction=0)
-    return float(1 - residual / variance) if variance > 0 else float("nan")
+    return float(1 - residual / variance) if variance > 0 else None

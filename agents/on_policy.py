@@ -154,9 +154,7 @@ class OnPolicyAlgorithm(ABC):
         callbacks.on_training_end()
         return self
 
-    def predict(
-        self, observation: dict[str, np.ndarray], deterministic: bool = False
-    ) -> tuple[np.ndarray, None]:
+    def predict(self, observation: dict[str, np.ndarray], deterministic: bool = False) -> tuple[np.ndarray, None]:
         """Tokens for a batch of observations, (N, L) -> (N,), and None for the state, as SB3's models return."""
         return self.policy.act(observation, deterministic=deterministic)[0], None
 
@@ -209,7 +207,7 @@ class OnPolicyAlgorithm(ABC):
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         if not math.isfinite(float(loss.detach())) or not math.isfinite(float(norm)):
             raise InputError(
-                f"the loss is {float(loss.detach())} and its gradient norm {float(norm)} at update {self.n_updates + 1}; "
+                f"the loss is {float(loss.detach())}, its gradient norm {float(norm)} at update {self.n_updates + 1}; "
                 "the parameters are those of before this step. Lower learning_rate, or look at the rewards"
             )
         self.optimizer.step()

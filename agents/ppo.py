@@ -71,10 +71,9 @@ class PPO(OnPolicyAlgorithm):
     def advantages(self, rollout: Rollout) -> Targets:
         mask = rollout.completion_mask
         values, bootstrap = self._values(rollout)
-        advantages, returns = gae(
-            rollout.rewards, values, bootstrap, mask, gamma=self.gamma, lam=self.gae_lambda
-        )
-        self.logger.record("train/explained_variance", explained_variance(values, returns, mask))
+        advantages, returns = gae(rollout.rewards, values, bootstrap, mask, gamma=self.gamma, lam=self.gae_lambda)
+        if (explained := explained_variance(values, returns, mask)) is not None:
+            self.logger.record("train/explained_variance", explained)
         self.logger.record("train/value_mean", float(masked_mean(values, mask)))
         return Targets(whiten(advantages, mask) if self.normalize_advantage else advantages, returns, values)
 

@@ -27,7 +27,7 @@ class Example:
 def encode_demonstrations(
     tokenizer: Any, demonstrations: Sequence[Mapping[str, str]], *, max_length: int
 ) -> list[Example]:
-    """Rows with `prompt` and `completion` as examples; raises InputError naming a row of more than `max_length` tokens."""
+    """Rows with `prompt` and `completion` as examples; InputError names a row of more than `max_length` tokens."""
     examples = []
     for index, row in enumerate(demonstrations):
         prompt = encode_prompt(tokenizer, row["prompt"])

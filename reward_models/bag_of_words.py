@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ _TOKEN = re.compile(r"\w+(?:'\w+)?|[!?]|\.\.\.")
 def text_features(text: str) -> set[str]:
     """Lower-case words, `!`, `?` and `...`, and the pairs of neighbours among them, each once."""
     tokens = _TOKEN.findall(text.lower())
-    return {*tokens, *(f"{left} {right}" for left, right in zip(tokens, tokens[1:], strict=False))}
+    return {*tokens, *(f"{left} {right}" for left, right in pairwise(tokens))}
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,12 @@ def preferences_of(rows: Iterable[Mapping[str, Any]]) -> list[Preference]:
 
 
 def read_preferences(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[Preference]:
-    """From a JSONL, JSON or CSV file with the columns of `preferences_of`; see `textrl_env.rows.read_rows` for errors."""
-    rows = read_rows(path, text_columns=["chosen", "rejected"], optional=["prompt"], on_bad_row=on_bad_row)
+    """From a JSONL, JSON or CSV file with the columns of `preferences_of`; a completion may be empty.
+
+    See `textrl_env.rows.read_rows` for the errors raised.
+    """
+    columns = ["chosen", "rejected"]
+    rows = read_rows(path, text_columns=columns, may_be_empty=columns, optional=["prompt"], on_bad_row=on_bad_row)
     return [_preference(row.values, row.where) for row in rows]
 
 

@@ -94,7 +94,7 @@ class CachedDecoder:
             chosen = torch.from_numpy(keep).to(self._device)
             self._rows, self._mask = self._rows[keep], self._mask[chosen]
             self._edit(lambda tensor: tensor[chosen])
-        # A row that idles is fed on with the others: were its columns kept, the cache would widen for as long as it does.
+        # A row that idles is fed on with the others: were its columns kept, the cache would widen as long.
         reading = torch.from_numpy(np.flatnonzero(continuing[self._rows])).to(self._device)
         unread = int(self._mask[reading].any(dim=0).int().argmax().item())
         if unread > 0:
@@ -102,7 +102,7 @@ class CachedDecoder:
             self._edit(lambda tensor: tensor[:, :, unread:])
 
     def _refill(self, input_ids: Array, lengths: Array, fresh: npt.NDArray[np.bool_]) -> None:
-        """Writes the prompts of fresh rows, all but their newest token, into the columns just before the current one."""
+        """Writes the prompts of fresh rows, all but their newest token, into the columns before the current one."""
         places = np.flatnonzero(fresh[self._rows])
         if not len(places):
             return

@@ -27,7 +27,7 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
 
     ## Action Space
     `Discrete(V)`, V = `len(tokenizer)`: the next token. KL shaping in mode `sampled` takes
-    `Dict(token, logprob)`, in mode `exact` `Dict(token, logprobs[V])`. `action_masks()` says which tokens may be chosen.
+    `Dict(token, logprob)`, in mode `exact` `Dict(token, logprobs[V])`. `action_masks()` says which tokens are allowed.
 
     ## Observation Space
     `Dict(input_ids=Box(0, V-1, (L,), int64), attention_mask=Box(0, 1, (L,), int8))` with L = `max_prompt_tokens` +
@@ -137,7 +137,9 @@ def choose_prompt(
             raise InputError(f"reset option 'prompt' must be a non-empty text, got {prompt!r}")
         ids = np.array(encode_prompt(task.tokenizer, prompt), dtype=np.int64)
         if not 0 < len(ids) <= task.max_prompt_tokens:
-            raise InputError(f"the prompt has {len(ids)} tokens, expected 1 to {task.max_prompt_tokens}: {prompt!r:.80}")
+            raise InputError(
+                f"the prompt has {len(ids)} tokens, expected 1 to {task.max_prompt_tokens}: {prompt!r:.80}"
+            )
         return ids, -1
     index = options.get("prompt_index")
     if index is None:

@@ -141,7 +141,7 @@ class Reference(Protocol):
     def completion_logprobs(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], n_tokens: int
     ) -> npt.NDArray[np.float32]:
-        """log π_ref of the last `n_tokens` tokens of each left-padded row, given all before them: (N, L) -> (N, n_tokens).
+        """log π_ref of the last `n_tokens` tokens of each left-padded row, given all before: (N, L) -> (N, n_tokens).
 
         Entries that fall on padding are junk.
         """

@@ -107,9 +107,7 @@ def solve(tree: PrefixTree, log_reference: LogPolicy, *, coef: float) -> Solutio
 def evaluate(tree: PrefixTree, log_policy: LogPolicy, log_reference: LogPolicy, *, coef: float) -> Evaluation:
     """Exact expected score and KL of a policy on the tree."""
     score_after, kl_after = np.zeros(0), np.zeros(0)
-    for (end, score, log_ref), log_pi in zip(
-        _from_the_leaves(tree, log_reference), reversed(log_policy), strict=True
-    ):
+    for (end, score, log_ref), log_pi in zip(_from_the_leaves(tree, log_reference), reversed(log_policy), strict=True):
         probability = np.exp(log_pi)
         scores, kls = score.copy(), np.where(probability > 0, log_pi - log_ref, 0.0)
         scores[~end] = score_after
@@ -119,8 +117,6 @@ def evaluate(tree: PrefixTree, log_policy: LogPolicy, log_reference: LogPolicy, 
     return Evaluation(float(score_after[0] - coef * kl_after[0]), float(score_after[0]), float(kl_after[0]))
 
 
-def _from_the_leaves(
-    tree: PrefixTree, log_reference: LogPolicy
-) -> list[tuple[npt.NDArray[np.bool_], Floats, Floats]]:
+def _from_the_leaves(tree: PrefixTree, log_reference: LogPolicy) -> list[tuple[npt.NDArray[np.bool_], Floats, Floats]]:
     levels = list(zip(tree.ends, tree.scores, log_reference, strict=True))
     return [(end, score, np.asarray(log_ref, dtype=np.float64)) for end, score, log_ref in reversed(levels)]

@@ -78,7 +78,9 @@ class RewardSum:
         try:
             values = np.asarray(raw, dtype=np.float64)
         except (TypeError, ValueError, RuntimeError):  # torch refuses a tensor with gradients by RuntimeError
-            raise InputError(f"reward function {label} must return numbers, got {raw!r:.200} (first: {place})") from None
+            raise InputError(
+                f"reward function {label} must return numbers, got {raw!r:.200} (first: {place})"
+            ) from None
         if values.shape != (len(prompts),):
             raise InputError(
                 f"reward function {label} must return {len(prompts)} numbers, one per completion, "

@@ -23,13 +23,19 @@ class Row:
 
 
 def read_rows(
-    path: str | Path, *, text_columns: Sequence[str], optional: Sequence[str] = (), on_bad_row: OnBadRow = "error"
+    path: str | Path,
+    *,
+    text_columns: Sequence[str],
+    may_be_empty: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    on_bad_row: OnBadRow = "error",
 ) -> list[Row]:
     """Rows of a `.jsonl`, `.json` (a list of objects), `.csv` or `.txt` (one text per line) file.
 
     Args:
         path: the file; its ending names the format. A `.txt` file has one column, the first of `text_columns`.
-        text_columns: columns that every row must have, as non-empty strings.
+        text_columns: columns that every row must have, as strings with something in them.
+        may_be_empty: those of `text_columns` in which an empty string is fine.
         optional: further columns that must be strings where they are present; empty ones are fine.
         on_bad_row: `"error"` stops at the first bad row, `"skip"` leaves bad rows out and warns with their number.
     Raises:
@@ -39,7 +45,7 @@ def read_rows(
     rows: list[Row] = []
     faults: list[str] = []
     for where, parsed in _parse(path, text_columns[0]):
-        fault = parsed if isinstance(parsed, _Fault) else _fault(parsed, text_columns, optional)
+        fault = parsed if isinstance(parsed, _Fault) else _fault(parsed, text_columns, may_be_empty, optional)
         if fault is None:
             assert isinstance(parsed, dict)
             rows.append(Row(where, parsed))
@@ -120,7 +126,7 @@ def _csv(row: dict[Any, Any]) -> Any:
     return row
 
 
-def _fault(row: Any, text_columns: Sequence[str], optional: Sequence[str]) -> str | None:
+def _fault(row: Any, text_columns: Sequence[str], may_be_empty: Sequence[str], optional: Sequence[str]) -> str | None:
     if not isinstance(row, dict):
         return f"expected an object with columns {', '.join(map(repr, text_columns))}, got {type(row).__name__}"
     for column in text_columns:
@@ -134,6 +140,6 @@ def _fault(row: Any, text_columns: Sequence[str], optional: Sequence[str]) -> st
             return f"column {column!r} must be text, got {kind}"
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             return f"column {column!r} holds half a surrogate pair, which is not text"
-        if column in text_columns and not value.strip():
+        if column in text_columns and column not in may_be_empty and not value.strip():
             return f"column {column!r} is empty"
     return None

@@ -88,7 +88,9 @@ class TextGenTask:
         self.pad_id = pad_id(tokenizer)
         self.eos_ids = np.array([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id], dtype=np.int64)
         self.allowed = self._allowed(banned_tokens)
-        self.prompt_ids = tuple(np.array(encode_prompt(tokenizer, text), dtype=np.int64) for text in self.prompts.prompts)
+        self.prompt_ids = tuple(
+            np.array(encode_prompt(tokenizer, text), dtype=np.int64) for text in self.prompts.prompts
+        )
         self.max_prompt_tokens = self._longest_prompt(max_prompt_tokens)
         self.length = self.max_prompt_tokens + max_new_tokens
         self.observation_space = spaces.Dict(

@@ -136,8 +136,15 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
     def _reset_mask(self, mask: Any) -> npt.NDArray[np.bool_]:
         if mask is None:
             return np.ones(self.num_envs, dtype=np.bool_)
-        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,) or not mask.any():
-            raise InputError(f"reset_mask must be a bool array of shape ({self.num_envs},), some True; got {mask!r:.200}")
+        if (
+            not isinstance(mask, np.ndarray)
+            or mask.dtype != np.bool_
+            or mask.shape != (self.num_envs,)
+            or not mask.any()
+        ):
+            raise InputError(
+                f"reset_mask must be a bool array of shape ({self.num_envs},), some True; got {mask!r:.200}"
+            )
         return mask
 
     def _begin(self, slots: npt.NDArray[np.int64], options: dict[str, Any]) -> None:

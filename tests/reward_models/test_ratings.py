@@ -182,7 +182,7 @@ def test_errors_say_what_is_wrong() -> None:
         pairs_from_ratings([*texts, texts[0]], n_pairs=1, min_gap=0, rng=rng)
     with pytest.raises(InputError, match="only 0 pairs"):
         pairs_from_panels(texts, n_pairs=1, min_gap=0, rng=rng)
-    with pytest.raises(InputError, match="'bare' .* has no ratings"):
+    with pytest.raises(InputError, match=r"'bare' .* has no ratings"):
         pairs_from_ratings([*texts, Text("bare", "", ())], n_pairs=1, min_gap=0, rng=rng)
     with pytest.raises(InputError, match="pair 0: no column 'rejected_id'"):
         human_ceiling(texts, [{"chosen_id": "id0"}])

@@ -91,6 +91,9 @@ class TrainPPO:
         agent.policy.save_pretrained(exported)
         tokenizer.save_pretrained(exported)
         if stop.requested:
-            print(f"textrl: stopped after update {algorithm.n_updates}; saved in {exported} and {checkpoint}", file=sys.stderr)
+            print(
+                f"textrl: stopped after update {algorithm.n_updates}; saved in {exported} and {checkpoint}",
+                file=sys.stderr,
+            )
             raise SystemExit(130)
         return checkpoint

@@ -121,7 +121,9 @@ def _print(summary: dict[str, Any], out: Path, report: Path) -> None:
         low, high = summary[f"{name}_low"], summary[f"{name}_high"]
         console.print(f"PPO beats SFT under {label}: {summary[name]:.1%} (95% interval {low:.1%} to {high:.1%})")
     console.print(f"KL to SFT {summary['kl']:.1f} nats per completion")
-    console.print(f"reward model accuracy {summary['rm_accuracy']:.3f}, raters' own ceiling {summary['rm_ceiling']:.3f}")
+    console.print(
+        f"reward model accuracy {summary['rm_accuracy']:.3f}, raters' own ceiling {summary['rm_ceiling']:.3f}"
+    )
     console.print(f"{summary['seconds']:.0f} s, seed {summary['seed']}")
     for name, path in (
         ("report", report),

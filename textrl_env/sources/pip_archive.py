@@ -170,7 +170,7 @@ def _pip_download(archive: PinnedArchive, temporary: Path, target: Path, timeout
     complaint = ""
     for attempt in attempts:
         try:
-            result = subprocess.run(  # noqa: S603 - the command is ours
+            result = subprocess.run(
                 attempt,
                 stdin=subprocess.DEVNULL,
                 stdout=None if sys.stdout.isatty() else subprocess.DEVNULL,  # pip's own progress bar

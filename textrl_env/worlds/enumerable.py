@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ class EnumerableWorld:
         weights = _weights(self, prompt)
         ids = self.tokenizer.encode(prompt[-1] + completion)
         ended = [*ids, 0] if len(completion) < self.horizon else ids
-        return float(sum(weights[left, right] for left, right in zip(ended, ended[1:], strict=False)))
+        return float(sum(weights[left, right] for left, right in pairwise(ended)))
 
 
 @cache

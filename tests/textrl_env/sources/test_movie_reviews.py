@@ -83,7 +83,7 @@ def test_ratings_without_a_text_and_twice(tmp_path: Path) -> None:
 def test_not_utf8_names_the_row(tmp_path: Path) -> None:
     texts, ratings = write(tmp_path, TEXTS, RATINGS)
     texts.write_bytes("\r\n".join(TEXTS).encode("latin-1"))
-    with pytest.raises(InputError, match="x_GroundTruth.txt:3: not UTF-8"):
+    with pytest.raises(InputError, match=r"x_GroundTruth.txt:3: not UTF-8"):
         join_rated_texts(texts, ratings)
 
 
@@ -97,7 +97,7 @@ def test_texts_are_cleaned() -> None:
     assert clean_text("  a great film    rowdy, and  brawny ") == "a great film - rowdy, and brawny"
     assert clean_text("''Conan'' isn't S&amp;M, at &amp;#38; t") == '"Conan" isn\'t S&M, at & t'
     assert clean_text("no\u00a0break\tand   \u2013   more") == "no break and - \u2013 - more"
-    for text in ("A fine film.", "it's ... 'so-so'", "Élan – ½"):
+    for text in ("A fine film.", "it's ... 'so-so'", "Élan \u2013 ½"):
         assert clean_text(text) == text
 
 

@@ -115,7 +115,7 @@ def test_pip_that_does_not_check_is_checked(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(subprocess, "run", careless_pip)
     archive = PinnedArchive("tinydata", "1.0", "tinydata-1.0-py3-none-any.whl", "0" * 64, 0.1)
-    with pytest.raises(InputError, match="expected sha256 0{64}, got [0-9a-f]{64}"):
+    with pytest.raises(InputError, match=r"expected sha256 0{64}, got [0-9a-f]{64}"):
         fetch(archive, cache=tmp_path)
     assert leftovers(tmp_path) == []
 

@@ -103,7 +103,7 @@ def test_real_conversion_of_a_tiny_model(tmp_path: Path, monkeypatch: pytest.Mon
 @needs_gguf
 def test_another_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pin(tmp_path, tiny_gguf(tmp_path / "tiny.gguf"), monkeypatch)
-    with pytest.raises(InputError, match="expected .*49152.* got .*194"):
+    with pytest.raises(InputError, match=r"expected .*49152.* got .*194"):
         smollm2_path(cache=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["archives", "tiny.gguf"]
 
