@@ -20,6 +20,7 @@ from textrl_env.agents.actor_critic import ActorCriticLM
 from textrl_env.agents.losses import masked_mean
 from textrl_env.agents.rollout import Rollout, collect
 from textrl_env.agents.run_log import run_logger
+from textrl_env.master_weights import adamw
 
 Schedule = Callable[[float], float]
 MaybeCallback = None | BaseCallback | list[BaseCallback] | Callable[[dict[str, Any], dict[str, Any]], bool]
@@ -46,7 +47,7 @@ class OnPolicyAlgorithm(ABC):
     Args:
         policy: the actor-critic LM; trained in place.
         env: a `TextGenVectorEnv` in autoreset mode DISABLED.
-        learning_rate: of Adam; a number, or a function of the remaining progress (1 at the start, 0 at the end).
+        learning_rate: of Adam (on float32 copies where the policy is bfloat16); a number, or a function of the remaining progress (1 at the start, 0 at the end).
         n_episodes: completions per update.
         batch_size: completions per minibatch; must divide `n_episodes`.
         n_epochs: passes over the completions of an update.
@@ -94,7 +95,7 @@ class OnPolicyAlgorithm(ABC):
         self.n_episodes, self.batch_size, self.n_epochs = n_episodes, batch_size, n_epochs
         self.gamma, self.max_grad_norm, self.seed = gamma, max_grad_norm, seed
         self.num_timesteps = self.n_updates = 0
-        self.optimizer = torch.optim.Adam(policy.parameters(), lr=self._rate(1.0), eps=1e-5)
+        self.optimizer = adamw(policy.parameters(), lr=self._rate(1.0), eps=1e-5)
         self.logger: Logger = run_logger(log_dir, verbose=verbose)
         self.generator = torch.Generator().manual_seed(seed)
         policy.generator.manual_seed(seed)

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from textrl_env import InputError
 from textrl_env.agents.run_log import run_logger
 from textrl_env.agents.sft_config import SFTConfig
+from textrl_env.master_weights import adamw
 from textrl_env.progress import progress_bar
 from textrl_env.tokenization import encode_completion, encode_prompt, pad_id
 
@@ -62,7 +63,7 @@ def train_sft(
     """Trains a causal LM in place on prompt-completion rows.
 
     Args:
-        model: a causal LM of transformers.
+        model: a causal LM of transformers; its parameters that need gradients are trained.
         tokenizer: its tokenizer.
         demonstrations: rows with `prompt` and `completion`.
         config: learning rate, steps and so on.
@@ -76,7 +77,7 @@ def train_sft(
     heldout_examples = encode_demonstrations(tokenizer, heldout, max_length=limit)
     logger = run_logger(log_dir, verbose=0)
     generator = torch.Generator().manual_seed(config.seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = adamw(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=config.learning_rate, total_steps=config.n_steps, pct_start=config.warmup_fraction
     )

@@ -20,18 +20,27 @@ class Preference:
         ranking: K >= 2 completions, best first.
         probability: how likely people prefer the first to the second of a pair, in [0.5, 1]; 1 for rankings.
         where: `file:row`, for messages.
+        probabilities: for a ranking with a soft label of its own for every pair, see `pair_probabilities`; else None.
     """
 
     prompt: str
     ranking: tuple[str, ...]
     probability: float = 1.0
     where: str = ""
+    probabilities: tuple[float, ...] | None = None
+
+    @property
+    def pair_probabilities(self) -> tuple[float, ...]:
+        """How likely people prefer the earlier of each pair of the ranking: of 1st and 2nd, 1st and 3rd, and so on."""
+        n_pairs = len(self.ranking) * (len(self.ranking) - 1) // 2
+        return (self.probability,) * n_pairs if self.probabilities is None else self.probabilities
 
 
 def preferences_of(rows: Iterable[Mapping[str, Any]]) -> list[Preference]:
-    """From rows with `prompt`, `chosen`, `rejected`, and optionally `ranking`, `soft_label` and `tie`.
+    """From rows with `prompt`, `chosen`, `rejected`, and optionally `ranking`, `soft_label` and `tie`;
+    or from `ranking` and `soft_labels`, one per pair of the ranking.
 
-    Raises InputError naming the row where `ranking` or `soft_label` is not what it should be.
+    Raises InputError naming the row where `ranking`, `soft_label` or `soft_labels` is not what it should be.
     """
     return [_preference(row, str(row.get("where", f"preference {index}"))) for index, row in enumerate(rows)]
 
@@ -68,4 +77,11 @@ def _preference(row: Mapping[str, Any], where: str) -> Preference:
         raise InputError(f"{where}: 'soft_label' must be a number in [0.5, 1], got {probability!r}")
     if probability < 1 and len(ranking) > 2:
         raise InputError(f"{where}: 'soft_label' and 'tie' speak of a pair, this row ranks {len(ranking)} completions")
-    return Preference(row.get("prompt", ""), tuple(ranking), float(probability), where)
+    labels = row.get("soft_labels")
+    if labels is not None:
+        n_pairs = len(ranking) * (len(ranking) - 1) // 2
+        numbers = isinstance(labels, Sequence) and all(isinstance(x, int | float) and 0 <= x <= 1 for x in labels)
+        if not numbers or len(labels) != n_pairs:
+            raise InputError(f"{where}: 'soft_labels' must be {n_pairs} numbers in [0, 1], got {labels!r:.100}")
+        labels = tuple(map(float, labels))
+    return Preference(row.get("prompt", ""), tuple(ranking), float(probability), where, labels)

@@ -30,7 +30,7 @@ def score_pairs(reward_model: RewardModel, preferences: Sequence[Preference]) ->
     for preference in preferences:
         own = scores[start : start + len(preference.ranking)]
         differences += [better - worse for better, worse in combinations(own, 2)]
-        probabilities += [preference.probability] * (len(differences) - len(probabilities))
+        probabilities += preference.pair_probabilities
         start += len(own)
     return PairScores(np.array(differences), np.array(probabilities))
 

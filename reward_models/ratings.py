@@ -112,6 +112,47 @@ def pairs_from_panels(
     return rows
 
 
+def rankings_from_ratings(
+    rated: Sequence[Rated], *, size: int, rng: np.random.Generator, prompt: str = ""
+) -> list[dict[str, Any]]:
+    """All texts once, in random groups of `size`, each ranked by mean rating, with a soft label for every pair.
+
+    A reward model reads each text once and learns from (size - 1) / 2 pairs for it. The last group may be smaller; a
+    single text that is left over is dropped.
+
+    Returns:
+        Rows `prompt`, `ranking` (best first), `soft_labels` (see `preference_probability`; of 1st and 2nd, 1st and 3rd,
+        and so on) and `ranking_ids`.
+    """
+    if size < 2:
+        raise InputError(f"size must be at least 2, got {size}")
+    _check_request(rated, 1, 0)
+    means, histograms = _means(rated), _histograms([item.ratings for item in rated])
+    order, rows = rng.permutation(len(rated)), []
+    for start in range(0, len(order) - 1, size):
+        group = order[start : start + size]
+        group = group[np.argsort(-means[group], kind="stable")]
+        better, worse = np.triu_indices(len(group), 1)
+        labels = _preference_probabilities(histograms[group[better]], histograms[group[worse]])
+        ranking, ids = [rated[i].text for i in group], [rated[i].id for i in group]
+        rows.append({"prompt": prompt, "ranking": ranking, "soft_labels": labels.tolist(), "ranking_ids": ids})
+    return rows
+
+
+def pair_accuracy(scores: Mapping[str, float], pairs: Sequence[Mapping[str, Any]]) -> float:
+    """Share of pairs whose chosen text has the higher score, in [0, 1]; equal scores and even labels count half.
+
+    Args:
+        scores: by id of the text, from whatever judges.
+        pairs: rows with `chosen_id`, `rejected_id` and `soft_label`.
+    """
+    if not pairs:
+        raise InputError("pairs must not be empty")
+    difference = np.array([scores[pair["chosen_id"]] - scores[pair["rejected_id"]] for pair in pairs])
+    even = np.array([pair["soft_label"] == 0.5 for pair in pairs])
+    return float(np.where(even, 0.5, (1 + np.sign(difference)) / 2).mean())
+
+
 def human_ceiling(rated: Sequence[Rated], pairs: Sequence[Mapping[str, Any]]) -> float:
     """How often one human agrees with the majority of the others on which text of a pair is better, in [0, 1].
 

@@ -38,14 +38,21 @@ class RewardModel:
         model.eval()
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, *, dtype: torch.dtype = torch.float32, seed: int = 0) -> "RewardModel":
-        """From a reward model's folder, or from a causal LM's: then the score head is new, drawn from `seed`."""
+    def from_pretrained(
+        cls, path: str | Path, *, dtype: torch.dtype = torch.float32, layers: int | None = None, seed: int = 0
+    ) -> "RewardModel":
+        """From a reward model's folder, or from a causal LM's: then the score head is new, drawn from `seed`.
+
+        With `layers`, only that many of the model's first layers: the middle of a language model says more about a
+        text than its end, which is busy with the next word.
+        """
         path = Path(path)
         if not (path / "config.json").is_file():
             raise InputError(f"{path}: no model here (no config.json); expected a folder that save_pretrained wrote")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=1, dtype=dtype)
+            first = {} if layers is None else {"num_hidden_layers": layers}
+            model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=1, dtype=dtype, **first)
         return cls(model, AutoTokenizer.from_pretrained(path))
 
     def save_pretrained(self, path: str | Path) -> None:
@@ -92,12 +99,17 @@ class ModelReward:
 
     Args:
         reward_model: its parameters are set to need no gradients.
+        whole_text: judges prompt and completion as one text, as a reward model does that was trained on preferences
+            between whole texts, with an empty prompt.
     """
 
-    def __init__(self, reward_model: RewardModel) -> None:
+    def __init__(self, reward_model: RewardModel, *, whole_text: bool = False) -> None:
         reward_model.model.requires_grad_(False)
-        self.reward_model = reward_model
+        self.reward_model, self.whole_text = reward_model, whole_text
 
     def __call__(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
+        if self.whole_text:
+            completions = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
+            prompts = [""] * len(completions)
         scores: list[float] = self.reward_model.score(prompts, completions).tolist()
         return scores

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from textrl_env.errors import InputError
+from textrl_env.master_weights import adamw
 from textrl_env.progress import progress_bar
 from textrl_env.reward_models.losses import bradley_terry_loss, ranking_pairs
 from textrl_env.reward_models.preferences import Preference
@@ -27,7 +28,7 @@ def train_reward_model(
     """Trains in place and returns the loss of every step.
 
     Every completion of a ranking goes through the model once; its K (K - 1) / 2 pairs share those scores (Ouyang et
-    al. 2022, section 3.5). Dropout is on where the model has it.
+    al. 2022, section 3.5). Parameters that need gradients are trained. Dropout is on where the model has it.
 
     Raises:
         InputError: no preferences, or a completion longer than the model's context, named.
@@ -39,9 +40,7 @@ def train_reward_model(
     device = next(model.parameters()).device
     steps_per_epoch = -(-len(preferences) // config.batch_size)
     total = steps_per_epoch * config.n_epochs
-    optimizer = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad], lr=config.learning_rate, weight_decay=config.weight_decay
-    )
+    optimizer = adamw(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=config.learning_rate, total_steps=total + 1, pct_start=0.1
     )
@@ -53,10 +52,9 @@ def train_reward_model(
             for rows in _batches([max(map(len, texts)) for texts in encoded], config.batch_size, generator):
                 sequences = [ids for row in rows for ids in encoded[row]]
                 better, worse = ranking_pairs([len(encoded[row]) for row in rows])
-                labels = torch.tensor([preferences[row].probability for row in rows])
-                sizes = torch.tensor([len(encoded[row]) * (len(encoded[row]) - 1) // 2 for row in rows])
+                labels = torch.tensor([p for row in rows for p in preferences[row].pair_probabilities])
                 scores = reward_model.forward(sequences)
-                loss = bradley_terry_loss(scores[better] - scores[worse], labels.repeat_interleave(sizes).to(device))
+                loss = bradley_terry_loss(scores[better] - scores[worse], labels.to(device))
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)

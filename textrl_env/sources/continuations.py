@@ -1,0 +1,23 @@
+"""Texts cut after their first words: prompts to continue, and how their authors did."""
+
+from collections.abc import Iterable
+
+from textrl_env.errors import InputError
+
+
+def continuation_rows(texts: Iterable[str], *, n_words: int, min_words: int = 3) -> list[dict[str, str]]:
+    """Rows `prompt` (the first `n_words` words) and `completion` (the rest, with the space before it).
+
+    Args:
+        n_words: length of the prompt, at least 1.
+        min_words: texts with fewer words than this after the prompt are left out; at least 1.
+    """
+    for name, value in (("n_words", n_words), ("min_words", min_words)):
+        if value < 1:
+            raise InputError(f"{name} must be at least 1, got {value}")
+    rows = []
+    for text in texts:
+        words = text.split()
+        if len(words) >= n_words + min_words:
+            rows.append({"prompt": " ".join(words[:n_words]), "completion": " " + " ".join(words[n_words:])})
+    return rows
