@@ -47,7 +47,8 @@ class OnPolicyAlgorithm(ABC):
     Args:
         policy: the actor-critic LM; trained in place.
         env: a `TextGenVectorEnv` in autoreset mode DISABLED.
-        learning_rate: of Adam (on float32 copies where the policy is bfloat16); a number, or a function of the remaining progress (1 at the start, 0 at the end).
+        learning_rate: of Adam (on float32 copies where the policy is bfloat16); a number, or a function of the
+            remaining progress (1 at the start, 0 at the end).
         n_episodes: completions per update.
         batch_size: completions per minibatch; must divide `n_episodes`.
         n_epochs: passes over the completions of an update.
@@ -125,7 +126,7 @@ class OnPolicyAlgorithm(ABC):
         """
         if (total_timesteps is None) == (total_updates is None):
             raise InputError("learn() takes total_timesteps or total_updates, one of the two")
-        if (total := total_timesteps if total_updates is None else total_updates) < 1:
+        if (total := total_updates or total_timesteps or 0) < 1:
             raise InputError(f"learn() takes total_timesteps or total_updates of at least 1, got {total}")
         callbacks = self._callbacks(callback, progress_bar)
         first, first_update, started = self.num_timesteps, self.n_updates, time.perf_counter()
@@ -190,12 +191,12 @@ class OnPolicyAlgorithm(ABC):
         count = 0
         for _ in range(self.n_epochs):
             order = torch.randperm(len(rollout), generator=self.generator)
-            for rows in order.split(self.batch_size):
+            for rows in torch.split(order, self.batch_size):
                 loss, statistics = self.loss(rollout[rows], targets[rows])
                 norm = self._step(loss)
                 count += 1
-                for name, value in (statistics | {"loss": loss, "gradient_norm": norm}).items():
-                    sums[name] = sums.get(name, 0.0) + float(value.detach())
+                for name, statistic in (statistics | {"loss": loss, "gradient_norm": norm}).items():
+                    sums[name] = sums.get(name, 0.0) + float(statistic.detach())
         self.n_updates += 1
         self.policy.parameters_changed()
         for name, value in sums.items():
@@ -236,5 +237,6 @@ class OnPolicyAlgorithm(ABC):
             callback = ConvertCallback(callback) if callback is not None else CallbackList([])
         if progress_bar:
             callback = CallbackList([callback, ProgressBarCallback()])
-        callback.init_callback(self)
+        # SB3's callbacks ask an algorithm for `logger`, `num_timesteps` and `get_env()`, which this one has too.
+        callback.init_callback(self)  # type: ignore[arg-type]
         return callback

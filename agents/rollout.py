@@ -60,13 +60,15 @@ class Rollout:
 
     def __getitem__(self, rows: Tensor) -> "Rollout":
         """Some of the episodes, as a rollout."""
-        chosen = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Rollout(**{name: None if value is None else value[rows] for name, value in chosen.items()})
+        return self._map(lambda value: value[rows])
 
     def to(self, device: torch.device) -> "Rollout":
         """The same on another device."""
-        here = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Rollout(**{name: None if value is None else value.to(device) for name, value in here.items()})
+        return self._map(lambda value: value.to(device))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Rollout":
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Rollout(**{name: change(value) for name, value in parts.items() if value is not None})
 
 
 def collect(

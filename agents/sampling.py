@@ -57,7 +57,12 @@ def sample_completions(
     """
     if temperature < 0:
         raise InputError(f"temperature must be 0 or more, got {temperature}")
+    for name, value in (("n", n), ("max_new_tokens", max_new_tokens), ("batch_size", batch_size)):
+        if value < 1:
+            raise InputError(f"{name} must be at least 1, got {value}")
     jobs = [encode_prompt(tokenizer, prompt) for prompt in prompts for _ in range(n)]
+    if empty := [index for index in range(0, len(jobs), n) if not jobs[index]]:
+        raise InputError(f"prompt {empty[0] // n} has no tokens; a completion needs one at least to start from")
     # Neighbours of similar length waste little padding; the order is undone at the end.
     order = sorted(range(len(jobs)), key=lambda job: len(jobs[job]))
     generator = torch.Generator(device=next(model.parameters()).device).manual_seed(seed)
@@ -97,7 +102,7 @@ def _sample(
         else:
             weights = torch.softmax(logits / temperature, dim=-1)
             tokens = torch.multinomial(weights, 1, generator=generator).squeeze(-1).cpu().numpy()
-        for row in np.flatnonzero(live):
+        for row in np.flatnonzero(live).tolist():
             completions[row].append(int(tokens[row]))
         live = live & (tokens != tokenizer.eos_token_id)
         if not live.any():

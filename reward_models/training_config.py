@@ -9,11 +9,11 @@ from textrl_env.errors import InputError
 class RewardModelConfig:
     """Options of `textrl_env.reward_models.training.train_reward_model`."""
 
-    n_epochs: int = 2
+    n_epochs: int = 4
     """Passes over the preferences; at least 1."""
     batch_size: int = 16
     """Preferences (a pair or a whole ranking each) per step; at least 1."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.5e-3
     """Peak of AdamW's one-cycle schedule; the default suits a small model, 2e-5 a pretrained one."""
     weight_decay: float = 0.01
     """AdamW's weight decay; 0 or more."""

@@ -69,7 +69,8 @@ class CachedDecoder:
             return np.zeros(len(lengths), dtype=np.bool_)
         # A row may have slid past the window: the oldest column then holds a token that the cache no longer explains.
         shifted = (input_ids[:, :-1] == self._seen_ids[:, 1:]).all(axis=1)
-        return shifted & (lengths == self._seen_length + 1)
+        continuing: npt.NDArray[np.bool_] = shifted & (lengths == self._seen_length + 1)
+        return continuing
 
     def _start(self, input_ids: Array, lengths: Array, rows: Array) -> Tensor:
         """A new cache from the whole observations of `rows`."""

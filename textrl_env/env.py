@@ -1,7 +1,7 @@
 """The Gymnasium environment: one completion, one token per step."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Unpack
+from typing import Any, Unpack
 
 import gymnasium
 import numpy as np
@@ -54,7 +54,7 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
     `prompts`, `reward`, `tokenizer` and the keyword options of `textrl_env.task.TextGenTask`.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human"], "render_fps": 10}
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "human"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's form
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise InputError(f"render_mode must be one of {self.metadata['render_modes']} or None, got {render_mode!r}")
         self.task = TextGenTask(prompts, reward, tokenizer, **options)
-        self.observation_space = self.task.observation_space
+        self.observation_space = self.task.observation_space  # type: ignore[assignment]
         self.action_space = self.task.action_space
         self.render_mode = render_mode
         self._episodes = EpisodeBatch(self.task, 1)
@@ -101,7 +101,8 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """(V,), True where a token may be chosen now; the name that sb3-contrib's MaskablePPO looks for."""
-        return self._episodes.action_masks()[0]
+        masks: npt.NDArray[np.bool_] = self._episodes.action_masks()[0]
+        return masks
 
     def render(self) -> str | None:  # type: ignore[override]
         """`ansi`: the episode so far as text with its ledger. `human`: prints the newest token."""

@@ -13,7 +13,7 @@ from textrl_env.task import TextGenTask
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,9 @@ class EpisodeBatch:
         self.live: Bools = np.zeros(n, dtype=np.bool_)
         self.finish_reason = np.full(n, "", dtype=object)
         self.coef = task.kl.coef if task.kl else 0.0
+        self.terms: dict[str, Floats]
+        self.score: Floats
+        self.token_rewards: Floats
         self._clear_ledger()
         self.kl: Floats = np.zeros(n)
         self._logprobs: Floats = np.zeros((n, task.max_new_tokens))
@@ -170,16 +173,18 @@ class EpisodeBatch:
     @property
     def rewards(self) -> Floats:
         """(N,) the last step's rewards: the sum of the ledger's terms."""
-        return np.sum(list(self.terms.values()), axis=0)
+        total: Floats = np.sum(list(self.terms.values()), axis=0)
+        return total
 
     @property
     def truncated(self) -> Bools:
         """(N,) True where the length limit cut an episode without a score."""
-        return (self.finish_reason == "length") & (self.task.length_limit == "cut")
+        at_limit: Bools = self.finish_reason == "length"
+        return at_limit & (self.task.length_limit == "cut")
 
     def completion_ids(self, slot: int, *, with_end: bool = True) -> list[int]:
         """The completion's token ids so far, with or without a chosen end token."""
-        ids = self.input_ids[slot, self.task.length - self.n_tokens[slot] :].tolist()
+        ids: list[int] = self.input_ids[slot, self.task.length - self.n_tokens[slot] :].tolist()
         return ids[:-1] if not with_end and self.finish_reason[slot] == "eos" else ids
 
     def completion(self, slot: int) -> str:
@@ -191,7 +196,7 @@ class EpisodeBatch:
 
     def prompt(self, slot: int) -> str:
         """The prompt's text: the dataset's, or decoded where it came with `reset`."""
-        index = self.prompt_index[slot]
+        index = int(self.prompt_index[slot])
         if index >= 0:
             return self.task.prompts.prompts[index]
         row, mask = self.input_ids[slot], self.attention_mask[slot].astype(bool)
@@ -199,10 +204,10 @@ class EpisodeBatch:
         return self.task.tokenizer.decode(ids.tolist(), skip_special_tokens=True)
 
     def _clear_ledger(self) -> None:
-        self.terms: dict[str, Floats] = {name: np.zeros(self.n) for name in self.task.term_names}
-        self.score: Floats = np.zeros(self.n)
+        self.terms = {name: np.zeros(self.n) for name in self.task.term_names}
+        self.score = np.zeros(self.n)
         if self.pays_per_episode:
-            self.token_rewards: Floats = np.zeros((self.n, self.task.max_new_tokens))
+            self.token_rewards = np.zeros((self.n, self.task.max_new_tokens))
 
     def _append(self, tokens: Ints, live: Bools) -> None:
         shifted_ids, shifted_mask = np.empty_like(self.input_ids), np.empty_like(self.attention_mask)
@@ -216,13 +221,13 @@ class EpisodeBatch:
     def _finish(self, tokens: Ints, live: Bools) -> Bools:
         reasons = self.finish_reason.copy()
         reasons[live & (self.n_tokens >= self.task.max_new_tokens)] = "length"
-        for slot in np.flatnonzero(live) if self.task.stop_strings else ():
+        for slot in np.flatnonzero(live).tolist() if self.task.stop_strings else ():
             text = self.task.tokenizer.decode(self.completion_ids(slot), skip_special_tokens=True)
             if any(stop in text for stop in self.task.stop_strings):
                 reasons[slot] = "stop"
         reasons[live & np.isin(tokens, self.task.eos_ids)] = "eos"
         self.finish_reason = reasons
-        ended = live & (reasons != "")
+        ended: Bools = live & (reasons != "")
         self.live = live & ~ended
         return ended
 
@@ -268,7 +273,7 @@ class EpisodeBatch:
         ).astype(np.float64)
         for row, slot in enumerate(slots):
             count = int(self.n_tokens[slot])
-            ref_logprob = of_token[row, longest - count :]
+            ref_logprob: Floats = of_token[row, longest - count :]
             if kl.mode == "reference":
                 name, parts = "reference", self.coef * ref_logprob
             else:

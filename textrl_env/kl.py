@@ -38,7 +38,8 @@ def exact_kl(logprobs: Floats, ref_logprobs: Floats) -> Floats:
     """
     possible = np.isfinite(logprobs)
     difference = np.where(possible, logprobs, 0.0) - np.where(possible, ref_logprobs, 0.0)
-    return np.where(possible, np.exp(logprobs) * difference, 0.0).sum(axis=-1)
+    kl: Floats = np.where(possible, np.exp(logprobs) * difference, 0.0).sum(axis=-1)
+    return kl
 
 
 ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}

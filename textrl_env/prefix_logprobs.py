@@ -27,6 +27,6 @@ def prefix_logprobs(
     for prefixes in tree.prefixes:
         prompts = np.tile(prompt_ids, (len(prefixes), 1))
         ids = torch.from_numpy(np.concatenate([prompts, prefixes], axis=1)).to(next(model.parameters()).device)
-        logits = [model(input_ids=part, logits_to_keep=1).logits[:, -1] for part in ids.split(batch_size)]
+        logits = [model(input_ids=part, logits_to_keep=1).logits[:, -1] for part in torch.split(ids, batch_size)]
         levels.append(torch.log_softmax(torch.cat(logits)[:, :vocab_size].double(), dim=-1).cpu().numpy())
     return levels

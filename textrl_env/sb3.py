@@ -33,8 +33,9 @@ class SB3TextGenVecEnv(VecEnv):
             raise InputError(
                 f"Stable-Baselines3 cannot send the actions of KL mode {env.task.kl.mode!r}; use 'reference'"
             )
-        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        # Before the base class, which asks the environment for its render mode.
         self.env = env
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self._seed: int | None = None
 
     def reset(self) -> Any:

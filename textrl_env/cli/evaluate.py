@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from textrl_env.cli.run_folder import existing, write_json, write_jsonl
+from textrl_env.cli.run_folder import existing_model, write_json, write_jsonl
 from textrl_env.evaluation import bootstrap_interval, distinct_n, wins
 from textrl_env.prompts import PromptDataset
 from textrl_env.worlds import support_desk
@@ -38,9 +38,9 @@ class Evaluate:
 
     def run(self) -> dict[str, float]:
         """Writes metrics.json and completions.jsonl; returns the metrics, intervals at 95 %."""
-        policy = existing(self.policy or self.run_dir / "policy", made_by="textrl ppo")
-        reference = existing(self.reference or self.run_dir / "sft", made_by="textrl sft")
-        reward_model = existing(self.reward_model or self.run_dir / "reward_model", made_by="textrl reward-model")
+        policy = existing_model(self.policy or self.run_dir / "policy", made_by="textrl ppo")
+        reference = existing_model(self.reference or self.run_dir / "sft", made_by="textrl sft")
+        reward_model = existing_model(self.reward_model or self.run_dir / "reward_model", made_by="textrl reward-model")
         if self.prompts is None:
             rows = support_desk.prompts(self.n_prompts, seed=self.seed + 3000, split="heldout")
             prompts = [row["prompt"] for row in rows]
@@ -70,7 +70,7 @@ class Evaluate:
             for name, model in models.items()
         }  # fmt: skip
         texts = {name: [completion.text for completion in completions] for name, completions in samples.items()}
-        scores: dict[str, Scores] = {"proxy": {name: judge.score(prompts, texts[name]) for name in models}}
+        scores: dict[str, Scores] = {"proxy": {name: judge.score(prompts, texts[name]).tolist() for name in models}}
         if self.prompts is None:
             scores["gold"] = {name: support_desk.gold_reward(prompts, texts[name]) for name in models}
         logprobs = {

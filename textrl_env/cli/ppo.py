@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from textrl_env.cli.run_folder import existing
+from textrl_env.cli.run_folder import existing_model
 from textrl_env.errors import InputError
 from textrl_env.prompts import PromptDataset
 from textrl_env.worlds import support_desk
@@ -27,7 +27,7 @@ class TrainPPO:
     """How many prompts of the support desk."""
     max_new_tokens: int = 49
     """Longest completion, in tokens."""
-    n_updates: int = 100
+    n_updates: int = 70
     """Updates of the policy."""
     n_episodes: int = 64
     """Completions per update."""
@@ -37,7 +37,7 @@ class TrainPPO:
     """Passes over the completions of an update."""
     learning_rate: float = 1e-3
     """Adam's at the start; it falls linearly to a tenth."""
-    kl_coef: float = 0.05
+    kl_coef: float = 0.1
     """Score given up per nat of KL to the reference."""
     gae_lambda: float = 0.95
     """λ of generalized advantage estimation."""
@@ -48,8 +48,8 @@ class TrainPPO:
 
     def run(self) -> Path:
         """Trains, writes a checkpoint and returns its folder; Ctrl-C writes one too."""
-        policy = existing(self.policy or self.run_dir / "sft", made_by="textrl sft")
-        reward_model = existing(self.reward_model or self.run_dir / "reward_model", made_by="textrl reward-model")
+        policy = existing_model(self.policy or self.run_dir / "sft", made_by="textrl sft")
+        reward_model = existing_model(self.reward_model or self.run_dir / "reward_model", made_by="textrl reward-model")
         if self.prompts is None:
             rows = support_desk.prompts(self.n_prompts, seed=self.seed + 2000)
             prompts = PromptDataset.from_rows({"prompt": row["prompt"]} for row in rows)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from textrl_env.cli.run_folder import existing, write_json
+from textrl_env.cli.run_folder import existing_model, write_json
 from textrl_env.errors import InputError
 from textrl_env.worlds import support_desk
 
@@ -35,16 +35,15 @@ class CollectPreferences:
         """Writes train.jsonl and heldout.jsonl; returns their sizes and the raters' ceiling on the held-out pairs."""
         if self.k < 2:
             raise InputError(f"k must be at least 2, got {self.k}")
-        policy = existing(self.policy or self.run_dir / "sft" / "config.json", made_by="textrl sft")
+        policy = existing_model(self.policy or self.run_dir / "sft", made_by="textrl sft")
 
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         from textrl_env.agents import sample_completions
         from textrl_env.reward_models import RaterPopulation, write_preferences
 
-        folder = policy if policy.is_dir() else policy.parent
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(policy)
+        model = AutoModelForCausalLM.from_pretrained(policy)
         rows = support_desk.prompts(self.n_prompts + self.n_heldout, seed=self.seed + 1000)
         prompts = [row["prompt"] for row in rows]
         samples = sample_completions(

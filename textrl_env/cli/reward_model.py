@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from textrl_env.cli.run_folder import existing, write_json
+from textrl_env.cli.run_folder import existing, existing_model, write_json
+from textrl_env.errors import InputError
 from textrl_env.reward_models.preferences import read_preferences
 from textrl_env.reward_models.training_config import RewardModelConfig
 from textrl_env.rows import OnBadRow
@@ -40,9 +41,11 @@ class TrainRewardModel:
         if heldout_file is not None:
             heldout = read_preferences(heldout_file, on_bad_row=self.on_bad_row)
         else:
+            if len(train) < 2:
+                raise InputError(f"{source}: two preferences or more are needed, found {len(train)}")
             cut = max(1, len(train) // 10)
             train, heldout = train[:-cut], train[-cut:]
-        model = self.model or existing(self.run_dir / "sft", made_by="textrl sft")
+        model = self.model or existing_model(self.run_dir / "sft", made_by="textrl sft")
 
         from textrl_env.reward_models import RewardModel, train_reward_model
         from textrl_env.reward_models.quality import quality_report, score_pairs

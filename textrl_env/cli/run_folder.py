@@ -15,6 +15,12 @@ def existing(path: Path, *, made_by: str) -> Path:
     return path
 
 
+def existing_model(path: Path, *, made_by: str) -> Path:
+    """The folder, if it holds a model; an interrupted stage leaves a folder without one."""
+    existing(path / "config.json", made_by=made_by)
+    return path
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> Path:
     """One indented JSON object, NaN refused; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)

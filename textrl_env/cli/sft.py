@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from textrl_env.agents.sft_config import SFTConfig
-from textrl_env.cli.run_folder import existing, write_json
+from textrl_env.cli.run_folder import existing_model, write_json
 from textrl_env.errors import InputError
 from textrl_env.rows import OnBadRow, read_rows
 from textrl_env.worlds import support_desk
@@ -41,7 +41,7 @@ class TrainSFT:
         """Trains and returns the held-out loss in nats per token."""
         rows, heldout = self._demonstrations()
         if self.model is not None:
-            existing(self.model / "config.json", made_by="save_pretrained of a causal LM")
+            existing_model(self.model, made_by="save_pretrained of a causal LM")
 
         from textrl_env.agents import train_sft, train_tokenizer
         from textrl_env.agents.llama import small_llama

@@ -72,11 +72,11 @@ class EnumerableWorld:
     def tree(self, prompt: str) -> PrefixTree:
         """All completions of a prompt with their scores, for `textrl_env.oracle`."""
         tokenizer = self.tokenizer
-        texts = lambda ids: [tokenizer.decode(row, skip_special_tokens=True) for row in ids]  # noqa: E731
-        return prefix_tree(
-            self.vocab_size, self.horizon, eos_id=0,
-            score=lambda ids: [self._score(prompt, text) for text in texts(ids)],
-        )  # fmt: skip
+
+        def score(completions: list[list[int]]) -> list[float]:
+            return [self._score(prompt, tokenizer.decode(ids, skip_special_tokens=True)) for ids in completions]
+
+        return prefix_tree(self.vocab_size, self.horizon, eos_id=0, score=score)
 
     def _score(self, prompt: str, completion: str) -> float:
         weights = _weights(self, prompt)

@@ -109,7 +109,7 @@ FIXES: dict[str, tuple[str, ...]] = {
     "broken": (
         "We will send a new {product} for the broken one.",
         "I will replace the broken {product} with a new one.",
-        "Keep the broken {product}, a new one is on its way.",
+        "Keep the broken {product} and get a new one.",
     ),
     "wrong_item": (
         "Return the wrong {product} and we will swap it.",
@@ -118,8 +118,8 @@ FIXES: dict[str, tuple[str, ...]] = {
     ),
     "double_charge": (
         "You paid twice and get money back for your {product}.",
-        "I see that you paid twice for the {product} and will refund it.",
-        "You were charged twice, so I pay back one {product}.",
+        "I will refund the {product} that you paid for twice.",
+        "We charged you twice and pay back one {product}.",
     ),
     "locked_account": (
         "I sent you a new password for your {product} order.",

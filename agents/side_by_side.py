@@ -1,0 +1,58 @@
+"""Two policies on the same prompts: what each writes, what judges say of it, how far they are apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from textrl_env.agents.sampling import completion_logprobs, sample_completions
+from textrl_env.rewards import RewardCallable
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Of two policies, called `sft` and `ppo` as in `textrl_env.cli.evaluate.compare`.
+
+    Attributes:
+        texts: B completions per policy.
+        scores: per judge and policy, B scores.
+        kl: (B,) log-ratios log π_ppo(y|x) - log π_sft(y|x) of the second policy's completions, in nats.
+    """
+
+    texts: dict[str, list[str]]
+    scores: dict[str, dict[str, Sequence[float]]]
+    kl: npt.NDArray[np.float64]
+
+
+def side_by_side(
+    sft: Any,
+    ppo: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    judges: Mapping[str, RewardCallable],
+    *,
+    max_new_tokens: int,
+    seed: int = 0,
+) -> SideBySide:
+    """One sampled completion per prompt and policy, judged.
+
+    Args:
+        sft, ppo: causal LMs of transformers that share the tokenizer.
+        judges: reward functions of (prompts, completions), by name.
+    """
+    models = {"sft": sft, "ppo": ppo}
+    samples = {
+        name: [
+            one for (one,) in sample_completions(model, tokenizer, prompts, max_new_tokens=max_new_tokens, seed=seed)
+        ]
+        for name, model in models.items()
+    }
+    texts = {name: [completion.text for completion in completions] for name, completions in samples.items()}
+    scores = {
+        judge: {name: list(judged(list(prompts), written)) for name, written in texts.items()}
+        for judge, judged in judges.items()
+    }
+    logprobs = [completion_logprobs(model, samples["ppo"], vocab_size=len(tokenizer)) for model in (ppo, sft)]
+    return SideBySide(texts, scores, np.array(logprobs[0]) - np.array(logprobs[1]))

@@ -1,0 +1,74 @@
+"""Every example shows its help, and runs at a tiny size."""
+
+import importlib.util
+import json
+import math
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from textrl_env.worlds import support_desk
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NAMES = [
+    "tour_of_the_env",
+    "train_sft",
+    "train_reward_model",
+    "train_ppo",
+    "train_with_sb3",
+    "write_your_own_algorithm",
+]
+
+
+def load(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def options(name: str, folder: Path) -> dict[str, Any]:
+    """Arguments that make an example tiny."""
+    from textrl_env.agents import SFTConfig
+    from textrl_env.reward_models import RewardModelConfig
+
+    demonstrations = folder / "demonstrations.jsonl"
+    demonstrations.write_text("".join(json.dumps(row) + "\n" for row in support_desk.demonstrations(60, seed=0)))
+    return {
+        "tour_of_the_env": {"seed": 3},
+        "train_sft": {
+            "run_dir": folder, "demonstrations": demonstrations, "training": SFTConfig(n_steps=4, batch_size=4),
+        },
+        "train_reward_model": {
+            "run_dir": folder, "n_prompts": 30, "training": RewardModelConfig(n_epochs=1, batch_size=8),
+        },
+        "train_ppo": {"n_updates": 6, "n_episodes": 8, "log_dir": folder / "ppo"},
+        "train_with_sb3": {"total_timesteps": 300, "num_envs": 2},
+        "write_your_own_algorithm": {"n_steps": 60, "num_envs": 8},
+    }[name]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_says_what_it_does(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"{name}.py" in shown and "--" in shown and "Takes about" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_and_returns_finite_numbers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = load(name)
+    result = module.main(module.Args(**options(name, tmp_path)))
+    numbers = [value for value in result.values() if isinstance(value, int | float)]
+    assert numbers and all(math.isfinite(value) for value in numbers)
+    # Nothing is left outside the folders that were given.
+    assert not (tmp_path / "runs").exists()
