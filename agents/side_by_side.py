@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rich.table import Table
+from rich.text import Text
 
 from textrl_env.agents.sampling import completion_logprobs, sample_completions
 from textrl_env.rewards import RewardCallable
@@ -16,14 +18,29 @@ class SideBySide:
     """Of two policies, called `sft` and `ppo` as in `textrl_env.cli.evaluate.compare`.
 
     Attributes:
+        prompts: B.
         texts: B completions per policy.
         scores: per judge and policy, B scores.
         kl: (B,) log-ratios log π_ppo(y|x) - log π_sft(y|x) of the second policy's completions, in nats.
     """
 
+    prompts: list[str]
     texts: dict[str, list[str]]
     scores: dict[str, dict[str, Sequence[float]]]
     kl: npt.NDArray[np.float64]
+
+    def rows(self) -> list[dict[str, str]]:
+        """One row per prompt: `prompt`, `before`, `after`."""
+        columns = zip(self.prompts, self.texts["sft"], self.texts["ppo"], strict=True)
+        return [{"prompt": prompt, "before": before, "after": after} for prompt, before, after in columns]
+
+    def table(self, n: int) -> Table:
+        """The first `n` rows, to be printed by a `rich.console.Console`."""
+        table = Table("prompt", "before", "after", show_lines=True)
+        for row in self.rows()[:n]:
+            # As Text: square brackets in a completion are no markup.
+            table.add_row(*map(Text, row.values()))
+        return table
 
 
 def side_by_side(
@@ -55,4 +72,4 @@ def side_by_side(
         for judge, judged in judges.items()
     }
     logprobs = [completion_logprobs(model, samples["ppo"], vocab_size=len(tokenizer)) for model in (ppo, sft)]
-    return SideBySide(texts, scores, np.array(logprobs[0]) - np.array(logprobs[1]))
+    return SideBySide(list(prompts), texts, scores, np.array(logprobs[0]) - np.array(logprobs[1]))

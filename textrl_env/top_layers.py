@@ -7,14 +7,16 @@ from torch import nn
 from textrl_env.errors import InputError
 
 
-def train_top_layers(model: Any, n: int) -> None:
+def train_top_layers(model: Any, n: int | None) -> None:
     """Freezes a model of transformers but for its last `n` layers, its final norm and a classifier's score head.
 
-    Embeddings stay frozen, and with them an output head that is tied to them.
+    Embeddings stay frozen, and with them an output head that is tied to them. `None` leaves the model as it is.
 
     Raises:
         InputError: `n` is not in [1, number of layers], or the model has no list of layers.
     """
+    if n is None:
+        return
     trunk = model.base_model
     stack = next((part for part in trunk.children() if isinstance(part, nn.ModuleList)), None)
     if stack is None:

@@ -96,7 +96,8 @@ def test_bad_input_is_one_line_and_exit_code_2(
 def test_ctrl_c_during_ppo_leaves_a_policy_and_exits_130(run_dir: Path, tmp_path: Path) -> None:
     for name in ("sft", "reward_model"):
         shutil.copytree(run_dir / name, tmp_path / name)
-    command = "ppo --n-updates 100000 --n-prompts 40 --n-episodes 8 --batch-size 4".split()
+    options = {"n-updates": 100_000, "n-prompts": 40, "n-episodes": 8, "batch-size": 4}
+    command = ["ppo", *(f"--{name}={value}" for name, value in options.items())]
     started = "import torch; torch.set_num_threads(1); from textrl_env.cli import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", started, *command, "--run-dir", str(tmp_path)], stderr=subprocess.PIPE, text=True

@@ -79,6 +79,8 @@ class Evaluate:
         }
         kl = np.array(logprobs["ppo"]) - np.array(logprobs["sft"])
         metrics = compare(scores, texts, kl, rng=np.random.default_rng(self.seed))
+        for name, completions in samples.items():
+            metrics[f"length_{name}"] = float(np.mean([len(completion.ids) for completion in completions]))
         if self.prompts is None:
             metrics |= _gold_terms(prompts, texts)
         out = self.run_dir / "evaluation"
@@ -90,7 +92,7 @@ class Evaluate:
 def compare(
     scores: dict[str, Scores], texts: dict[str, list[str]], kl: Any, *, rng: np.random.Generator
 ) -> dict[str, float]:
-    """Flat metrics of "sft" and "ppo": means, win rates and their 95 % intervals, KL, lengths, diversity.
+    """Flat metrics of "sft" and "ppo": means, win rates and their 95 % intervals, KL, diversity.
 
     Args:
         scores: per kind of score ("proxy", "gold"), (B,) per policy.
@@ -110,7 +112,6 @@ def compare(
         record(f"{kind}_win_rate", wins(by_policy["ppo"], by_policy["sft"]))
     record("kl", kl)
     for name, written in texts.items():
-        metrics[f"length_{name}"] = float(np.mean([len(text.split()) for text in written]))
         metrics[f"distinct_1_{name}"] = distinct_n(written, 1)
         metrics[f"distinct_2_{name}"] = distinct_n(written, 2)
     return metrics

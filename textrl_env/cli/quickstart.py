@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 SHOWN = (
     ("gold score", "gold_sft", "gold_ppo"),
     ("proxy score", "proxy_sft", "proxy_ppo"),
-    ("words", "length_sft", "length_ppo"),
+    ("tokens", "length_sft", "length_ppo"),
     ("distinct bigrams", "distinct_2_sft", "distinct_2_ppo"),
 )
 
