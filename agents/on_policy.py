@@ -91,6 +91,12 @@ class OnPolicyAlgorithm(ABC):
                 f"the policy samples from {policy.vocab_size} tokens, the environment's tokenizer has "
                 f"{env.task.vocab_size}; load the policy with vocab_size=len(tokenizer)"
             )
+        context = getattr(policy.policy.config.get_text_config(), "max_position_embeddings", None)
+        if context is not None and env.task.length > context:
+            raise InputError(
+                f"prompts of {env.task.max_prompt_tokens} and completions of {env.task.max_new_tokens} tokens do not "
+                f"fit the policy's context of {context}; lower max_new_tokens or shorten the prompts"
+            )
         self.policy, self.env = policy, env
         self.learning_rate = learning_rate
         self.n_episodes, self.batch_size, self.n_epochs = n_episodes, batch_size, n_epochs

@@ -67,7 +67,7 @@ def side_by_side(
         for name, model in models.items()
     }
     texts = {name: [completion.text for completion in completions] for name, completions in samples.items()}
-    scores = {
+    scores: dict[str, dict[str, Sequence[float]]] = {
         judge: {name: list(judged(list(prompts), written)) for name, written in texts.items()}
         for judge, judged in judges.items()
     }

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from textrl_env.errors import InputError
 from textrl_env.rows import OnBadRow, read_rows
+from textrl_env.tokenization import Tokenizer, encode_prompt
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,21 @@ class PromptDataset:
         rows = read_rows(path, text_columns=[prompt_column], on_bad_row=on_bad_row)
         others = tuple({key: value for key, value in row.values.items() if key != prompt_column} for row in rows)
         return cls(tuple(row.values[prompt_column] for row in rows), others, tuple(row.where for row in rows))
+
+    def encode(
+        self, tokenizer: Tokenizer, *, max_prompt_tokens: int | None = None
+    ) -> tuple[npt.NDArray[np.int64], ...]:
+        """Token ids of every prompt; raises InputError naming the row of a prompt with no or too many tokens."""
+        encoded = tuple(np.array(encode_prompt(tokenizer, prompt), dtype=np.int64) for prompt in self.prompts)
+        for ids, where in zip(encoded, self.where, strict=True):
+            if len(ids) == 0:
+                raise InputError(f"{where}: the tokenizer makes no token of this prompt; remove it")
+            if max_prompt_tokens is not None and len(ids) > max_prompt_tokens:
+                raise InputError(
+                    f"{where}: the prompt has {len(ids)} tokens, max_prompt_tokens is {max_prompt_tokens}; "
+                    "shorten or remove it, or raise max_prompt_tokens"
+                )
+        return encoded
 
     def columns_of(self, indices: Sequence[int]) -> dict[str, list[Any]]:
         """The further columns of some rows, one list a column; None where a row lacks it."""

@@ -11,7 +11,7 @@ from textrl_env.errors import InputError
 from textrl_env.kl import KLShaping, Reference
 from textrl_env.prompts import PromptDataset, PromptSource
 from textrl_env.rewards import RewardSource, RewardSum
-from textrl_env.tokenization import Tokenizer, encode_prompt, pad_id
+from textrl_env.tokenization import Tokenizer, pad_id
 
 
 class TaskOptions(TypedDict, total=False):
@@ -88,10 +88,8 @@ class TextGenTask:
         self.pad_id = pad_id(tokenizer)
         self.eos_ids = np.array([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id], dtype=np.int64)
         self.allowed = self._allowed(banned_tokens)
-        self.prompt_ids = tuple(
-            np.array(encode_prompt(tokenizer, text), dtype=np.int64) for text in self.prompts.prompts
-        )
-        self.max_prompt_tokens = self._longest_prompt(max_prompt_tokens)
+        self.prompt_ids = self.prompts.encode(tokenizer, max_prompt_tokens=max_prompt_tokens)
+        self.max_prompt_tokens = max_prompt_tokens or max(map(len, self.prompt_ids))
         self.length = self.max_prompt_tokens + max_new_tokens
         self.observation_space = spaces.Dict(
             input_ids=spaces.Box(0, self.vocab_size - 1, (self.length,), np.int64),
@@ -117,18 +115,6 @@ class TextGenTask:
         if not (without_end if self.min_new_tokens else allowed).any():
             raise InputError("banned_tokens and min_new_tokens leave no token to choose")
         return allowed
-
-    def _longest_prompt(self, limit: int | None) -> int:
-        lengths = [len(ids) for ids in self.prompt_ids]
-        for length, where in zip(lengths, self.prompts.where, strict=True):
-            if length == 0:
-                raise InputError(f"{where}: the tokenizer makes no token of this prompt; remove it")
-            if limit is not None and length > limit:
-                raise InputError(
-                    f"{where}: the prompt has {length} tokens, max_prompt_tokens is {limit}; shorten or remove it, "
-                    "or raise max_prompt_tokens"
-                )
-        return limit if limit is not None else max(lengths)
 
     def _action_space(self) -> spaces.Space[np.int64] | spaces.Dict:
         token = spaces.Discrete(self.vocab_size)

@@ -13,10 +13,8 @@ from textrl_env.sources.movie_reviews import RatedText
 
 def rated_texts(n: int, seed: int = 0) -> list[RatedText]:
     rng = np.random.default_rng(seed)
-    return [
-        RatedText(str(i), f"text {i}", tuple(int(x) for x in np.clip(rng.integers(-2, 3) + rng.integers(-2, 3, 9), -4, 4)))
-        for i in range(n)
-    ]
+    scores = rng.integers(-2, 3, (n, 1)) + rng.integers(-2, 3, (n, 9))
+    return [RatedText(str(i), f"text {i}", tuple(row)) for i, row in enumerate(scores.tolist())]
 
 
 def test_every_text_stands_in_one_ranking_and_every_pair_has_its_label() -> None:

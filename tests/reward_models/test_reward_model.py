@@ -140,3 +140,32 @@ def test_it_serves_as_reward_beside_another_tokenizer(make_reward_model: Any) ->
     expected = reward_model.score(list(info["prompt"]), list(info["completion"]))
     np.testing.assert_allclose(rewards, expected, atol=1e-5)
     assert not any(parameter.requires_grad for parameter in reward_model.model.parameters())
+
+
+def test_short_and_long_texts_in_one_batch_are_scored_apart_and_given_back_in_order(
+    reward_model: RewardModel,
+) -> None:
+    texts = ["ab" * (1 + 7 * (index % 3)) + "b" * index for index in range(12)]
+    sequences = [reward_model.encode("", text) for text in texts]
+    alone = torch.cat([reward_model.forward([sequence]) for sequence in sequences])
+    together = reward_model.forward(sequences)
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    assert together.requires_grad
+
+
+def test_fewer_layers_are_the_first_ones(make_reward_model: Any, tmp_path: Path) -> None:
+    whole = make_reward_model("llama")
+    folder = tmp_path / "llamaFalse"
+    short = RewardModel.from_pretrained(folder, layers=1)
+    assert len(short.model.base_model.layers) == 1
+    theirs, ours = whole.model.base_model.layers[0], short.model.base_model.layers[0]
+    assert torch.equal(theirs.mlp.up_proj.weight, ours.mlp.up_proj.weight)
+    short.save_pretrained(tmp_path / "short")
+    again = RewardModel.from_pretrained(tmp_path / "short")
+    np.testing.assert_allclose(again.score(PROMPTS, COMPLETIONS), short.score(PROMPTS, COMPLETIONS), atol=1e-6)
+
+
+def test_whole_texts_are_judged_without_the_seam(reward_model: RewardModel) -> None:
+    prompts, completions = ["ab", "b"], [" ba", "aa"]
+    judged = ModelReward(reward_model, whole_text=True)(prompts, completions)
+    np.testing.assert_allclose(judged, reward_model.score(["", ""], ["ab ba", "baa"]), atol=1e-6)

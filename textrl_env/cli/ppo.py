@@ -59,7 +59,7 @@ class TrainPPO:
             raise InputError(f"n_updates must be at least 1, got {self.n_updates}")
 
         from stable_baselines3.common.callbacks import BaseCallback
-        from transformers import AutoTokenizer
+        from transformers import AutoConfig, AutoTokenizer
 
         from textrl_env import KLShaping, TextGenVectorEnv
         from textrl_env.agents import PPO, ActorCriticLM
@@ -68,6 +68,9 @@ class TrainPPO:
         from textrl_env.reward_models import ModelReward, RewardModel
 
         tokenizer = AutoTokenizer.from_pretrained(policy)
+        # Names a prompt that does not fit before any model is loaded.
+        context = AutoConfig.from_pretrained(policy).get_text_config().max_position_embeddings
+        prompts.encode(tokenizer, max_prompt_tokens=context - self.max_new_tokens)
         agent = ActorCriticLM.from_pretrained(policy, vocab_size=len(tokenizer), critic=self.critic)
         env = TextGenVectorEnv(
             prompts, ModelReward(RewardModel.from_pretrained(reward_model)), tokenizer, num_envs=self.n_episodes,
