@@ -72,13 +72,15 @@ class RewardModel:
     def forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Scores with gradients: B token lists -> (B,)."""
         lengths = [len(sequence) for sequence in sequences]
-        if len(sequences) >= 8 and sum(lengths) < 0.75 * len(lengths) * max(lengths):
+        if len(sequences) >= 16 and sum(lengths) < 0.75 * len(lengths) * max(lengths):
             # More than a quarter would be padding: the shorter and the longer half go separately.
             order = sorted(range(len(lengths)), key=lengths.__getitem__)
             half = len(order) // 2
             parts = [self.forward([sequences[index] for index in part]) for part in (order[:half], order[half:])]
             return torch.cat(parts)[torch.tensor(order).argsort().to(parts[0].device)]
-        width = max(lengths)
+        # Few different widths: a CPU's bfloat16 kernels are compiled anew for every shape.
+        limit = self.model.config.get_text_config().max_position_embeddings
+        width = max(max(lengths), min(-(-max(lengths) // 8) * 8, limit))
         fill = pad_id(self.tokenizer)
         ids = torch.tensor([[*sequence, *[fill] * (width - len(sequence))] for sequence in sequences])
         mask = (torch.arange(width) < torch.tensor(lengths)[:, None]).long()

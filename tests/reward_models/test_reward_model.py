@@ -145,7 +145,7 @@ def test_it_serves_as_reward_beside_another_tokenizer(make_reward_model: Any) ->
 def test_short_and_long_texts_in_one_batch_are_scored_apart_and_given_back_in_order(
     reward_model: RewardModel,
 ) -> None:
-    texts = ["ab" * (1 + 7 * (index % 3)) + "b" * index for index in range(12)]
+    texts = ["ab" * (1 + 7 * (index % 3)) + "b" * index for index in range(20)]
     sequences = [reward_model.encode("", text) for text in texts]
     alone = torch.cat([reward_model.forward([sequence]) for sequence in sequences])
     together = reward_model.forward(sequences)
