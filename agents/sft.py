@@ -13,6 +13,7 @@ from textrl_env import InputError
 from textrl_env.agents.run_log import run_logger
 from textrl_env.agents.sft_config import SFTConfig
 from textrl_env.master_weights import adamw
+from textrl_env.one_cycle import one_cycle
 from textrl_env.progress import progress_bar
 from textrl_env.tokenization import encode_completion, encode_prompt, pad_id
 
@@ -78,10 +79,8 @@ def train_sft(
     logger = run_logger(log_dir, verbose=0)
     generator = torch.Generator().manual_seed(config.seed)
     optimizer = adamw(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    # A warm-up of exactly one step makes OneCycleLR divide by zero.
-    warmup = config.warmup_fraction * (1 + 1e-6 * (config.warmup_fraction * config.n_steps == 1))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=config.learning_rate, total_steps=config.n_steps, pct_start=warmup
+    schedule = one_cycle(
+        optimizer, peak=config.learning_rate, n_steps=config.n_steps, warmup_fraction=config.warmup_fraction
     )
     fill, last = pad_id(tokenizer), float("nan")
     model.train()

@@ -7,6 +7,7 @@ import torch
 
 from textrl_env.errors import InputError
 from textrl_env.master_weights import adamw
+from textrl_env.one_cycle import one_cycle
 from textrl_env.progress import progress_bar
 from textrl_env.reward_models.losses import bradley_terry_loss, ranking_pairs
 from textrl_env.reward_models.preferences import Preference
@@ -41,9 +42,7 @@ def train_reward_model(
     steps_per_epoch = -(-len(preferences) // config.batch_size)
     total = steps_per_epoch * config.n_epochs
     optimizer = adamw(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=config.learning_rate, total_steps=total + 1, pct_start=0.1
-    )
+    schedule = one_cycle(optimizer, peak=config.learning_rate, n_steps=total)
     generator = torch.Generator().manual_seed(config.seed)
     curve: list[LossPoint] = []
     model.train()
