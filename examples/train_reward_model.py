@@ -1,7 +1,7 @@
-"""A reward model from preferences: a bag of two kinds of replies that a small transformer learns to tell apart.
+"""A reward model from preferences: simulated raters rank support-desk replies, a small transformer learns why.
 
 You will see the loss per pair fall from chance (0.69), the held-out accuracy, and scores of a good and a bad reply.
-Takes about 20 seconds on 2 CPU cores.
+Takes about 15 seconds on one CPU core.
 
 Your own file has the columns `prompt`, `chosen`, `rejected`:
     python examples/train_reward_model.py --preferences mine.jsonl --model runs/examples/sft

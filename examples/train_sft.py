@@ -1,6 +1,6 @@
 """Supervised fine-tuning of a small model from scratch, on the built-in support desk or on a file of yours.
 
-You will see the loss fall and three completions of held-out prompts. Takes about half a minute on 2 CPU cores.
+You will see the loss fall and three completions of held-out prompts. Takes about 45 seconds on one CPU core.
 
 Your own file has the columns `prompt` and `completion`:  python examples/train_sft.py --demonstrations mine.jsonl
 """
