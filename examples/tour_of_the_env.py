@@ -1,6 +1,6 @@
 """A tour of the environment: one episode, token by token, with its reward ledger.
 
-You will see a prompt, the tokens that a random agent appends to it, and what each was paid. Takes less than a second.
+You will see a prompt, the tokens that a random agent appends to it, and what each was paid. Takes about half a second.
 """
 
 from dataclasses import dataclass
