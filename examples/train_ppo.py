@@ -1,7 +1,8 @@
 """PPO of an actor-critic language model on a reward function of your own, from nothing.
 
 The reward is a few lines of Python: how many letters of the completion are in alphabetical order. You will see the
-score rise while the KL to the starting model is kept small. Takes about 15 seconds on a CPU core.
+score rise, and the KL to the starting model with it: a larger `--kl-coef` keeps it smaller.
+Takes about 15 seconds on a CPU core.
 """
 
 from dataclasses import dataclass
