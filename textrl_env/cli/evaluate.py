@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from textrl_env.cli.run_folder import existing_model, write_json, write_jsonl
+from textrl_env.errors import InputError
 from textrl_env.evaluation import bootstrap_interval, distinct_n, wins
 from textrl_env.prompts import PromptDataset
 from textrl_env.worlds import support_desk
@@ -38,6 +39,8 @@ class Evaluate:
 
     def run(self) -> dict[str, float]:
         """Writes metrics.json and completions.jsonl; returns the metrics, intervals at 95 %."""
+        if self.n_prompts < 1:
+            raise InputError(f"n_prompts must be at least 1, got {self.n_prompts}")
         policy = existing_model(self.policy or self.run_dir / "policy", made_by="textrl ppo")
         reference = existing_model(self.reference or self.run_dir / "sft", made_by="textrl sft")
         reward_model = existing_model(self.reward_model or self.run_dir / "reward_model", made_by="textrl reward-model")

@@ -57,6 +57,8 @@ class TrainPPO:
             prompts = PromptDataset.from_file(self.prompts)
         if self.n_updates < 1:
             raise InputError(f"n_updates must be at least 1, got {self.n_updates}")
+        if not self.learning_rate > 0:
+            raise InputError(f"learning_rate must be above 0, got {self.learning_rate}")
 
         from stable_baselines3.common.callbacks import BaseCallback
         from transformers import AutoConfig, AutoTokenizer
