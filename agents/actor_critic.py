@@ -14,6 +14,7 @@ from transformers import AutoModel, AutoModelForCausalLM
 from textrl_env import InputError
 from textrl_env.agents.rollout import Rollout
 from textrl_env.decoding import CachedDecoder, positions
+from textrl_env.errors import require_above
 
 Array = npt.NDArray[Any]
 CriticKind = Literal["separate", "shared"]
@@ -39,8 +40,7 @@ class ActorCriticLM(nn.Module):
         super().__init__()
         if critic not in ("separate", "shared"):
             raise InputError(f"critic must be 'separate' or 'shared', got {critic!r}")
-        if not temperature > 0:
-            raise InputError(f"temperature must be above 0, got {temperature}")
+        require_above(0, temperature=temperature)
         if policy.config.vocab_size < vocab_size:
             raise InputError(
                 f"the policy knows {policy.config.vocab_size} tokens, the tokenizer has {vocab_size}; "

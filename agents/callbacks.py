@@ -1,7 +1,6 @@
 """Callbacks for `learn`, in Stable-Baselines3's form."""
 
-import signal
-from types import FrameType
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,34 +55,22 @@ class ShowProgress(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         rollout = self.model.rollout  # type: ignore[attr-defined]
-        note = f"score {float(rollout.scores.mean()):+.2f}  KL {float(rollout.kl.mean()):.1f}"
+        note = f"score {float(rollout.scores.mean()):+.2f}  KL {round(float(rollout.kl.mean()), 1) + 0.0:.1f}"
         self._bar.update(self._task, advance=1, note=note)
 
     def _on_training_end(self) -> None:
         self._bar.stop()
 
 
-class StopOnInterrupt(BaseCallback):
-    """Ends training at the next step of the environment after Ctrl-C, so that no update is left half done.
+class StopWhen(BaseCallback):
+    """Ends training at the next step of the environment once `should_stop` says so; no update is left half done.
 
-    A context manager: the handler stands from `with` to its end, and a second Ctrl-C interrupts at once.
+    With `textrl_env.interrupt.Interrupt`, Ctrl-C ends training this way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
         super().__init__()
-        self.requested = False
-
-    def __enter__(self) -> "StopOnInterrupt":
-        self._previous = signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._previous)
-
-    def _handle(self, signal_number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
+        self.should_stop = should_stop
 
     def _on_step(self) -> bool:
-        return not self.requested
+        return not self.should_stop()

@@ -2,8 +2,11 @@
 
 from typing import Any
 
-import torch
 from transformers import LlamaConfig, LlamaForCausalLM
+
+from textrl_env import InputError
+from textrl_env.errors import require_at_least
+from textrl_env.seeded import seeded
 
 
 def small_llama(
@@ -13,7 +16,13 @@ def small_llama(
 
     The weights' spread of 0.1 is five times the usual one: at the usual one, a model of this width does not learn to
     copy words of the prompt within a few hundred steps.
+
+    Raises:
+        InputError: a size below 1, or a hidden size that the heads cannot share evenly in pairs of dimensions.
     """
+    require_at_least(1, hidden_size=hidden_size, layers=layers, heads=heads, context=context)
+    if hidden_size % (2 * heads):
+        raise InputError(f"hidden_size must be a multiple of {2 * heads} (2 x {heads} heads), got {hidden_size}")
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=hidden_size, intermediate_size=3 * hidden_size,
         num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=heads,
@@ -21,7 +30,5 @@ def small_llama(
         pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
         bos_token_id=getattr(tokenizer, "bos_token_id", None),
     )  # fmt: skip
-    # transformers draws initial weights from torch's global generator; it is put back as it was.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return LlamaForCausalLM(config).eval()

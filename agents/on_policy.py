@@ -20,6 +20,7 @@ from textrl_env.agents.actor_critic import ActorCriticLM
 from textrl_env.agents.losses import masked_mean
 from textrl_env.agents.rollout import Rollout, collect
 from textrl_env.agents.run_log import run_logger
+from textrl_env.errors import require_above, require_at_least
 from textrl_env.master_weights import adamw
 
 Schedule = Callable[[float], float]
@@ -77,15 +78,12 @@ class OnPolicyAlgorithm(ABC):
         seed: int = 0,
     ) -> None:
         batch_size = n_episodes if batch_size is None else batch_size
-        for name, value in (("n_episodes", n_episodes), ("batch_size", batch_size), ("n_epochs", n_epochs)):
-            if value < 1:
-                raise InputError(f"{name} must be at least 1, got {value}")
+        require_at_least(1, n_episodes=n_episodes, batch_size=batch_size, n_epochs=n_epochs)
         if n_episodes % batch_size:
             raise InputError(f"batch_size must divide n_episodes={n_episodes}, got {batch_size}")
         if not 0 < gamma <= 1:
             raise InputError(f"gamma must be in (0, 1], got {gamma}")
-        if not max_grad_norm > 0:
-            raise InputError(f"max_grad_norm must be above 0, got {max_grad_norm}")
+        require_above(0, max_grad_norm=max_grad_norm)
         if policy.vocab_size != env.task.vocab_size:
             raise InputError(
                 f"the policy samples from {policy.vocab_size} tokens, the environment's tokenizer has "

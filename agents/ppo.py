@@ -10,6 +10,7 @@ from textrl_env.agents.gae import gae
 from textrl_env.agents.losses import explained_variance, masked_mean, ppo_policy_loss, value_loss, whiten
 from textrl_env.agents.on_policy import OnPolicyAlgorithm, Schedule, Targets
 from textrl_env.agents.rollout import Rollout
+from textrl_env.errors import require_above, require_at_least
 
 
 class PPO(OnPolicyAlgorithm):
@@ -52,13 +53,11 @@ class PPO(OnPolicyAlgorithm):
     ) -> None:
         if not 0 < clip_range < 1:
             raise InputError(f"clip_range must be in (0, 1), got {clip_range}")
-        if clip_range_vf is not None and not clip_range_vf > 0:
-            raise InputError(f"clip_range_vf must be above 0 or None, got {clip_range_vf}")
+        if clip_range_vf is not None:
+            require_above(0, clip_range_vf=clip_range_vf)
         if not 0 <= gae_lambda <= 1:
             raise InputError(f"gae_lambda must be in [0, 1], got {gae_lambda}")
-        for name, value in (("ent_coef", ent_coef), ("vf_coef", vf_coef)):
-            if not value >= 0:
-                raise InputError(f"{name} must be 0 or more, got {value}")
+        require_at_least(0, ent_coef=ent_coef, vf_coef=vf_coef)
         super().__init__(
             policy, env, learning_rate=learning_rate, n_episodes=n_episodes, batch_size=batch_size, n_epochs=n_epochs,
             gamma=gamma, max_grad_norm=max_grad_norm, log_dir=log_dir, verbose=verbose, seed=seed,

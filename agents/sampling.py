@@ -10,6 +10,7 @@ import torch
 
 from textrl_env import InputError
 from textrl_env.decoding import CachedDecoder
+from textrl_env.errors import require_at_least
 from textrl_env.progress import progress_bar
 from textrl_env.reference import FrozenReference
 from textrl_env.tokenization import encode_prompt, pad_id
@@ -55,11 +56,8 @@ def sample_completions(
     Returns:
         B lists of n completions.
     """
-    if temperature < 0:
-        raise InputError(f"temperature must be 0 or more, got {temperature}")
-    for name, value in (("n", n), ("max_new_tokens", max_new_tokens), ("batch_size", batch_size)):
-        if value < 1:
-            raise InputError(f"{name} must be at least 1, got {value}")
+    require_at_least(0, temperature=temperature)
+    require_at_least(1, n=n, max_new_tokens=max_new_tokens, batch_size=batch_size)
     jobs = [encode_prompt(tokenizer, prompt) for prompt in prompts for _ in range(n)]
     if empty := [index for index in range(0, len(jobs), n) if not jobs[index]]:
         raise InputError(f"prompt {empty[0] // n} has no tokens; a completion needs one at least to start from")

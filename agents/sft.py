@@ -1,6 +1,6 @@
 """Supervised fine-tuning: next-token cross-entropy on completions, with the prompt's tokens left out of the loss."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from textrl_env.agents.sft_config import SFTConfig
 from textrl_env.master_weights import adamw
 from textrl_env.one_cycle import one_cycle
 from textrl_env.progress import progress_bar
+from textrl_env.seeded import seeded
 from textrl_env.tokenization import encode_completion, encode_prompt, pad_id
 
 
@@ -29,15 +30,18 @@ class Example:
 def encode_demonstrations(
     tokenizer: Any, demonstrations: Sequence[Mapping[str, str]], *, max_length: int
 ) -> list[Example]:
-    """Rows with `prompt` and `completion` as examples; InputError names a row of more than `max_length` tokens."""
+    """Rows with `prompt` and `completion` as examples; InputError names a row of more than `max_length` tokens.
+
+    A row may have its place (`file:line`) under `where`; else it is named by its index.
+    """
     examples = []
     for index, row in enumerate(demonstrations):
         prompt = encode_prompt(tokenizer, row["prompt"])
         ids = prompt + encode_completion(tokenizer, row["completion"])
         if len(ids) > max_length:
             raise InputError(
-                f"demonstration {index} has {len(ids)} tokens, the model's context is {max_length}; "
-                f"shorten or remove it: {row['prompt']!r:.60}"
+                f"{row.get('where', f'demonstration {index}')}: {len(ids)} tokens, the model's context is "
+                f"{max_length}; shorten or remove it: {row['prompt']!r:.60}"
             )
         examples.append(Example(ids, len(prompt)))
     return examples
@@ -60,6 +64,8 @@ def train_sft(
     *,
     heldout: Sequence[Mapping[str, str]] = (),
     log_dir: str | Path | None = None,
+    seed: int = 0,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> float:
     """Trains a causal LM in place on prompt-completion rows.
 
@@ -70,6 +76,8 @@ def train_sft(
         config: learning rate, steps and so on.
         heldout: rows whose loss is measured at the end and ten times on the way.
         log_dir: for `progress.jsonl`, `progress.csv` and TensorBoard.
+        seed: of the order of the demonstrations and of dropout.
+        should_stop: asked before every step; True ends the training early, with the model as it is.
     Returns:
         the held-out loss in nats per token, or the last training loss where nothing is held out.
     """
@@ -77,15 +85,17 @@ def train_sft(
     examples = encode_demonstrations(tokenizer, demonstrations, max_length=limit)
     heldout_examples = encode_demonstrations(tokenizer, heldout, max_length=limit)
     logger = run_logger(log_dir, verbose=0)
-    generator = torch.Generator().manual_seed(config.seed)
+    generator = torch.Generator().manual_seed(seed)
     optimizer = adamw(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = one_cycle(
         optimizer, peak=config.learning_rate, n_steps=config.n_steps, warmup_fraction=config.warmup_fraction
     )
     fill, last = pad_id(tokenizer), float("nan")
     model.train()
-    with progress_bar("supervised fine-tuning", config.n_steps) as advance:
+    with seeded(seed, model.device), progress_bar("supervised fine-tuning", config.n_steps) as advance:
         for step in range(config.n_steps):
+            if should_stop():
+                break
             rows = torch.randint(len(examples), (config.batch_size,), generator=generator)
             loss = _batch_loss(model, [examples[row] for row in rows], fill)
             optimizer.zero_grad(set_to_none=True)

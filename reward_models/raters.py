@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_at_least
 
 FloatArray = NDArray[np.float64]
 
@@ -77,8 +77,7 @@ class RaterPopulation:
         Noise: careful 0.1, noisy 0.25, biased 0.1, each times a factor in [0.8, 1.25] of the rater's own (log-uniform).
         Bias: 0.02 utility per word in [0.015, 0.025], so 10 more words look like 0.2 more utility.
         """
-        if n_raters < 1:
-            raise InputError(f"n_raters must be at least 1, got {n_raters}")
+        require_at_least(1, n_raters=n_raters)
         rng = np.random.default_rng(seed)
         kinds = (("careful", 0.1), ("noisy", 0.25), ("careful", 0.1), ("biased", 0.1))
         raters = []

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_at_least
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -124,8 +124,7 @@ def rankings_from_ratings(
         Rows `prompt`, `ranking` (best first), `soft_labels` (see `preference_probability`; of 1st and 2nd, 1st and 3rd,
         and so on) and `ranking_ids`.
     """
-    if size < 2:
-        raise InputError(f"size must be at least 2, got {size}")
+    require_at_least(2, size=size)
     _check_request(rated, 1, 0)
     means, histograms = _means(rated), _histograms([item.ratings for item in rated])
     order, rows = rng.permutation(len(rated)), []

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from textrl_env.errors import InputError
+from textrl_env.seeded import seeded
 from textrl_env.tokenization import encode_completion, encode_prompt, pad_id
 
 
@@ -49,8 +50,7 @@ class RewardModel:
         path = Path(path)
         if not (path / "config.json").is_file():
             raise InputError(f"{path}: no model here (no config.json); expected a folder that save_pretrained wrote")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             first = {} if layers is None else {"num_hidden_layers": layers}
             model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=1, dtype=dtype, **first)
         return cls(model, AutoTokenizer.from_pretrained(path))
@@ -60,13 +60,19 @@ class RewardModel:
         self.model.save_pretrained(path)
         self.tokenizer.save_pretrained(path)
 
-    def encode(self, prompt: str, completion: str) -> list[int]:
-        """Token ids of a prompt with its completion and the end token; at most the model's context."""
+    def encode(self, prompt: str, completion: str, *, where: str = "") -> list[int]:
+        """Token ids of a prompt with its completion and the end token.
+
+        InputError where they are more than the model's context; it begins with `where`, a row's place.
+        """
         prompt_ids = encode_prompt(self.tokenizer, prompt) if prompt else []
         ids = prompt_ids + encode_completion(self.tokenizer, completion)
         limit = self.model.config.get_text_config().max_position_embeddings
         if len(ids) > limit:
-            raise InputError(f"a text of {len(ids)} tokens, the reward model's context is {limit}: {completion!r:.80}")
+            raise InputError(
+                f"{where or 'a text'}: prompt and completion have {len(ids)} tokens, the reward model's context is "
+                f"{limit}; shorten or remove it: {prompt + completion!r:.80}"
+            )
         return ids
 
     def forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:

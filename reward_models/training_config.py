@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from textrl_env.errors import InputError
+from textrl_env.errors import require_above, require_at_least
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,8 @@ class RewardModelConfig:
     """AdamW's weight decay; 0 or more."""
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm; above 0."""
-    seed: int = 0
-    """Of the new score head and of the order of the preferences."""
 
     def __post_init__(self) -> None:
-        for name in ("n_epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
-        if not self.weight_decay >= 0:
-            raise InputError(f"weight_decay must be 0 or more, got {self.weight_decay}")
+        require_at_least(1, n_epochs=self.n_epochs, batch_size=self.batch_size)
+        require_above(0, learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
+        require_at_least(0, weight_decay=self.weight_decay)

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_above
 
 Floats = npt.NDArray[np.floating]
 Estimator = Literal["k1", "k2", "k3"]
@@ -73,10 +73,7 @@ class AdaptiveKL:
     """Episodes over which a full error changes the coefficient by 20 %; larger is slower."""
 
     def __post_init__(self) -> None:
-        if not self.target > 0:
-            raise InputError(f"AdaptiveKL target must be above 0, got {self.target}")
-        if not self.horizon > 0:
-            raise InputError(f"AdaptiveKL horizon must be above 0, got {self.horizon}")
+        require_above(0, target=self.target, horizon=self.horizon)
 
     def update(self, coef: float, *, kl: float, episodes: int) -> float:
         error = min(max(kl / self.target - 1, -0.2), 0.2)
@@ -111,7 +108,7 @@ class KLShaping:
 
     def __post_init__(self) -> None:
         if not (self.coef >= 0 and np.isfinite(self.coef)):
-            raise InputError(f"KLShaping coef must be 0 or more, got {self.coef}")
+            raise InputError(f"coef of KLShaping must be finite and at least 0, got {self.coef}")
         if self.mode not in ("reference", "sampled", "exact"):
             raise InputError(f"KLShaping mode must be 'reference', 'sampled' or 'exact', got {self.mode!r}")
         if self.estimator not in ESTIMATORS:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_above
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -87,8 +87,7 @@ def solve(tree: PrefixTree, log_reference: LogPolicy, *, coef: float) -> Solutio
     Q(s, a) = score where a ends, else V(s a);   V(s) = coef · log Σ_a π_ref(a|s) exp(Q(s, a) / coef);
     π*(a|s) = π_ref(a|s) exp((Q(s, a) - V(s)) / coef).
     """
-    if not coef > 0:
-        raise InputError(f"coef must be above 0, got {coef}")
+    require_above(0, coef=coef)
     values: list[Floats] = []
     policy: list[Floats] = []
     following = np.zeros(0)

@@ -79,8 +79,8 @@ class PromptDataset:
                 raise InputError(f"{where}: the tokenizer makes no token of this prompt; remove it")
             if max_prompt_tokens is not None and len(ids) > max_prompt_tokens:
                 raise InputError(
-                    f"{where}: the prompt has {len(ids)} tokens, max_prompt_tokens is {max_prompt_tokens}; "
-                    "shorten or remove it, or raise max_prompt_tokens"
+                    f"{where}: the prompt has {len(ids)} tokens, at most {max_prompt_tokens} fit (max_prompt_tokens); "
+                    "shorten or remove it, or make room"
                 )
         return encoded
 

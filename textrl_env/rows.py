@@ -1,10 +1,11 @@
 """Reading rows of unknown origin: JSONL, JSON, CSV and plain text, line by line, with the place of every fault."""
 
+import codecs
 import csv
 import io
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,7 @@ def read_rows(
     text_columns: Sequence[str],
     may_be_empty: Sequence[str] = (),
     optional: Sequence[str] = (),
+    fault_of: Callable[[Mapping[str, Any]], str | None] = lambda row: None,
     on_bad_row: OnBadRow = "error",
 ) -> list[Row]:
     """Rows of a `.jsonl`, `.json` (a list of objects), `.csv` or `.txt` (one text per line) file.
@@ -37,6 +39,7 @@ def read_rows(
         text_columns: columns that every row must have, as strings with something in them.
         may_be_empty: those of `text_columns` in which an empty string is fine.
         optional: further columns that must be strings where they are present; empty ones are fine.
+        fault_of: says what else is wrong with a row whose columns are right, or None.
         on_bad_row: `"error"` stops at the first bad row, `"skip"` leaves bad rows out and warns with their number.
     Raises:
         InputError: no such file, an unknown format, no usable row, or (with `"error"`) a bad row, named `file:line`.
@@ -46,16 +49,17 @@ def read_rows(
     faults: list[str] = []
     for where, parsed in _parse(path, text_columns[0]):
         fault = parsed if isinstance(parsed, _Fault) else _fault(parsed, text_columns, may_be_empty, optional)
+        fault = fault_of(parsed) if fault is None else fault
         if fault is None:
             assert isinstance(parsed, dict)
             rows.append(Row(where, parsed))
         elif on_bad_row == "error":
-            raise InputError(f"{where}: {fault}; mend the row or pass on_bad_row='skip'")
+            raise InputError(f"{where}: {fault}; mend the row, or leave bad rows out (on_bad_row: skip)")
         else:
             faults.append(f"{where}: {fault}")
     if faults:
-        warnings.warn(f"{path.name}: skipped {len(faults)} bad rows of {len(faults) + len(rows)}; first: {faults[0]}",
-                      stacklevel=2)  # fmt: skip
+        total = len(faults) + len(rows)
+        warnings.warn(f"{path}: skipped {len(faults)} bad rows of {total}; first: {faults[0]}", stacklevel=2)
     if not rows:
         raise InputError(f"{path}: no usable row; expected columns {', '.join(map(repr, text_columns))}")
     return rows
@@ -68,29 +72,29 @@ class _Fault(str):
 def _parse(path: Path, text_column: str) -> Iterator[tuple[str, Any]]:
     """(place, row) for every non-blank line, where a row that cannot be read is a `_Fault`."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    data = path.read_bytes()
+        raise InputError(f"{path}: is a folder, expected a file" if path.is_dir() else f"{path}: no such file")
+    data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     match path.suffix.lower():
         case ".jsonl":
             for number, line in enumerate(data.split(b"\n"), start=1):
                 if line.strip():
-                    yield f"{path.name}:{number}", _json(line)
+                    yield f"{path}:{number}", _json(line)
         case ".txt":
             for number, line in enumerate(data.split(b"\n"), start=1):
                 if line.strip():
                     text = _text(line)
-                    yield f"{path.name}:{number}", text if isinstance(text, _Fault) else {text_column: text.strip()}
+                    yield f"{path}:{number}", text if isinstance(text, _Fault) else {text_column: text.strip()}
         case ".json":
             rows = _json(data)
             if not isinstance(rows, list):
                 found = rows if isinstance(rows, _Fault) else type(rows).__name__
                 raise InputError(f"{path}: expected a list of objects, got {found}")
-            yield from ((f"{path.name}: item {number}", row) for number, row in enumerate(rows, start=1))
+            yield from ((f"{path}: item {number}", row) for number, row in enumerate(rows, start=1))
         case ".csv":
             try:
-                reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+                reader = csv.DictReader(io.StringIO(data.decode("utf-8"), newline=""), strict=True)
                 for row in reader:
-                    yield f"{path.name}:{reader.line_num}", _csv(row)
+                    yield f"{path}:{reader.line_num}", _csv(row)
             except (UnicodeDecodeError, csv.Error) as error:
                 raise InputError(f"{path}: not readable as UTF-8 CSV: {error}") from None
         case ending:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_at_least
 from textrl_env.kl import KLShaping, Reference
 from textrl_env.prompts import PromptDataset, PromptSource
 from textrl_env.rewards import RewardSource, RewardSum
@@ -64,8 +64,7 @@ class TextGenTask:
         reference: Reference | None = None,
         include_text: bool = False,
     ) -> None:
-        if max_new_tokens < 1:
-            raise InputError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        require_at_least(1, max_new_tokens=max_new_tokens)
         if not 0 <= min_new_tokens <= max_new_tokens:
             raise InputError(f"min_new_tokens must be in [0, max_new_tokens={max_new_tokens}], got {min_new_tokens}")
         if length_limit not in ("scored", "cut"):

@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 
 from textrl_env.env import Observation, choose_prompt, info_arrays
 from textrl_env.episodes import EpisodeBatch
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_at_least
 from textrl_env.prompts import PromptSource
 from textrl_env.rewards import RewardSource
 from textrl_env.task import TaskOptions, TextGenTask
@@ -46,8 +46,7 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         **options: Unpack[TaskOptions],
     ) -> None:
-        if num_envs < 1:
-            raise InputError(f"num_envs must be at least 1, got {num_envs}")
+        require_at_least(1, num_envs=num_envs)
         self.task = TextGenTask(prompts, reward, tokenizer, **options)
         self.num_envs = num_envs
         self.autoreset_mode = AutoresetMode(autoreset_mode)

@@ -85,7 +85,7 @@ def test_tokens_beyond_the_tokenizer_are_never_sampled(make_model: Any) -> None:
 
 
 def test_impossible_requests_are_named(model: Any) -> None:
-    with pytest.raises(InputError, match="temperature must be 0 or more, got -1"):
+    with pytest.raises(InputError, match="temperature must be at least 0, got -1"):
         sample_completions(model, LetterTokenizer(V), ["a"], max_new_tokens=C, temperature=-1)
     with pytest.raises(InputError, match="prompt 1 has no tokens"):
         sample_completions(model, LetterTokenizer(V), ["a", ""], max_new_tokens=C)

@@ -81,7 +81,7 @@ def test_any_number_of_steps_trains(make_model: Any, n_steps: int) -> None:
 
 def test_a_row_that_is_too_long_is_named(make_model: Any) -> None:
     rows = [*ROWS, {"prompt": "a" * 40, "completion": "b" * 24}]
-    with pytest.raises(InputError, match=r"demonstration 4 has 65 tokens.* 64"):
+    with pytest.raises(InputError, match=r"demonstration 4: 65 tokens.* 64"):
         train_sft(make_model("gpt2"), LetterTokenizer(8), rows, SFTConfig(n_steps=1))
     assert len(examples([{"prompt": "a" * 40, "completion": "b" * 23}])[0].ids) == 64
 
@@ -89,7 +89,7 @@ def test_a_row_that_is_too_long_is_named(make_model: Any) -> None:
 def test_equal_seeds_give_equal_weights_and_no_global_generator_is_touched(make_model: Any) -> None:
     def weights(seed: int) -> torch.Tensor:
         model = make_model("gpt2")
-        train_sft(model, LetterTokenizer(8), copy_task(50, seed=0), SFTConfig(n_steps=3, batch_size=4, seed=seed))
+        train_sft(model, LetterTokenizer(8), copy_task(50, seed=0), SFTConfig(n_steps=3, batch_size=4), seed=seed)
         return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
     state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index, union-attr]

@@ -8,7 +8,7 @@ import pytest
 from textrl_env.cli import main
 
 TINY = (
-    "--threads 1 --sft.training.n-steps 8 --sft.n-demonstrations 200 --sft.hidden-size 32 --sft.vocab-size 400 "
+    "--threads 1 --sft.n-steps 8 --sft.n-demonstrations 200 --sft.hidden-size 32 --sft.vocab-size 400 "
     "--preferences.n-prompts 12 --preferences.n-heldout 6 --ppo.n-prompts 40 --ppo.n-updates 2 --ppo.n-episodes 8 "
     "--ppo.batch-size 4 --evaluation.n-prompts 12"
 )

@@ -1,6 +1,7 @@
 """The `textrl` command: quick help, helpful errors, Ctrl-C."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -40,21 +41,24 @@ def test_help_is_quick_and_loads_no_torch(command: list[str]) -> None:
 @pytest.mark.parametrize(
     ("command", "maker"),
     [
-        ("preferences", "textrl sft"),
-        ("reward-model", "textrl preferences"),
-        ("ppo", "textrl sft"),
-        ("evaluate", "textrl ppo"),
-        ("report", "textrl quickstart"),
+        ("preferences", "sft"),
+        ("reward-model", "preferences"),
+        ("ppo", "sft"),
+        ("evaluate", "ppo"),
+        ("report", "evaluate"),
     ],
 )
 def test_a_missing_file_names_the_command_that_makes_it(
     command: str, maker: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    none = tmp_path / "none"
     with pytest.raises(SystemExit) as end:
-        main([command, "--run-dir", str(tmp_path / "none")])
+        main([command, "--run-dir", str(none)])
     message = capsys.readouterr().err
     assert end.value.code == 2
-    assert message.startswith(f"textrl: {tmp_path}") and message.endswith(f"make it with: {maker}\n")
+    assert message.startswith(f"textrl: {none}") and message.endswith(
+        f"make it with: textrl {maker} --run-dir {none}\n"
+    )
     assert message.count("\n") == 1
 
 
@@ -77,8 +81,18 @@ def test_a_folder_that_an_interrupted_stage_left_is_no_model(
         ("sft --model none", "none/config.json: not there yet"),
         ("reward-model --preferences none.jsonl", "none.jsonl: no such file"),
         ("reward-model --preferences one.jsonl", "one.jsonl: two preferences or more are needed, found 1"),
+        ("reward-model --preferences same.jsonl", "same.jsonl:1: 'chosen' and 'rejected' are the same text; mend"),
+        ("reward-model --preferences .", ".: is a folder, expected a file"),
         ("preferences --k 1", "k must be at least 2, got 1"),
-        ("sft --training.n-steps 0", "n_steps"),
+        ("preferences --n-prompts 0", "n_prompts must be at least 1, got 0"),
+        ("sft --n-steps 0", "n_steps must be at least 1, got 0"),
+        ("sft --learning-rate -1", "learning_rate must be above 0, got -1"),
+        ("sft --n-demonstrations 9 --hidden-size 97", "hidden_size must be a multiple of 8 (2 x 4 heads), got 97"),
+        ("sft --n-demonstrations 9 --layers 0", "layers must be at least 1, got 0"),
+        ("sft --n-demonstrations 9 --context 0", "context must be at least 1, got 0"),
+        ("sft --n-demonstrations 9 --vocab-size 10", "vocab_size must be at least 259"),
+        ("sft --run-dir one.jsonl", "one.jsonl: is a file, expected the run's folder"),
+        ("ppo --kl-coef -1", "kl_coef must be at least 0, got -1"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
@@ -86,23 +100,95 @@ def test_bad_input_is_one_line_and_exit_code_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "one.jsonl").write_text('{"prompt": "p", "chosen": "a", "rejected": "b"}\n')
+    (tmp_path / "same.jsonl").write_text('{"prompt": "p", "chosen": "a", "rejected": "a"}\n')
     with pytest.raises(SystemExit) as end:
-        main([*arguments.split(), "--run-dir", "run"])
+        main(arguments.split())
     assert end.value.code == 2
-    shown = capsys.readouterr()
-    assert message in shown.err + shown.out and "Traceback" not in shown.err
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"textrl: {message}") and shown.count("\n") == 1
 
 
-def test_ctrl_c_during_ppo_leaves_a_policy_and_exits_130(run_dir: Path, tmp_path: Path) -> None:
-    for name in ("sft", "reward_model"):
-        shutil.copytree(run_dir / name, tmp_path / name)
-    options = {"n-updates": 100_000, "n-prompts": 40, "n-episodes": 8, "batch-size": 4}
-    command = ["ppo", *(f"--{name}={value}" for name, value in options.items())]
+def test_what_does_not_fit_the_context_is_named_before_anything_is_loaded(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "long.txt").write_text("short\n" + "long " * 300 + "\n")
+    for command in ("ppo", "evaluate"):
+        for arguments, message in (
+            ("--max-new-tokens 500", "max_new_tokens 500 leaves no room for a prompt: the context of .* is 256 tokens"),
+            (f"--prompts {tmp_path / 'long.txt'}", r"long.txt:2: the prompt has \d+ tokens, at most 207 fit"),
+        ):
+            with pytest.raises(SystemExit) as end:
+                main([command, "--run-dir", str(run_dir), *arguments.split()])
+            assert end.value.code == 2 and re.search(message, capsys.readouterr().err)
+    rows = {
+        "sft": {"prompt": "p", "completion": "c " * 300},
+        "reward-model": {"prompt": "p", "chosen": "a", "rejected": "c " * 300},
+    }
+    for (command, row), option in zip(rows.items(), ("demonstrations", "preferences"), strict=True):
+        path = tmp_path / f"{command}.jsonl"
+        path.write_text('{"prompt": "p", "completion": "a", "chosen": "a", "rejected": "b"}\n' + json.dumps(row) + "\n")
+        with pytest.raises(SystemExit):
+            main([command, "--run-dir", str(tmp_path), f"--{option}", str(path), "--model", str(run_dir / "sft")])
+        assert f"{path}:2: " in capsys.readouterr().err
+
+
+def test_own_data_goes_all_the_way_to_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"prompt": f"Question {n}:", "completion": f" {n} it is", "chosen": f" {n}", "rejected": " no"}
+        for n in range(12)
+    ]
+    data, run = tmp_path / "rows.jsonl", tmp_path / "run"
+    # A byte order mark, as some editors write it, and a row to leave out.
+    data.write_text("\ufeff" + "".join(json.dumps(row) + "\n" for row in rows) + "{}\n", encoding="utf-8")
+    stages = {
+        "sft --demonstrations": "--n-steps 3 --hidden-size 16 --vocab-size 300",
+        "reward-model --preferences": "--n-epochs 1",
+        "ppo --prompts": "--n-updates 1 --n-episodes 4 --batch-size 4 --max-new-tokens 5",
+        "evaluate --prompts": "--max-new-tokens 5",
+    }
+    for command, options in stages.items():
+        main([*command.split(), str(data), "--on-bad-row", "skip", "--run-dir", str(run), *options.split()])
+        shown = capsys.readouterr()
+        assert "next: textrl " in shown.out and str(run) in shown.out
+        assert f"textrl: {data}: skipped 1 bad rows of 13; first: {data}:13" in shown.err
+    main(["report", "--run-dir", str(run)])
+    assert str(run / "report.html") in capsys.readouterr().out
+    summary = json.loads((run / "summary.json").read_text())
+    assert {"proxy_win_rate", "rm_accuracy", "sft_heldout_loss", "seconds_ppo", "kl"} <= summary.keys()
+    assert "gold_win_rate" not in summary and "rm_ceiling" not in summary
+    assert "support desk" not in (run / "report.html").read_text(encoding="utf-8").lower()
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("ppo --n-updates 100000 --n-prompts 40 --n-episodes 8 --batch-size 4", "textrl: stopped after update"),
+        ("sft --n-steps 100000 --n-demonstrations 100", "textrl: stopped before the end of supervised fine-tuning"),
+    ],
+)
+def test_ctrl_c_leaves_a_model_and_exits_130(command: str, message: str, run_dir: Path, tmp_path: Path) -> None:
+    stage = command.split()[0]
+    if stage == "ppo":
+        for name in ("sft", "reward_model"):
+            shutil.copytree(run_dir / name, tmp_path / name)
+    (tmp_path / stage).mkdir(exist_ok=True)
+    (tmp_path / stage / "metrics.json").write_text("{}")
+    errors = interrupted(command, tmp_path, log := tmp_path / stage / "progress.jsonl")
+    assert "Traceback" not in errors and message in errors
+    assert len(log.read_text().splitlines()) >= 1
+    AutoModelForCausalLM.from_pretrained(tmp_path / ("policy" if stage == "ppo" else "sft"))
+    assert stage == "sft" or (tmp_path / "ppo" / "checkpoint" / "manifest.json").is_file()
+    # What was stopped is not described as finished.
+    assert not (tmp_path / stage / "metrics.json").exists()
+
+
+def interrupted(command: str, run_dir: Path, log: Path) -> str:
+    """What a command says after a Ctrl-C that comes once its log has a row."""
     started = "import torch; torch.set_num_threads(1); from textrl_env.cli import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", started, *command, "--run-dir", str(tmp_path)], stderr=subprocess.PIPE, text=True
-    )
-    log = tmp_path / "ppo" / "progress.jsonl"
+        [sys.executable, "-c", started, *command.split(), "--run-dir", str(run_dir)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     try:
         deadline = time.monotonic() + 120
         while not (log.is_file() and log.read_text().count("\n")) and time.monotonic() < deadline:
@@ -113,7 +199,4 @@ def test_ctrl_c_during_ppo_leaves_a_policy_and_exits_130(run_dir: Path, tmp_path
     finally:
         process.kill()
     assert process.returncode == 130
-    assert "Traceback" not in errors and "textrl: stopped after update" in errors
-    assert json.loads(log.read_text().splitlines()[0])["time/iterations"] == 1
-    AutoModelForCausalLM.from_pretrained(tmp_path / "policy")
-    assert (tmp_path / "ppo" / "checkpoint" / "manifest.json").is_file()
+    return errors

@@ -108,8 +108,8 @@ def test_training_ranks_a_learnable_preference(make_reward_model: Any, kind: str
 def test_equal_seeds_give_equal_scores_and_no_global_generator_is_touched(make_reward_model: Any) -> None:
     def trained(seed: int) -> np.ndarray:
         reward_model = make_reward_model("gpt2")
-        config = RewardModelConfig(n_epochs=1, batch_size=8, seed=seed)
-        train_reward_model(reward_model, preferences_of(letters(40, seed=0)), config)
+        config = RewardModelConfig(n_epochs=1, batch_size=8)
+        train_reward_model(reward_model, preferences_of(letters(40, seed=0)), config, seed=seed)
         scores: np.ndarray = reward_model.score(PROMPTS, COMPLETIONS)
         return scores
 

@@ -141,7 +141,7 @@ def test_a_mask_given_out_is_not_the_environments_own() -> None:
         ({"banned_tokens": range(8)}, "no token to choose"),
         ({"banned_tokens": range(1, 8), "min_new_tokens": 1}, "no token to choose"),
         ({"kl": KLShaping()}, "reference="),
-        ({"max_prompt_tokens": 2}, "prompt 0: the prompt has 3 tokens, max_prompt_tokens is 2"),
+        ({"max_prompt_tokens": 2}, "prompt 0: the prompt has 3 tokens, at most 2 fit"),
         ({"stop_strings": [""]}, "stop_strings"),
         ({"stop_strings": "cd"}, "stop_strings"),
         ({"render_mode": "rgb"}, "render_mode"),

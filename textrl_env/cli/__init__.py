@@ -1,8 +1,10 @@
 """The `textrl` command: one subcommand a stage of the pipeline."""
 
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Annotated, Protocol
+from importlib.metadata import version
+from typing import Annotated, Any, Protocol
 
 import tyro
 
@@ -13,40 +15,70 @@ from textrl_env.cli.quickstart import Quickstart
 from textrl_env.cli.report import Report
 from textrl_env.cli.reward_model import TrainRewardModel
 from textrl_env.cli.sft import TrainSFT
+from textrl_env.cli.stage import InRun, Stopped
 from textrl_env.errors import InputError
 
 
 class Command(Protocol):
     """A parsed subcommand."""
 
-    def run(self) -> object: ...
+    def run(self) -> None: ...
+
+
+def _stage(name: str, stage: Any) -> Any:
+    return Annotated[InRun[stage], tyro.conf.subcommand(name, description=stage.__doc__)]
 
 
 Commands = (
     Annotated[Quickstart, tyro.conf.subcommand("quickstart")]
-    | Annotated[TrainSFT, tyro.conf.subcommand("sft")]
-    | Annotated[CollectPreferences, tyro.conf.subcommand("preferences")]
-    | Annotated[TrainRewardModel, tyro.conf.subcommand("reward-model")]
-    | Annotated[TrainPPO, tyro.conf.subcommand("ppo")]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | _stage("sft", TrainSFT)
+    | _stage("preferences", CollectPreferences)
+    | _stage("reward-model", TrainRewardModel)
+    | _stage("ppo", TrainPPO)
+    | _stage("evaluate", Evaluate)
     | Annotated[Report, tyro.conf.subcommand("report")]
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a subcommand; bad input ends with its message and exit code 2, Ctrl-C with exit code 130."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments == ["--version"]:
+        print(f"textrl-env {version('textrl-env')}")
+        return
     try:
         command: Command = tyro.cli(
-            Commands,  # type: ignore[arg-type]
+            Commands,
             prog="textrl",
             description="Reinforcement learning on text, from demonstrations to a report, stage by stage.",
             args=arguments,
             config=(tyro.conf.OmitSubcommandPrefixes,),
         )
-        command.run()
+        _quiet_transformers()
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            command.run()
     except InputError as error:
-        print(f"textrl: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _exit(error, 2)
+    except Stopped as error:
+        _exit(error, 130)
     except KeyboardInterrupt:
-        print("textrl: stopped", file=sys.stderr)
-        raise SystemExit(130) from None
+        _exit("stopped", 130)
+
+
+def _exit(message: object, code: int) -> None:
+    print(f"textrl: {message}", file=sys.stderr)
+    raise SystemExit(code) from None
+
+
+def _quiet_transformers() -> None:
+    """No bars and reports of loaded weights between the stages' own lines."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as a user of the command reads it: without the line of code it came from."""
+    print(f"textrl: {message}", file=sys.stderr)

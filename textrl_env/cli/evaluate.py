@@ -1,27 +1,37 @@
 """`textrl evaluate`: the PPO policy beside the SFT model on held-out prompts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from rich.console import RenderableType
+from rich.table import Table
 
-from textrl_env.cli.run_folder import existing_model, write_json, write_jsonl
-from textrl_env.errors import InputError
+from textrl_env.cli.fitting import fitting_tokenizer
+from textrl_env.cli.run_folder import existing_model, write_jsonl
+from textrl_env.errors import require_at_least
 from textrl_env.evaluation import bootstrap_interval, distinct_n, wins
 from textrl_env.prompts import PromptDataset
+from textrl_env.rows import OnBadRow
 from textrl_env.worlds import support_desk
 
 Scores = dict[str, Sequence[float]]
+SHOWN = {
+    "gold score": "gold",
+    "proxy score": "proxy",
+    "tokens": "length",
+    "distinct bigrams": "distinct_2",
+}
 
 
 @dataclass(frozen=True)
 class Evaluate:
     """Compares RUN/policy with RUN/sft on held-out prompts; writes RUN/evaluation."""
 
-    run_dir: Path = Path("runs/mine")
-    """The run's folder."""
+    folder: ClassVar[str] = "evaluation"
+
     policy: Path | None = None
     """The trained policy; by default RUN/policy."""
     reference: Path | None = None
@@ -30,50 +40,54 @@ class Evaluate:
     """The reward model; by default RUN/reward_model."""
     prompts: Path | None = None
     """JSONL, CSV or TXT with held-out prompts; by default the support desk's, with gold scores."""
+    on_bad_row: OnBadRow = "error"
+    """What a bad row of `prompts` does: stop, or be left out and counted."""
     n_prompts: int = 500
     """How many held-out prompts of the support desk."""
     max_new_tokens: int = 49
     """Longest completion, in tokens."""
-    seed: int = 0
-    """Of prompts, sampling and the bootstrap."""
 
-    def run(self) -> dict[str, float]:
-        """Writes metrics.json and completions.jsonl; returns the metrics, intervals at 95 %."""
-        if self.n_prompts < 1:
-            raise InputError(f"n_prompts must be at least 1, got {self.n_prompts}")
-        policy = existing_model(self.policy or self.run_dir / "policy", made_by="textrl ppo")
-        reference = existing_model(self.reference or self.run_dir / "sft", made_by="textrl sft")
-        reward_model = existing_model(self.reward_model or self.run_dir / "reward_model", made_by="textrl reward-model")
-        if self.prompts is None:
-            rows = support_desk.prompts(self.n_prompts, seed=self.seed + 3000, split="heldout")
-            prompts = [row["prompt"] for row in rows]
-        else:
-            prompts = list(PromptDataset.from_file(self.prompts).prompts)
+    def run(self, run_dir: Path, seed: int) -> dict[str, Any]:
+        """Writes completions.jsonl; the metrics are flat, with intervals at 95 %."""
+        require_at_least(1, n_prompts=self.n_prompts, max_new_tokens=self.max_new_tokens)
+        policy, reference, judge = (
+            existing_model(given or run_dir / name, made_by=f"textrl {command} --run-dir {run_dir}")
+            for given, name, command in (
+                (self.policy, "policy", "ppo"),
+                (self.reference, "sft", "sft"),
+                (self.reward_model, "reward_model", "reward-model"),
+            )
+        )
+        dataset = self._prompts(seed)
+        for model in (policy, reference):
+            tokenizer = fitting_tokenizer(model, dataset, max_new_tokens=self.max_new_tokens)
+        prompts = list(dataset.prompts)
 
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
 
         from textrl_env.agents import sample_completions
         from textrl_env.agents.sampling import completion_logprobs
         from textrl_env.reward_models import RewardModel
 
-        tokenizer = AutoTokenizer.from_pretrained(reference)
         models = {
             "sft": AutoModelForCausalLM.from_pretrained(reference),
             "ppo": AutoModelForCausalLM.from_pretrained(policy),
         }
-        judge = RewardModel.from_pretrained(reward_model)
+        reward_model = RewardModel.from_pretrained(judge)
         samples = {
             name: [
                 completions[0]
                 for completions in sample_completions(
-                    model, tokenizer, prompts, max_new_tokens=self.max_new_tokens, seed=self.seed,
+                    model, tokenizer, prompts, max_new_tokens=self.max_new_tokens, seed=seed,
                     description=f"evaluation of {name}",
                 )
             ]
             for name, model in models.items()
         }  # fmt: skip
         texts = {name: [completion.text for completion in completions] for name, completions in samples.items()}
-        scores: dict[str, Scores] = {"proxy": {name: judge.score(prompts, texts[name]).tolist() for name in models}}
+        scores: dict[str, Scores] = {
+            "proxy": {name: reward_model.score(prompts, texts[name]).tolist() for name in models}
+        }
         if self.prompts is None:
             scores["gold"] = {name: support_desk.gold_reward(prompts, texts[name]) for name in models}
         logprobs = {
@@ -81,15 +95,41 @@ class Evaluate:
             for name, model in models.items()
         }
         kl = np.array(logprobs["ppo"]) - np.array(logprobs["sft"])
-        metrics = compare(scores, texts, kl, rng=np.random.default_rng(self.seed))
+        metrics = compare(scores, texts, kl, rng=np.random.default_rng(seed))
         for name, completions in samples.items():
             metrics[f"length_{name}"] = float(np.mean([len(completion.ids) for completion in completions]))
         if self.prompts is None:
             metrics |= _gold_terms(prompts, texts)
-        out = self.run_dir / "evaluation"
-        write_json(out / "metrics.json", metrics)
-        write_jsonl(out / "completions.jsonl", _rows(prompts, texts, scores))
+        write_jsonl(run_dir / self.folder / "completions.jsonl", _rows(prompts, texts, scores))
         return metrics
+
+    def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[RenderableType]:
+        """A table and lines for the terminal."""
+        yield from comparison(metrics)
+        yield f"completions and figures are in {run_dir / self.folder}"
+        yield f"next: textrl report --run-dir {run_dir}"
+
+    def _prompts(self, seed: int) -> PromptDataset:
+        if self.prompts is not None:
+            return PromptDataset.from_file(self.prompts, on_bad_row=self.on_bad_row)
+        rows = support_desk.prompts(self.n_prompts, seed=seed + 3000, split="heldout")
+        return PromptDataset.of([row["prompt"] for row in rows])
+
+
+def comparison(metrics: dict[str, Any]) -> Iterator[RenderableType]:
+    """Metrics of `compare` for the terminal: SFT beside PPO, the win rates with their intervals, the KL."""
+    table = Table("", title="held-out prompts", title_justify="left")
+    for column in ("SFT", "PPO"):
+        table.add_column(column, justify="right")
+    for label, name in SHOWN.items():
+        if f"{name}_sft" in metrics:
+            table.add_row(label, f"{metrics[f'{name}_sft']:.3f}", f"{metrics[f'{name}_ppo']:.3f}")
+    yield table
+    for label, name in (("gold", "gold_win_rate"), ("the reward model", "proxy_win_rate")):
+        if name in metrics:
+            low, high = metrics[f"{name}_low"], metrics[f"{name}_high"]
+            yield f"PPO beats SFT under {label}: {metrics[name]:.1%} (95% interval {low:.1%} to {high:.1%})"
+    yield f"KL to SFT {metrics['kl']:.1f} nats per completion"
 
 
 def compare(

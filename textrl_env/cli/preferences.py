@@ -1,12 +1,16 @@
 """`textrl preferences`: completions of the SFT model, ranked by simulated raters."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
-from textrl_env.cli.run_folder import existing_model, write_json
-from textrl_env.errors import InputError
+from textrl_env.cli.fitting import fitting_tokenizer
+from textrl_env.cli.run_folder import existing_model
+from textrl_env.errors import require_at_least
+from textrl_env.prompts import PromptDataset
 from textrl_env.worlds import support_desk
 
 
@@ -14,8 +18,8 @@ from textrl_env.worlds import support_desk
 class CollectPreferences:
     """Ranks K completions per support-desk prompt by a population of simulated raters; writes RUN/preferences."""
 
-    run_dir: Path = Path("runs/mine")
-    """The run's folder."""
+    folder: ClassVar[str] = "preferences"
+
     policy: Path | None = None
     """The causal LM that writes the completions; by default RUN/sft."""
     n_prompts: int = 2500
@@ -28,36 +32,40 @@ class CollectPreferences:
     """Simulated raters; a quarter are noisy, a quarter prefer longer texts."""
     max_new_tokens: int = 49
     """Longest completion, in tokens."""
-    seed: int = 0
-    """Of prompts, sampling and raters."""
 
-    def run(self) -> dict[str, float]:
-        """Writes train.jsonl and heldout.jsonl; returns their sizes and the raters' ceiling on the held-out pairs."""
-        if self.k < 2:
-            raise InputError(f"k must be at least 2, got {self.k}")
-        policy = existing_model(self.policy or self.run_dir / "sft", made_by="textrl sft")
+    def run(self, run_dir: Path, seed: int) -> dict[str, Any]:
+        """Writes train.jsonl and heldout.jsonl; the metrics are their sizes and the raters' ceiling on the latter."""
+        require_at_least(2, k=self.k)
+        require_at_least(1, n_prompts=self.n_prompts, n_heldout=self.n_heldout, n_raters=self.n_raters)
+        policy = existing_model(self.policy or run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
+        rows = support_desk.prompts(self.n_prompts + self.n_heldout, seed=seed + 1000)
+        prompts = [row["prompt"] for row in rows]
+        tokenizer = fitting_tokenizer(policy, PromptDataset.of(prompts), max_new_tokens=self.max_new_tokens)
 
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
 
         from textrl_env.agents import sample_completions
         from textrl_env.reward_models import RaterPopulation, write_preferences
 
-        tokenizer = AutoTokenizer.from_pretrained(policy)
         model = AutoModelForCausalLM.from_pretrained(policy)
-        rows = support_desk.prompts(self.n_prompts + self.n_heldout, seed=self.seed + 1000)
-        prompts = [row["prompt"] for row in rows]
         samples = sample_completions(
-            model, tokenizer, prompts, max_new_tokens=self.max_new_tokens, n=self.k, seed=self.seed,
+            model, tokenizer, prompts, max_new_tokens=self.max_new_tokens, n=self.k, seed=seed,
             description="preferences",
         )  # fmt: skip
-        population = RaterPopulation.default(support_desk.gold_reward, self.n_raters, seed=self.seed)
-        rng = np.random.default_rng(self.seed)
+        population = RaterPopulation.default(support_desk.gold_reward, self.n_raters, seed=seed)
+        rng = np.random.default_rng(seed)
         texts = [[completion.text for completion in completions] for completions in samples]
         train = population.rank(prompts[: self.n_prompts], texts[: self.n_prompts], rng=rng)
         heldout = population.rank(prompts[self.n_prompts :], texts[self.n_prompts :], rng=rng)
-        out = self.run_dir / "preferences"
+        out = run_dir / self.folder
         write_preferences(out / "train.jsonl", train)
         write_preferences(out / "heldout.jsonl", heldout)
-        result = {"n_train": len(train), "n_heldout": len(heldout), "ceiling": population.ceiling(heldout)}
-        write_json(out / "metrics.json", result)
-        return result
+        return {"n_train": len(train), "n_heldout": len(heldout), "ceiling": population.ceiling(heldout)}
+
+    def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[str]:
+        """Lines for the terminal."""
+        yield (
+            f"{metrics['n_train']} rankings of {self.k} completions to train on, {metrics['n_heldout']} held out, in "
+            f"{run_dir / self.folder}; the raters' own ceiling is {metrics['ceiling']:.3f}"
+        )
+        yield f"next: textrl reward-model --run-dir {run_dir}"

@@ -2,22 +2,29 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from textrl_env.cli.run_folder import existing
+from textrl_env.cli.summary import write_summary
 
 
 @dataclass(frozen=True)
 class Report:
-    """Writes RUN/report.html, and the learning curves alone as RUN/learning_curve.png."""
+    """Writes RUN/report.html, RUN/summary.json, RUN/manifest.json and the learning curves as RUN/learning_curve.png."""
 
     run_dir: Path = Path("runs/mine")
-    """The run's folder, with summary.json and manifest.json of a quickstart."""
+    """The run's folder; it was evaluated, and PPO was trained in it."""
 
-    def run(self) -> Path:
-        """Returns the page's path."""
-        existing(self.run_dir / "summary.json", made_by="textrl quickstart")
+    def run(self) -> None:
+        """Writes the files and prints where they are."""
+        self.write()
+        print(f"the report is {self.run_dir / 'report.html'}, its figures are in {self.run_dir / 'summary.json'}")
+
+    def write(self) -> dict[str, Any]:
+        """Writes the files; returns the summary. InputError names the command that is missing."""
+        summary = write_summary(self.run_dir)
 
         from textrl_env.report import learning_curve, write_report
 
         learning_curve(self.run_dir, self.run_dir / "learning_curve.png")
-        return write_report(self.run_dir)
+        write_report(self.run_dir)
+        return summary

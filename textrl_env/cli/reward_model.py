@@ -1,13 +1,17 @@
 """`textrl reward-model`: a reward model from preferences."""
 
-import json
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from textrl_env.cli.run_folder import existing, existing_model, write_json
+import tyro
+
+from textrl_env.cli.run_folder import existing, existing_model, read_json
+from textrl_env.cli.stage import Stopped
 from textrl_env.errors import InputError
-from textrl_env.reward_models.preferences import read_preferences
+from textrl_env.interrupt import Interrupt
+from textrl_env.reward_models.preferences import Preference, read_preferences
 from textrl_env.reward_models.training_config import RewardModelConfig
 from textrl_env.rows import OnBadRow
 
@@ -16,8 +20,8 @@ from textrl_env.rows import OnBadRow
 class TrainRewardModel:
     """Trains a reward model on preferences and judges it on held-out ones; writes RUN/reward_model."""
 
-    run_dir: Path = Path("runs/mine")
-    """The run's folder."""
+    folder: ClassVar[str] = "reward_model"
+
     preferences: Path | None = None
     """JSONL with prompt, chosen, rejected (and ranking); by default RUN/preferences/train.jsonl."""
     heldout: Path | None = None
@@ -26,38 +30,53 @@ class TrainRewardModel:
     """The model to start from; by default RUN/sft."""
     on_bad_row: OnBadRow = "error"
     """What a bad row does: stop, or be left out and counted."""
-    training: RewardModelConfig = field(default_factory=RewardModelConfig)
+    training: Annotated[RewardModelConfig, tyro.conf.arg(name="")] = field(default_factory=RewardModelConfig)
     """How to train."""
-    seed: int = 0
-    """Of the score head and of the order of the preferences."""
 
-    def run(self) -> dict[str, Any]:
-        """Trains, writes the model and metrics.json, and returns the metrics."""
-        source = self.preferences or existing(
-            self.run_dir / "preferences" / "train.jsonl", made_by="textrl preferences"
-        )
-        train = read_preferences(source, on_bad_row=self.on_bad_row)
-        heldout_file = self.heldout or (None if self.preferences else self.run_dir / "preferences" / "heldout.jsonl")
-        if heldout_file is not None:
-            heldout = read_preferences(heldout_file, on_bad_row=self.on_bad_row)
-        else:
-            if len(train) < 2:
-                raise InputError(f"{source}: two preferences or more are needed, found {len(train)}")
-            cut = max(1, len(train) // 10)
-            train, heldout = train[:-cut], train[-cut:]
-        model = self.model or existing_model(self.run_dir / "sft", made_by="textrl sft")
+    def run(self, run_dir: Path, seed: int) -> dict[str, Any]:
+        """Trains; the metrics are those of `quality_report` on the held-out pairs, and the loss of every step."""
+        train, heldout = self._preferences(run_dir)
+        start = existing_model(self.model or run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
 
         from textrl_env.reward_models import RewardModel, train_reward_model
         from textrl_env.reward_models.quality import quality_report, score_pairs
+        from textrl_env.reward_models.training import encode_preferences
 
-        reward_model = RewardModel.from_pretrained(model, seed=self.seed)
-        curve = train_reward_model(reward_model, train, replace(self.training, seed=self.seed))
-        report = quality_report(score_pairs(reward_model, heldout))
-        report["loss_curve"] = [asdict(point) for point in curve]
-        raters = self.run_dir / "preferences" / "metrics.json"
-        if self.preferences is None and raters.is_file():
-            report["ceiling"] = json.loads(raters.read_text())["ceiling"]
-        out = self.run_dir / "reward_model"
+        reward_model = RewardModel.from_pretrained(start, seed=seed)
+        # A row that is too long is named now rather than after the training.
+        encode_preferences(reward_model, heldout)
+        out = run_dir / self.folder
+        with Interrupt() as stop:
+            curve = train_reward_model(reward_model, train, self.training, seed=seed, should_stop=stop)
         reward_model.save_pretrained(out)
-        write_json(out / "metrics.json", report)
-        return report
+        if stop.requested:
+            raise Stopped(f"stopped before the end of reward-model training; the model so far is in {out}")
+        metrics = quality_report(score_pairs(reward_model, heldout))
+        metrics["loss_curve"] = [asdict(point) for point in curve]
+        raters = run_dir / "preferences" / "metrics.json"
+        if self.preferences is None and raters.is_file():
+            metrics["ceiling"] = read_json(raters)["ceiling"]
+        return metrics
+
+    def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[str]:
+        """Lines for the terminal."""
+        ceiling = f" (the raters' own ceiling is {metrics['ceiling']:.3f})" if "ceiling" in metrics else ""
+        yield (
+            f"accuracy {metrics['accuracy']:.3f} on {metrics['n_pairs']} held-out pairs{ceiling}; the reward model is "
+            f"in {run_dir / self.folder}"
+        )
+        yield f"next: textrl ppo --run-dir {run_dir}" + (" --prompts YOURS.jsonl" if self.preferences else "")
+
+    def _preferences(self, run_dir: Path) -> tuple[list[Preference], list[Preference]]:
+        """Preferences to train on and preferences to judge by."""
+        own = run_dir / "preferences"
+        source = self.preferences or existing(
+            own / "train.jsonl", made_by=f"textrl preferences --run-dir {run_dir}"
+        )  # fmt: skip
+        train = read_preferences(source, on_bad_row=self.on_bad_row)
+        if heldout := self.heldout or (None if self.preferences else own / "heldout.jsonl"):
+            return train, read_preferences(heldout, on_bad_row=self.on_bad_row)
+        if len(train) < 2:
+            raise InputError(f"{source}: two preferences or more are needed, found {len(train)}")
+        cut = max(1, len(train) // 10)
+        return train[:-cut], train[-cut:]

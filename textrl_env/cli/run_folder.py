@@ -21,6 +21,17 @@ def existing_model(path: Path, *, made_by: str) -> Path:
     return path
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """One JSON object; InputError where the file holds none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); run the stage that wrote it again") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected one JSON object; run the stage that wrote it again")
+    return value
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> Path:
     """One indented JSON object, NaN refused; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)

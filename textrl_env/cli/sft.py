@@ -1,11 +1,17 @@
 """`textrl sft`: a tokenizer and a small model from scratch, or a model of yours, trained on demonstrations."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import tyro
 
 from textrl_env.agents.sft_config import SFTConfig
-from textrl_env.cli.run_folder import existing_model, write_json
-from textrl_env.errors import InputError
+from textrl_env.cli.run_folder import existing_model
+from textrl_env.cli.stage import Stopped
+from textrl_env.errors import InputError, require_at_least
+from textrl_env.interrupt import Interrupt
 from textrl_env.rows import OnBadRow, read_rows
 from textrl_env.worlds import support_desk
 
@@ -14,8 +20,8 @@ from textrl_env.worlds import support_desk
 class TrainSFT:
     """Supervised fine-tuning on demonstrations; writes RUN/sft."""
 
-    run_dir: Path = Path("runs/mine")
-    """The run's folder."""
+    folder: ClassVar[str] = "sft"
+
     demonstrations: Path | None = None
     """JSONL or CSV with columns prompt and completion; by default the support desk's."""
     model: Path | None = None
@@ -32,14 +38,12 @@ class TrainSFT:
     """Longest sequence of a model from scratch, in tokens."""
     on_bad_row: OnBadRow = "error"
     """What a bad row does: stop, or be left out and counted."""
-    training: SFTConfig = field(default_factory=SFTConfig)
+    training: Annotated[SFTConfig, tyro.conf.arg(name="")] = field(default_factory=SFTConfig)
     """How to train."""
-    seed: int = 0
-    """Of everything random."""
 
-    def run(self) -> dict[str, float]:
-        """Trains and returns the held-out loss in nats per token."""
-        rows, heldout = self._demonstrations()
+    def run(self, run_dir: Path, seed: int) -> dict[str, Any]:
+        """Trains; the metrics are the held-out loss in nats per token and how many rows it was measured on."""
+        rows, heldout = self._demonstrations(seed)
         if self.model is not None:
             existing_model(self.model, made_by="save_pretrained of a causal LM")
 
@@ -49,30 +53,43 @@ class TrainSFT:
         if self.model is None:
             tokenizer = train_tokenizer((row["prompt"] + row["completion"] for row in rows), vocab_size=self.vocab_size)
             model = small_llama(
-                tokenizer, hidden_size=self.hidden_size, layers=self.layers, context=self.context, seed=self.seed
+                tokenizer, hidden_size=self.hidden_size, layers=self.layers, context=self.context, seed=seed
             )
         else:
             from transformers import AutoModelForCausalLM, AutoTokenizer
 
             tokenizer = AutoTokenizer.from_pretrained(self.model)
             model = AutoModelForCausalLM.from_pretrained(self.model)
-        out = self.run_dir / "sft"
-        config = replace(self.training, seed=self.seed)
-        loss = train_sft(model, tokenizer, rows, config, heldout=heldout, log_dir=out)
+        out = run_dir / self.folder
+        with Interrupt() as stop:
+            loss = train_sft(
+                model, tokenizer, rows, self.training, heldout=heldout, log_dir=out, seed=seed, should_stop=stop
+            )
         model.save_pretrained(out)
         tokenizer.save_pretrained(out)
-        result = {"heldout_loss": loss}
-        write_json(out / "metrics.json", result)
-        return result
+        if stop.requested:
+            raise Stopped(f"stopped before the end of supervised fine-tuning; the model so far is in {out}")
+        return {"heldout_loss": loss, "n_demonstrations": len(rows), "n_heldout": len(heldout)}
 
-    def _demonstrations(self) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[str]:
+        """Lines for the terminal."""
+        yield (
+            f"held-out loss {metrics['heldout_loss']:.3f} nats per token on {metrics['n_heldout']} demonstrations; "
+            f"the model is in {run_dir / self.folder}"
+        )
+        own = self.demonstrations is not None
+        step = "reward-model --preferences YOURS.jsonl" if own else "preferences"
+        yield f"next: textrl {step} --run-dir {run_dir}"
+
+    def _demonstrations(self, seed: int) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
         """Rows to train on and rows to hold out."""
         if self.demonstrations is None:
-            heldout = support_desk.demonstrations(300, seed=self.seed, split="heldout")
-            return support_desk.demonstrations(self.n_demonstrations, seed=self.seed), heldout
+            require_at_least(1, n_demonstrations=self.n_demonstrations)
+            heldout = support_desk.demonstrations(300, seed=seed, split="heldout")
+            return support_desk.demonstrations(self.n_demonstrations, seed=seed), heldout
         read = read_rows(self.demonstrations, text_columns=["prompt", "completion"], on_bad_row=self.on_bad_row)
         if len(read) < 2:
             raise InputError(f"{self.demonstrations}: two demonstrations or more are needed, found {len(read)}")
-        rows = [row.values for row in read]
+        rows = [{**row.values, "where": row.where} for row in read]
         n_heldout = max(1, min(300, len(rows) // 20))
         return rows[:-n_heldout], rows[-n_heldout:]

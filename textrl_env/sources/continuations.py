@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from textrl_env.errors import InputError
+from textrl_env.errors import require_at_least
 
 
 def continuation_rows(
@@ -15,9 +15,7 @@ def continuation_rows(
         min_words: texts with fewer words than this after the prompt are left out; at least 1.
         max_words: so are texts with more words than this after it; None leaves out none.
     """
-    for name, value in (("n_words", n_words), ("min_words", min_words)):
-        if value < 1:
-            raise InputError(f"{name} must be at least 1, got {value}")
+    require_at_least(1, n_words=n_words, min_words=min_words)
     rows = []
     for text in texts:
         words = text.split()

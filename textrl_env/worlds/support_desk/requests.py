@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_at_least
 from textrl_env.worlds.support_desk.language import (
     ASKS,
     GREETINGS,
@@ -98,8 +98,7 @@ def prompts(n: int, *, seed: int, split: Split = "train") -> list[dict[str, Any]
         n rows with `prompt` (str), `problem` (str), `product` (str) and `harmful` (bool). Only `prompt` matters to the
         gold reward; the others are for grouping results.
     """
-    if n < 0:
-        raise InputError(f"n must be 0 or more prompts, got {n}")
+    require_at_least(0, n=n)
     _check_split(split)
     rows: list[dict[str, Any]] = []
     for index in np.random.default_rng(seed).permutation(_size()):

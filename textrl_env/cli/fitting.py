@@ -1,0 +1,25 @@
+"""Do the prompts fit the model? Asked before anything large is loaded."""
+
+from pathlib import Path
+from typing import Any
+
+from textrl_env.errors import InputError
+from textrl_env.prompts import PromptDataset
+
+
+def fitting_tokenizer(model: Path, prompts: PromptDataset, *, max_new_tokens: int) -> Any:
+    """The tokenizer in a model's folder, once every prompt with a completion is known to fit the model's context.
+
+    InputError names the option that leaves no room, or the row of a prompt that is too long.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    context = AutoConfig.from_pretrained(model).get_text_config().max_position_embeddings
+    room = context - max_new_tokens
+    if room < 1:
+        raise InputError(
+            f"max_new_tokens {max_new_tokens} leaves no room for a prompt: the context of {model} is {context} tokens"
+        )
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    prompts.encode(tokenizer, max_prompt_tokens=room)
+    return tokenizer

@@ -1,0 +1,91 @@
+"""What a stage of the pipeline is, and how it is run, timed and written down."""
+
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
+
+import tyro
+from rich.console import Console, RenderableType
+
+from textrl_env.cli.run_folder import write_json
+from textrl_env.errors import InputError
+
+PACKAGES = ("textrl-env", "torch", "transformers", "tokenizers", "gymnasium", "stable-baselines3", "numpy")
+
+
+class Stopped(Exception):
+    """Ctrl-C ended a stage early; the message says where what it has made so far was saved."""
+
+
+class Stage(Protocol):
+    """A stage's options; a frozen dataclass."""
+
+    folder: ClassVar[str]
+    """The stage's folder in the run's."""
+
+    def run(self, run_dir: Path, seed: int) -> dict[str, Any]:
+        """Does the stage's work in the run's folder; returns its metrics. Raises InputError and Stopped."""
+
+    def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[RenderableType]:
+        """What to show a user when it is done: the result, where it is, and what comes next."""
+
+
+AnyStage = TypeVar("AnyStage", bound=Stage)
+
+
+@dataclass(frozen=True)
+class InRun(Generic[AnyStage]):
+    """A stage as a subcommand: its options, and the run it belongs to."""
+
+    stage: Annotated[AnyStage, tyro.conf.arg(name="", help="")]
+    run_dir: Path = Path("runs/mine")
+    """The run's folder."""
+    seed: int = 0
+    """Of everything random."""
+
+    def run(self) -> None:
+        """Runs the stage and prints its outcome."""
+        console = Console()
+        for line in self.stage.outcome(self.run_dir, perform(self.stage, self.run_dir, self.seed)):
+            console.print(line, soft_wrap=isinstance(line, str), highlight=False)
+
+
+def perform(stage: Stage, run_dir: Path, seed: int) -> dict[str, Any]:
+    """Runs a stage; returns its metrics.
+
+    Writes them to `metrics.json` in the stage's folder, and to `manifest.json` there the command, options, versions
+    and seconds. After a stop both are removed: what was saved is not what an earlier run's numbers speak of.
+    """
+    if run_dir.exists() and not run_dir.is_dir():
+        raise InputError(f"{run_dir}: is a file, expected the run's folder")
+    folder = run_dir / stage.folder
+    started = time.perf_counter()
+    try:
+        metrics = stage.run(run_dir, seed)
+    except Stopped:
+        for name in ("metrics.json", "manifest.json"):
+            (folder / name).unlink(missing_ok=True)
+        raise
+    write_json(folder / "metrics.json", metrics)
+    manifest = {
+        "command": shlex.join(["textrl", *sys.argv[1:]]),
+        "seconds": round(time.perf_counter() - started, 1),
+        "seed": seed,
+        "config": _plain(asdict(stage)),  # type: ignore[call-overload]
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+    }
+    write_json(folder / "manifest.json", manifest)
+    return metrics
+
+
+def _plain(value: Any) -> Any:
+    """Paths as texts, through nested mappings."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,49 @@
+"""The figures of a whole run, gathered from what its stages wrote."""
+
+from pathlib import Path
+from typing import Any
+
+from textrl_env.cli.run_folder import existing, read_json, write_json
+
+STAGES = ("sft", "preferences", "reward_model", "ppo", "evaluation")
+FIGURES = {
+    "sft_heldout_loss": ("sft", "heldout_loss"),
+    "rm_accuracy": ("reward_model", "accuracy"),
+    "rm_ceiling": ("reward_model", "ceiling"),
+    "rm_ece": ("reward_model", "ece"),
+}
+
+
+def write_summary(run_dir: Path) -> dict[str, Any]:
+    """Writes RUN/summary.json (flat) and RUN/manifest.json (command, options, versions); returns the summary.
+
+    A stage that was not run here, because the user brought its result, has no figures. InputError names the command
+    that is missing where the run was not evaluated.
+    """
+    existing(run_dir / "evaluation" / "manifest.json", made_by=f"textrl evaluate --run-dir {run_dir}")
+    manifests, metrics = (_found(run_dir, name) for name in ("manifest.json", "metrics.json"))
+    figures = {name: metrics[stage][key] for name, (stage, key) in FIGURES.items() if key in metrics.get(stage, {})}
+    seconds = {f"seconds_{stage}": manifest["seconds"] for stage, manifest in manifests.items()}
+    summary = {
+        **metrics["evaluation"],
+        **figures,
+        **seconds,
+        "seconds": round(sum(seconds.values()), 1),
+        "seed": manifests["evaluation"]["seed"],
+    }
+    write_json(run_dir / "summary.json", summary)
+    own_prompts = manifests["evaluation"]["config"]["prompts"] is not None
+    manifest = {
+        "title": "RLHF run" if own_prompts else "RLHF on the support desk",
+        "world": "" if own_prompts else "support desk",
+        "command": "\n".join(dict.fromkeys(manifest["command"] for manifest in manifests.values())),
+        "versions": manifests["evaluation"]["versions"],
+        "config": {stage: {"seed": found["seed"], **found["config"]} for stage, found in manifests.items()},
+    }
+    write_json(run_dir / "manifest.json", manifest)
+    return summary
+
+
+def _found(run_dir: Path, name: str) -> dict[str, Any]:
+    files = {stage: run_dir / stage / name for stage in STAGES}
+    return {stage: read_json(file) for stage, file in files.items() if file.is_file()}
