@@ -49,8 +49,9 @@ def main(args: Args) -> dict[str, float]:
         reference=FrozenReference(policy.policy, vocab_size=len(tokenizer)),
     )  # fmt: skip
     ppo = PPO(policy, env, learning_rate=1e-3, n_episodes=args.n_episodes, log_dir=args.log_dir, seed=args.seed)
-    for _ in range(6):
-        ppo.learn(total_updates=max(1, args.n_updates // 6))
+    stops = sorted({-(-args.n_updates * part // 6) for part in range(7)})
+    for start, stop in pairwise(stops):
+        ppo.learn(total_updates=stop - start)
         scores, kl = ppo.rollout.scores, ppo.rollout.kl
         print(f"update {ppo.n_updates:3d}   score {scores.mean():+.2f}   KL {kl.mean():.2f} nats")
     print(f"checkpoint in {ppo.save(args.log_dir / 'checkpoint')}")

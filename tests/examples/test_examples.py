@@ -47,7 +47,7 @@ def options(name: str, folder: Path) -> dict[str, Any]:
         "train_reward_model": {
             "run_dir": folder, "n_prompts": 30, "training": RewardModelConfig(n_epochs=1, batch_size=8),
         },
-        "train_ppo": {"n_updates": 6, "n_episodes": 8, "log_dir": folder / "ppo"},
+        "train_ppo": {"n_updates": 3, "n_episodes": 8, "log_dir": folder / "ppo"},
         "train_with_sb3": {"total_timesteps": 300, "num_envs": 2},
         "write_your_own_algorithm": {"n_steps": 60, "num_envs": 8},
     }[name]  # fmt: skip

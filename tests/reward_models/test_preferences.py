@@ -44,6 +44,12 @@ def test_rankings_ties_and_soft_labels(tmp_path: Path) -> None:
     assert [p.pair_probabilities for p in (tie, soft, plain)] == [(0.5,), (0.75,), (1.0,)]
 
 
+def test_faults_in_a_ranking_can_be_skipped_like_any_other(tmp_path: Path) -> None:
+    path = written(tmp_path, PAIR | {"ranking": ["a"]}, PAIR, PAIR | {"rejected": "a"}, PAIR | {"soft_label": 2})
+    with pytest.warns(UserWarning, match=r"skipped 3 bad rows of 4; first: .*:1: 'ranking' must hold two"):
+        assert len(read_preferences(path, on_bad_row="skip")) == 1
+
+
 def test_written_rows_come_back(tmp_path: Path) -> None:
     rows = [PAIR | {"ranking": ["a\nü🙂", "c", "b"]}, PAIR | {"soft_label": 0.9}]
     path = write_preferences(tmp_path / "deep" / "x.jsonl", rows)
