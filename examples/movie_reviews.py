@@ -65,9 +65,10 @@ class Args:
     """CPU threads of torch."""
 
 
-def warm_up_to(peak: float) -> Callable[[float], float]:
-    """A learning rate that rises over the first ninth of training: Adam's first steps are as long as any later one."""
-    return lambda remaining: peak * min(1.0, 0.1 + 8 * (1 - remaining))
+def rise_and_fall(peak: float) -> Callable[[float], float]:
+    """A learning rate that rises over the first ninth of training (Adam's first steps are as long as any later one)
+    and falls over the last two fifths."""
+    return lambda remaining: peak * min(1.0, 0.1 + 8 * (1 - remaining)) * min(1.0, 0.2 + 2 * remaining)
 
 
 RECIPES = {
@@ -80,8 +81,8 @@ RECIPES = {
     "smollm2": SimpleNamespace(
         sft=SFTConfig(n_steps=25, learning_rate=1e-4), dtype=torch.bfloat16, trained_layers=8, reward_layers=16,
         reward_model=RewardModelConfig(n_epochs=1, batch_size=2, learning_rate=1e-4), readings=1,
-        ppo={"learning_rate": warm_up_to(2e-4), "n_episodes": 32, "batch_size": 16, "n_epochs": 2, "vf_coef": 0.1},
-        n_updates=40, kl_coef=0.04,
+        ppo={"learning_rate": rise_and_fall(2e-4), "n_episodes": 32, "batch_size": 16, "n_epochs": 2, "vf_coef": 0.1},
+        n_updates=40, kl_coef=0.07,
     ),
 }  # fmt: skip
 
