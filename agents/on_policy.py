@@ -89,6 +89,8 @@ class OnPolicyAlgorithm(ABC):
                 f"the policy samples from {policy.vocab_size} tokens, the environment's tokenizer has "
                 f"{env.task.vocab_size}; load the policy with vocab_size=len(tokenizer)"
             )
+        if not np.array_equal(env.task.action_tokens, np.arange(policy.vocab_size)):
+            raise InputError("a language model's actions are all tokens: leave out action_tokens (ban tokens instead)")
         context = getattr(policy.policy.config.get_text_config(), "max_position_embeddings", None)
         if context is not None and env.task.length > context:
             raise InputError(

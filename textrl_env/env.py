@@ -26,8 +26,9 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
     when it ends. With KL shaping, staying near a frozen reference model is part of the reward.
 
     ## Action Space
-    `Discrete(V)`, V = `len(tokenizer)`: the next token. KL shaping in mode `sampled` takes
-    `Dict(token, logprob)`, in mode `exact` `Dict(token, logprobs[V])`. `action_masks()` says which tokens are allowed.
+    `Discrete(V)`, V = `len(tokenizer)`: the next token; with `action_tokens`, `Discrete(K)`: which of them. KL shaping
+    in mode `sampled` takes `Dict(token, logprob)`, in mode `exact` `Dict(token, logprobs[K])`. `action_masks()` says
+    which actions are allowed.
 
     ## Observation Space
     `Dict(input_ids=Box(0, V-1, (L,), int64), attention_mask=Box(0, 1, (L,), int8))` with L = `max_prompt_tokens` +
@@ -100,7 +101,7 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
         return self._observation(), sum(info["reward_terms"].values()), ended and not truncated, truncated, info
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
-        """(V,), True where a token may be chosen now; the name that sb3-contrib's MaskablePPO looks for."""
+        """(K,), True where an action may be chosen now; the name that sb3-contrib's MaskablePPO looks for."""
         masks: npt.NDArray[np.bool_] = self._episodes.action_masks()[0]
         return masks
 

@@ -101,7 +101,7 @@ class EpisodeBatch:
         key = "logprob" if mode == "sampled" else "logprobs"
         if not isinstance(action, dict) or set(action) != {"token", key}:
             raise InputError(f"KL mode {mode!r} takes actions {{'token': …, {key!r}: …}}, got {action!r:.200}")
-        shape = (self.n,) if mode == "sampled" else (self.n, self.task.vocab_size)
+        shape = (self.n,) if mode == "sampled" else (self.n, len(self.task.action_tokens))
         tokens = self._tokens(action["token"])
         try:
             values = np.asarray(action[key], dtype=np.float64)
@@ -116,27 +116,30 @@ class EpisodeBatch:
 
     def _tokens(self, action: Any) -> Ints:
         try:
-            tokens = np.asarray(action)
+            actions = np.asarray(action)
         except (TypeError, ValueError):
-            tokens = np.empty(0, dtype=object)
-        if tokens.dtype.kind not in "iu" or tokens.shape != (self.n,):
+            actions = np.empty(0, dtype=object)
+        if actions.dtype.kind not in "iu" or actions.shape != (self.n,):
             raise InputError(f"an action must be {self.n} integer token ids, got {action!r:.200}")
-        wrong = self.live & ((tokens < 0) | (tokens >= self.task.vocab_size))
+        n_actions = len(self.task.action_tokens)
+        wrong = self.live & ((actions < 0) | (actions >= n_actions))
         if wrong.any():
-            raise InputError(f"token ids are in [0, {self.task.vocab_size}), got {tokens[wrong][0]}")
-        tokens = np.where(self.live, tokens, 0).astype(np.int64)
+            raise InputError(
+                f"an action chooses one of {n_actions} tokens, 0 to {n_actions - 1}; got {actions[wrong][0]}"
+            )
+        actions = np.where(self.live, actions, 0).astype(np.int64)
+        tokens: Ints = self.task.action_tokens[actions]
         if self.task.masks_actions:
-            slots = np.flatnonzero(self.live)
-            illegal = slots[~self.action_masks()[slots, tokens[slots]]]
-            if illegal.size:
-                raise InputError(f"token {tokens[illegal[0]]} may not be chosen now; ask action_masks()")
+            too_early = self.task.ending[actions] & (self.n_tokens < self.task.min_new_tokens)
+            illegal = self.live & (too_early | ~self.task.allowed[actions])
+            if illegal.any():
+                raise InputError(f"token {tokens[illegal][0]} may not be chosen now; ask action_masks()")
         return tokens
 
     def action_masks(self) -> Bools:
-        """(N, V), True where a token may be chosen now."""
-        masks = np.repeat(self.task.allowed[None], self.n, axis=0)
-        too_early = np.flatnonzero(self.n_tokens < self.task.min_new_tokens)
-        masks[np.ix_(too_early, self.task.eos_ids)] = False
+        """(N, K), True where an action may be chosen now."""
+        too_early = self.n_tokens < self.task.min_new_tokens
+        masks: Bools = self.task.allowed & ~(too_early[:, None] & self.task.ending)
         return masks
 
     def step(self, action: Action) -> Bools:
@@ -242,7 +245,8 @@ class EpisodeBatch:
             self.terms["kl"] = np.where(live, -self.coef * price, 0.0)
             self.kl = self.kl + np.where(live, action.logprob - of_token, 0.0)
         elif action.logprobs is not None:
-            price = np.where(live, exact_kl(np.where(live[:, None], action.logprobs, -np.inf), reference), 0.0)
+            of_actions = reference[:, self.task.action_tokens]
+            price = np.where(live, exact_kl(np.where(live[:, None], action.logprobs, -np.inf), of_actions), 0.0)
             self.terms["kl"] = -self.coef * price
             self.kl = self.kl + price
 

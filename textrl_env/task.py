@@ -21,6 +21,8 @@ class TaskOptions(TypedDict, total=False):
     max_prompt_tokens: int | None
     min_new_tokens: int
     banned_tokens: Sequence[int]
+    action_tokens: Sequence[int] | None
+    eos_token_ids: Sequence[int] | None
     stop_strings: Sequence[str]
     length_limit: Literal["scored", "cut"]
     kl: KLShaping | None
@@ -31,6 +33,12 @@ class TaskOptions(TypedDict, total=False):
 class TextGenTask:
     """Prompts, reward, tokenizer and rules of one text-generation MDP; never changes after construction.
 
+    Attributes:
+        vocab_size: V, the tokenizer's tokens.
+        action_tokens: (K,) the token that each action stands for; K = V where no subset was asked for.
+        allowed: (K,) False for actions that are banned throughout.
+        ending: (K,) True for actions that end the completion.
+        term_names: of the reward ledger.
     Args:
         prompts: a `PromptDataset`, a path, a list of texts or of rows (see `PromptDataset.of`).
         reward: a reward function, or a mapping of names to (weighted) reward functions.
@@ -39,6 +47,9 @@ class TextGenTask:
         max_prompt_tokens: P, the most tokens of a prompt; None takes the longest prompt given.
         min_new_tokens: the end token may not be chosen before this many tokens.
         banned_tokens: ids that may never be chosen.
+        action_tokens: K token ids; action i chooses the i-th of them, and the action space has K actions. For
+            algorithms that cannot take V of them. None: action i is token i.
+        eos_token_ids: the tokens that end a completion; None takes the tokenizer's end token, if it has one.
         stop_strings: texts that end a completion; the completion that is scored stops before them.
         length_limit: `"scored"`: the length limit terminates and pays the score. `"cut"`: it truncates, without score.
         kl: KL shaping; None with a reference means `KLShaping()`.
@@ -58,6 +69,8 @@ class TextGenTask:
         max_prompt_tokens: int | None = None,
         min_new_tokens: int = 0,
         banned_tokens: Sequence[int] = (),
+        action_tokens: Sequence[int] | None = None,
+        eos_token_ids: Sequence[int] | None = None,
         stop_strings: Sequence[str] = (),
         length_limit: Literal["scored", "cut"] = "scored",
         kl: KLShaping | None = None,
@@ -85,8 +98,14 @@ class TextGenTask:
         self.kl = kl if kl is not None or reference is None else KLShaping()
         self.include_text = include_text
         self.pad_id = pad_id(tokenizer)
-        self.eos_ids = np.array([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id], dtype=np.int64)
-        self.allowed = self._allowed(banned_tokens)
+        own_end = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
+        self.eos_ids = self._token_ids("eos_token_ids", own_end if eos_token_ids is None else eos_token_ids)
+        every = range(self.vocab_size) if action_tokens is None else action_tokens
+        self.action_tokens = self._token_ids("action_tokens", every)
+        self.allowed = ~np.isin(self.action_tokens, self._token_ids("banned_tokens", banned_tokens))
+        self.ending = np.isin(self.action_tokens, self.eos_ids)
+        if not (self.allowed & ~self.ending if min_new_tokens else self.allowed).any():
+            raise InputError("action_tokens, banned_tokens and min_new_tokens leave no token to choose")
         self.prompt_ids = self.prompts.encode(tokenizer, max_prompt_tokens=max_prompt_tokens)
         self.max_prompt_tokens = max_prompt_tokens or max(map(len, self.prompt_ids))
         self.length = self.max_prompt_tokens + max_new_tokens
@@ -103,24 +122,22 @@ class TextGenTask:
         """Whether some tokens may not be chosen at some steps, so that `action_masks()` is worth asking for."""
         return self.min_new_tokens > 0 or not self.allowed.all()
 
-    def _allowed(self, banned: Sequence[int]) -> npt.NDArray[np.bool_]:
-        allowed = np.ones(self.vocab_size, dtype=np.bool_)
-        for token in banned:
-            if not 0 <= token < self.vocab_size:
-                raise InputError(f"banned_tokens holds {token}; token ids are in [0, {self.vocab_size})")
-            allowed[token] = False
-        without_end = allowed.copy()
-        without_end[self.eos_ids] = False
-        if not (without_end if self.min_new_tokens else allowed).any():
-            raise InputError("banned_tokens and min_new_tokens leave no token to choose")
-        return allowed
+    def _token_ids(self, option: str, tokens: Sequence[int]) -> npt.NDArray[np.int64]:
+        ids = np.array(list(tokens), dtype=np.int64)
+        wrong = ids[(ids < 0) | (ids >= self.vocab_size)]
+        if wrong.size:
+            raise InputError(f"{option} holds {wrong[0]}; token ids are in [0, {self.vocab_size})")
+        if len(set(ids.tolist())) < len(ids):
+            raise InputError(f"{option} holds a token twice")
+        return ids
 
     def _action_space(self) -> spaces.Space[np.int64] | spaces.Dict:
-        token = spaces.Discrete(self.vocab_size)
+        token = spaces.Discrete(len(self.action_tokens))
         match self.kl and self.kl.mode:
             case "sampled":
                 return spaces.Dict(token=token, logprob=spaces.Box(-np.inf, 0.0, (), np.float32))
             case "exact":
-                return spaces.Dict(token=token, logprobs=spaces.Box(-np.inf, 0.0, (self.vocab_size,), np.float32))
+                every = spaces.Box(-np.inf, 0.0, self.action_tokens.shape, np.float32)
+                return spaces.Dict(token=token, logprobs=every)
             case _:
                 return token

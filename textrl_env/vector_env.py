@@ -110,7 +110,7 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         self._episodes.abandon(slots)
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
-        """(N, V), True where a token may be chosen now."""
+        """(N, K), True where an action may be chosen now."""
         return self._episodes.action_masks()
 
     @property

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -122,6 +123,54 @@ def test_min_new_tokens_and_banned_tokens_are_masked_and_refused() -> None:
     assert env.step(0)[4]["finish_reason"] == "eos"
 
 
+@pytest.mark.parametrize("mode", [None, "reference", "sampled", "exact"])
+def test_a_subset_of_actions_is_the_same_environment_under_other_numbers(mode: Any, make_model: Any) -> None:
+    subset = [5, 0, 2, 7]
+    shaping = {}
+    if mode is not None:
+        shaping = {"kl": KLShaping(0.1, mode), "reference": FrozenReference(make_model("gpt2"), vocab_size=8)}
+    whole = make(min_new_tokens=2, banned_tokens=[7, 3], **shaping)
+    part = make(min_new_tokens=2, banned_tokens=[7, 3], action_tokens=subset, **shaping)
+    whole.reset(seed=0)
+    part.reset(seed=0)
+    uniform = np.full(4, -np.log(4), dtype=np.float32)
+    spread = np.full(8, -np.inf, dtype=np.float32)
+    spread[subset] = uniform
+
+    def act(token: int, logprobs: Any) -> Any:
+        extra = {"sampled": {"logprob": -1.0}, "exact": {"logprobs": logprobs}}.get(mode)
+        return token if extra is None else {"token": token, **extra}
+
+    for action in (2, 0, 2, 1):
+        assert part.action_masks().tolist() == whole.action_masks()[subset].tolist()
+        assert same(part.step(act(action, uniform)), whole.step(act(subset[action], spread)))
+
+
+def test_a_subset_has_a_smaller_action_space_and_refuses_what_is_beyond_it() -> None:
+    env = make(action_tokens=[5, 0, 2])
+    assert env.action_space == gymnasium.spaces.Discrete(3)
+    env.reset(seed=0)
+    assert "token" in refuses(env, 3, rest=[0, 2, 1])
+
+
+def test_any_of_several_end_tokens_ends_and_is_left_out_of_the_text() -> None:
+    seen: list[str] = []
+
+    def reward(prompts: list[str], completions: list[str]) -> list[float]:
+        seen.extend(completions)
+        return [0.0] * len(completions)
+
+    for end in (4, 6):
+        env = TextGenEnv(["abc"], reward, LetterTokenizer(8), max_new_tokens=5, eos_token_ids=[4, 6], min_new_tokens=1)
+        env.reset(seed=0)
+        assert env.action_masks().tolist() == [True, True, True, True, False, True, False, True]
+        env.step(3)
+        # The tokenizer's own end token is one of many now.
+        assert env.step(0)[4]["finish_reason"] == ""
+        assert env.step(end)[4]["finish_reason"] == "eos"
+    assert seen[0] == seen[1] == LetterTokenizer(8).decode([3, 0], skip_special_tokens=True)
+
+
 def test_a_mask_given_out_is_not_the_environments_own() -> None:
     env = make(banned_tokens=[3])
     env.reset(seed=0)
@@ -138,6 +187,11 @@ def test_a_mask_given_out_is_not_the_environments_own() -> None:
         ({"length_limit": "both"}, "length_limit .* 'both'"),
         ({"banned_tokens": [8]}, "banned_tokens holds 8"),
         ({"banned_tokens": [-1]}, "banned_tokens holds -1"),
+        ({"action_tokens": [1, 8]}, "action_tokens holds 8"),
+        ({"action_tokens": [1, 1]}, "action_tokens holds a token twice"),
+        ({"action_tokens": []}, "no token to choose"),
+        ({"action_tokens": [0], "min_new_tokens": 1}, "no token to choose"),
+        ({"eos_token_ids": [-1]}, "eos_token_ids holds -1"),
         ({"banned_tokens": range(8)}, "no token to choose"),
         ({"banned_tokens": range(1, 8), "min_new_tokens": 1}, "no token to choose"),
         ({"kl": KLShaping()}, "reference="),
