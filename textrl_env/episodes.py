@@ -68,7 +68,7 @@ class EpisodeBatch:
         return self.task.kl is not None and self.task.kl.pay == "episode"
 
     def begin(
-        self, slots: Sequence[int] | Ints, prompt_ids: Sequence[Ints], prompt_index: Sequence[int] | Ints
+        self, slots: list[int] | Ints, prompt_ids: Sequence[Ints], prompt_index: Sequence[int] | Ints
     ) -> None:
         """Starts an episode in each of `slots` with the prompt ids and dataset index given for it (-1: not from it)."""
         self.input_ids, self.attention_mask = self.input_ids.copy(), self.attention_mask.copy()
@@ -77,7 +77,8 @@ class EpisodeBatch:
             self.input_ids[slot, -len(ids) :] = ids
             self.attention_mask[slot] = 0
             self.attention_mask[slot, -len(ids) :] = 1
-        chosen = np.isin(np.arange(self.n), slots)
+        chosen = np.zeros(self.n, dtype=np.bool_)
+        chosen[slots] = True
         self.prompt_index = self.prompt_index.copy()
         self.prompt_index[slots] = prompt_index
         self.n_tokens = np.where(chosen, 0, self.n_tokens)
@@ -222,17 +223,24 @@ class EpisodeBatch:
         self.n_tokens = self.n_tokens + live
 
     def _finish(self, tokens: Ints, live: Bools) -> Bools:
-        reasons = self.finish_reason.copy()
-        reasons[live & (self.n_tokens >= self.task.max_new_tokens)] = "length"
+        at_end: Bools = live & self.task.is_end[tokens]
+        at_limit: Bools = live & (self.n_tokens >= self.task.max_new_tokens)
+        stopped = self._stopped(live)
+        ended = at_end | stopped | at_limit
+        if ended.any():
+            self.finish_reason = self.finish_reason.copy()
+            for reason, slots in (("length", at_limit), ("stop", stopped), ("eos", at_end)):
+                self.finish_reason[slots] = reason
+            self.live = live & ~ended
+        return ended
+
+    def _stopped(self, live: Bools) -> Bools:
+        """(N,) True where the completion holds a stop string; it may span tokens."""
+        stopped = np.zeros(self.n, dtype=np.bool_)
         for slot in np.flatnonzero(live).tolist() if self.task.stop_strings else ():
             text = self.task.tokenizer.decode(self.completion_ids(slot), skip_special_tokens=True)
-            if any(stop in text for stop in self.task.stop_strings):
-                reasons[slot] = "stop"
-        reasons[live & np.isin(tokens, self.task.eos_ids)] = "eos"
-        self.finish_reason = reasons
-        ended: Bools = live & (reasons != "")
-        self.live = live & ~ended
-        return ended
+            stopped[slot] = any(stop in text for stop in self.task.stop_strings)
+        return stopped
 
     def _pay_step(self, action: Action, reference: Floats, live: Bools) -> None:
         kl = self.task.kl

@@ -37,7 +37,7 @@ class TextGenTask:
         vocab_size: V, the tokenizer's tokens.
         action_tokens: (K,) the token that each action stands for; K = V where no subset was asked for.
         allowed: (K,) False for actions that are banned throughout.
-        ending: (K,) True for actions that end the completion.
+        is_end: (V,) True for tokens that end the completion; `ending` (K,) the same for actions.
         term_names: of the reward ledger.
     Args:
         prompts: a `PromptDataset`, a path, a list of texts or of rows (see `PromptDataset.of`).
@@ -99,11 +99,12 @@ class TextGenTask:
         self.include_text = include_text
         self.pad_id = pad_id(tokenizer)
         own_end = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
-        self.eos_ids = self._token_ids("eos_token_ids", own_end if eos_token_ids is None else eos_token_ids)
+        self.is_end = np.zeros(self.vocab_size, dtype=np.bool_)
+        self.is_end[self._token_ids("eos_token_ids", own_end if eos_token_ids is None else eos_token_ids)] = True
         every = range(self.vocab_size) if action_tokens is None else action_tokens
         self.action_tokens = self._token_ids("action_tokens", every)
         self.allowed = ~np.isin(self.action_tokens, self._token_ids("banned_tokens", banned_tokens))
-        self.ending = np.isin(self.action_tokens, self.eos_ids)
+        self.ending = self.is_end[self.action_tokens]
         if not (self.allowed & ~self.ending if min_new_tokens else self.allowed).any():
             raise InputError("action_tokens, banned_tokens and min_new_tokens leave no token to choose")
         self.prompt_ids = self.prompts.encode(tokenizer, max_prompt_tokens=max_prompt_tokens)
