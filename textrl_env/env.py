@@ -10,7 +10,7 @@ import numpy.typing as npt
 from textrl_env.episodes import EpisodeBatch
 from textrl_env.errors import InputError
 from textrl_env.prompts import PromptSource
-from textrl_env.rendering import ansi_episode
+from textrl_env.rendering import ansi_episode, ansi_token, html_episode
 from textrl_env.rewards import RewardSource
 from textrl_env.task import TaskOptions, TextGenTask
 from textrl_env.tokenization import Tokenizer, encode_prompt
@@ -55,7 +55,7 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
     `prompts`, `reward`, `tokenizer` and the keyword options of `textrl_env.task.TextGenTask`.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi", "human"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's form
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "html", "human"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's form
 
     def __init__(
         self,
@@ -106,12 +106,15 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
         return masks
 
     def render(self) -> str | None:  # type: ignore[override]
-        """`ansi`: the episode so far as text with its ledger. `human`: prints the newest token."""
+        """The episode so far with its ledger, as coloured text (`ansi`) or a strip of HTML (`html`); `human` prints
+        the newest token in the colour of the term that paid it."""
         if self.render_mode == "ansi":
             return ansi_episode(self._episodes.prompt(0), self._ledger)
+        if self.render_mode == "html":
+            return html_episode(self._episodes.prompt(0), self._ledger)
         if self.render_mode == "human" and self._ledger:
             end = "\n" if not self._episodes.live[0] else ""
-            print(self._ledger[-1][0], end=end, flush=True)
+            print(ansi_token(*self._ledger[-1]), end=end, flush=True)
         return None
 
     def _observation(self) -> Observation:

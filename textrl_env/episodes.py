@@ -67,9 +67,7 @@ class EpisodeBatch:
     def pays_per_episode(self) -> bool:
         return self.task.kl is not None and self.task.kl.pay == "episode"
 
-    def begin(
-        self, slots: list[int] | Ints, prompt_ids: Sequence[Ints], prompt_index: Sequence[int] | Ints
-    ) -> None:
+    def begin(self, slots: list[int] | Ints, prompt_ids: Sequence[Ints], prompt_index: Sequence[int] | Ints) -> None:
         """Starts an episode in each of `slots` with the prompt ids and dataset index given for it (-1: not from it)."""
         self.input_ids, self.attention_mask = self.input_ids.copy(), self.attention_mask.copy()
         for slot, ids in zip(slots, prompt_ids, strict=True):
