@@ -184,17 +184,14 @@ class EpisodeBatch:
         at_limit: Bools = self.finish_reason == "length"
         return at_limit & (self.task.length_limit == "cut")
 
-    def completion_ids(self, slot: int, *, with_end: bool = True) -> list[int]:
-        """The completion's token ids so far, with or without a chosen end token."""
+    def completion_ids(self, slot: int) -> list[int]:
+        """The completion's token ids so far, with the end token where it was chosen."""
         ids: list[int] = self.input_ids[slot, self.task.length - self.n_tokens[slot] :].tolist()
-        return ids[:-1] if not with_end and self.finish_reason[slot] == "eos" else ids
+        return ids
 
     def completion(self, slot: int) -> str:
         """The completion's text so far, without the end token and from no stop string on."""
-        text = self.task.tokenizer.decode(self.completion_ids(slot, with_end=False), skip_special_tokens=True)
-        if self.finish_reason[slot] == "stop":
-            text = text[: min(place for stop in self.task.stop_strings if (place := text.find(stop)) >= 0)]
-        return text
+        return self.task.completion_text(self.completion_ids(slot), self.finish_reason[slot])
 
     def prompt(self, slot: int) -> str:
         """The prompt's text: the dataset's, or decoded where it came with `reset`."""
@@ -259,14 +256,10 @@ class EpisodeBatch:
     def _pay_scores(self, slots: Ints) -> None:
         if not slots.size:
             return
-        indices = self.prompt_index[slots].tolist()
-        known = [index for index in indices if index >= 0]
-        columns = self.task.prompts.columns_of(known) if len(known) == len(indices) else {}
-        columns["completion_ids"] = [self.completion_ids(slot) for slot in slots]
-        columns["finish_reason"] = self.finish_reason[slots].tolist()
+        indices, reasons = self.prompt_index[slots].tolist(), self.finish_reason[slots].tolist()
         prompts = [self.prompt(slot) for slot in slots]
-        completions = [self.completion(slot) for slot in slots]
-        for name, values in self.task.rewards(prompts, completions, prompt_indices=indices, **columns).items():
+        completions = [self.completion_ids(slot) for slot in slots]
+        for name, values in self.task.score(indices, prompts, completions, reasons).items():
             self.terms[name][slots] = values
             self.score[slots] += values
         if self.pays_per_episode:

@@ -123,6 +123,36 @@ class TextGenTask:
         """Whether some tokens may not be chosen at some steps, so that `action_masks()` is worth asking for."""
         return self.min_new_tokens > 0 or not self.allowed.all()
 
+    def completion_text(self, ids: Sequence[int], finish_reason: str) -> str:
+        """The text of a completion that ended for a reason: without the end token, and from no stop string on."""
+        kept = ids[:-1] if finish_reason == "eos" else ids
+        text = self.tokenizer.decode(list(kept), skip_special_tokens=True)
+        if finish_reason == "stop":
+            text = text[: min(place for stop in self.stop_strings if (place := text.find(stop)) >= 0)]
+        return text
+
+    def score(
+        self,
+        prompt_indices: Sequence[int],
+        prompts: Sequence[str],
+        completions: Sequence[Sequence[int]],
+        finish_reasons: Sequence[str],
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """The reward terms of B finished completions, (B,) each, in one call of every reward function.
+
+        Args:
+            prompt_indices: B rows of the dataset, whose columns the functions receive; -1 for a prompt from elsewhere.
+            prompts: B texts.
+            completions: B lists of token ids.
+            finish_reasons: B of "eos", "stop" and "length".
+        """
+        known = all(index >= 0 for index in prompt_indices)
+        columns = self.prompts.columns_of(prompt_indices) if known else {}
+        columns["completion_ids"] = [list(ids) for ids in completions]
+        columns["finish_reason"] = list(finish_reasons)
+        texts = [self.completion_text(*one) for one in zip(completions, finish_reasons, strict=True)]
+        return self.rewards(list(prompts), texts, prompt_indices=prompt_indices, **columns)
+
     def _token_ids(self, option: str, tokens: Sequence[int]) -> npt.NDArray[np.int64]:
         ids = np.array(list(tokens), dtype=np.int64)
         wrong = ids[(ids < 0) | (ids >= self.vocab_size)]
