@@ -73,7 +73,9 @@ def reprice(task: TextGenTask, episodes: Sequence[Episode], *, batch_size: int =
     for start in range(0, len(episodes), batch_size):
         part = episodes[start : start + batch_size]
         reasons = [_finish_reason(task, episode, start + row) for row, episode in enumerate(part)]
-        paid = [{name: np.zeros(len(episode.completion_ids)) for name in task.term_names} for episode in part]
+        paid: list[dict[str, Floats]] = [
+            {name: np.zeros(len(episode.completion_ids)) for name in task.term_names} for episode in part
+        ]
         _pay_scores(task, part, reasons, paid)
         _pay_reference(task, part, paid, first=start)
         ledgers += paid
