@@ -8,13 +8,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from textrl_env.kl import ESTIMATORS
 from textrl_env.worlds import support_desk
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = [
     "tour_of_the_env",
+    "kl_estimators",
     "train_sft",
     "train_reward_model",
     "train_ppo",
@@ -41,6 +44,7 @@ def options(name: str, folder: Path) -> dict[str, Any]:
     demonstrations.write_text("".join(json.dumps(row) + "\n" for row in support_desk.demonstrations(60, seed=0)))
     return {
         "tour_of_the_env": {"seed": 3},
+        "kl_estimators": {},
         "train_sft": {
             "run_dir": folder, "demonstrations": demonstrations, "training": SFTConfig(n_steps=4, batch_size=4),
         },
@@ -72,3 +76,28 @@ def test_it_runs_and_returns_finite_numbers(name: str, tmp_path: Path, monkeypat
     assert numbers and all(math.isfinite(value) for value in numbers)
     # Nothing is left outside the folders that were given.
     assert not (tmp_path / "runs").exists()
+
+
+def test_kl_estimators_do_what_their_closed_forms_say() -> None:
+    module = load("kl_estimators")
+    policy, reference = np.array([0.6, 0.3, 0.1]), np.array([0.2, 0.3, 0.5])
+    numbers = module.main(module.Args(policy=tuple(policy), reference=tuple(reference)))
+    ratio = np.log(policy / reference)
+    kl = float(policy @ ratio)
+    gradient, of_forward_kl = policy * (ratio - kl), policy - reference
+    for name, estimator in ESTIMATORS.items():
+        values = estimator(np.log(policy), np.log(reference))
+        assert numbers[f"{name}_mean"] == pytest.approx(policy @ values)
+        assert numbers[f"{name}_standard deviation"] == pytest.approx(np.sqrt(policy @ (values - policy @ values) ** 2))
+    norm = np.linalg.norm
+    expected = {
+        # Differentiated, k1's expectation is 0, k2's the gradient of the KL, k3's that of the KL the other way round.
+        "k1_loss gradient off by": norm(gradient),
+        "k2_loss gradient off by": 0.0,
+        "k3_loss gradient off by": norm(of_forward_kl - gradient),
+        # As rewards only k1 has the KL's gradient; k3 lacks that of the KL the other way round.
+        "k1_reward gradient off by": 0.0,
+        "k3_reward gradient off by": norm(of_forward_kl),
+    }
+    assert {name: numbers[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    assert numbers["kl"] == pytest.approx(kl) and numbers["k2_reward gradient off by"] > 0.1
