@@ -8,6 +8,7 @@ from typing import Annotated, Any, Protocol
 
 import tyro
 
+from textrl_env.cli.doctor.command import Doctor
 from textrl_env.cli.evaluate import Evaluate
 from textrl_env.cli.ppo import TrainPPO
 from textrl_env.cli.preferences import CollectPreferences
@@ -36,6 +37,7 @@ Commands = (
     | _stage("reward-model", TrainRewardModel)
     | _stage("ppo", TrainPPO)
     | _stage("evaluate", Evaluate)
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
     | Annotated[Report, tyro.conf.subcommand("report")]
 )
 

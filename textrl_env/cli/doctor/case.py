@@ -1,0 +1,184 @@
+"""What the doctor looks at: folders and prompts, read at once, and models and episodes, made when first asked for."""
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from textrl_env import InputError, PromptDataset
+from textrl_env.agents import ActorCriticLM
+from textrl_env.cli.doctor.gathering import Episodes, gather
+from textrl_env.errors import require_at_least
+from textrl_env.reference import FrozenReference
+from textrl_env.reward_models import ModelReward, RewardModel
+from textrl_env.tokenization import encode_prompt
+from textrl_env.worlds import support_desk
+
+N_PROMPTS = 64
+GENERATION_FILE = "generation_config.json"
+DType = Literal["float32", "bfloat16"]
+# Two ways to compute one log-probability differ by rounding: on SmolLM2 by 2e-5 in float32 and 0.06 in bfloat16.
+TOLERANCE: dict[DType, float] = {"float32": 1e-3, "bfloat16": 0.1}
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What the files of a model say without its weights; `end_ids` are those that its configurations name."""
+
+    name: str
+    folder: Path
+    tokenizer: Any
+    vocab_size: int
+    context: int
+    end_ids: frozenset[int]
+    generation: dict[str, Any]
+
+    @classmethod
+    def read(cls, name: str, folder: Path) -> "Part":
+        """InputError where the folder's configuration or tokenizer cannot be read."""
+        try:
+            config = AutoConfig.from_pretrained(folder).get_text_config()
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            written = (folder / GENERATION_FILE).is_file()
+            generation = GenerationConfig.from_pretrained(folder).to_diff_dict() if written else {}
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{folder}: no {name} can be read here: {error}") from None
+        named = [config.eos_token_id, generation.get("eos_token_id")]
+        end_ids = {end for ids in named for end in (ids if isinstance(ids, list) else [ids]) if end is not None}
+        context = config.max_position_embeddings
+        return cls(name, folder, tokenizer, config.vocab_size, context, frozenset(end_ids), generation)
+
+
+class Case:
+    """A policy, and the reference, reward model and prompts that it is to be trained with.
+
+    Args:
+        policy: the folder of a causal LM.
+        reference: the folder of another one; None means a frozen copy of the policy, as PPO takes.
+        reward_model: its folder, or None where there is none yet.
+        prompts: a file; None means prompts of the support desk.
+        max_new_tokens: longest completion, in tokens.
+        dtype: of the models.
+        seed: of the sampled episodes.
+    Raises:
+        InputError: a file that cannot be read, or no prompt that fits.
+    """
+
+    def __init__(
+        self,
+        policy: Path,
+        *,
+        reference: Path | None = None,
+        reward_model: Path | None = None,
+        prompts: Path | None = None,
+        max_new_tokens: int = 49,
+        dtype: DType = "float32",
+        seed: int = 0,
+    ) -> None:
+        require_at_least(1, max_new_tokens=max_new_tokens)
+        self.max_new_tokens, self.seed = max_new_tokens, seed
+        self.dtype: torch.dtype = getattr(torch, dtype)
+        self.tolerance = TOLERANCE[dtype]
+        self.policy = Part.read("policy", policy)
+        self.reference = Part.read("reference", reference) if reference else None
+        self.reward_model = Part.read("reward model", reward_model) if reward_model else None
+        self.from_file = prompts is not None
+        self.prompts, self.bad_rows = _read(prompts) if prompts else (_support_desk(seed), "")
+        self.lengths = {
+            part: np.array([len(encode_prompt(part.tokenizer, text)) for text in self.prompts.prompts])
+            for part in self.parts
+        }
+        self.sample = self._sample()
+
+    @property
+    def parts(self) -> list[Part]:
+        """The parts there are, the policy first."""
+        return [part for part in (self.policy, self.reference, self.reward_model) if part is not None]
+
+    def room(self, part: Part) -> int:
+        """The most tokens of a prompt that leave room for a completion; the reward model reads the end token too."""
+        return part.context - self.max_new_tokens - (part is self.reward_model)
+
+    def misfits(self, part: Part) -> np.ndarray:
+        """Indices of the prompts that have no token or leave no room."""
+        lengths = self.lengths[part]
+        return np.flatnonzero((lengths == 0) | (lengths > self.room(part)))
+
+    @cached_property
+    def agent(self) -> ActorCriticLM:
+        """The policy and its critic; a critic's head starts at zero, which would hide every fault of its trunk."""
+        agent = ActorCriticLM.from_pretrained(
+            self.policy.folder, vocab_size=len(self.policy.tokenizer), dtype=self.dtype
+        )
+        head = agent.value_head.weight
+        noise = torch.randn(head.shape, generator=torch.Generator().manual_seed(self.seed))
+        head.data = noise / head.shape[1] ** 0.5
+        return agent
+
+    @cached_property
+    def frozen(self) -> FrozenReference:
+        """The reference as the environment holds it."""
+        model = self.agent.policy
+        if self.reference is not None:
+            model = AutoModelForCausalLM.from_pretrained(self.reference.folder, dtype=self.dtype)
+        return FrozenReference(model, vocab_size=len(self.policy.tokenizer))
+
+    @cached_property
+    def judge(self) -> RewardModel | None:
+        """The reward model, its head drawn from seed 0 where its folder holds none."""
+        if self.reward_model is None:
+            return None
+        return RewardModel.from_pretrained(self.reward_model.folder, dtype=self.dtype, seed=0)
+
+    @cached_property
+    def judged(self) -> tuple[list[str], list[str]]:
+        """16 prompts of all lengths and as many ragged completions: beginnings of other prompts, 4 bytes a token."""
+        prompts = list(self.sample.prompts[:: max(1, len(self.sample) // 16)][:16])
+        return prompts, [text[: place % (self.max_new_tokens // 4 + 1)] for place, text in enumerate(prompts[::-1])]
+
+    @cached_property
+    def episodes(self) -> Episodes:
+        """Sampled episodes that score nothing and pay the KL at a coefficient of 1."""
+        return self._gather(lambda prompts, completions: [0.0] * len(prompts), n=48)
+
+    @cached_property
+    def paid_episodes(self) -> Episodes:
+        """Fewer episodes, scored by the reward model, or without one by their length in characters."""
+        if self.judge is None:
+            return self._gather(lambda prompts, completions: [float(len(text)) for text in completions], n=12)
+        return self._gather(ModelReward(self.judge), n=12)
+
+    def _gather(self, reward: Any, *, n: int) -> Episodes:
+        return gather(
+            self.agent, self.frozen, reward, self.sample, self.policy.tokenizer, n_episodes=n,
+            max_new_tokens=self.max_new_tokens, seed=self.seed,
+        )  # fmt: skip
+
+    def _sample(self) -> PromptDataset:
+        """Up to 64 prompts that fit every part, from the shortest to the longest."""
+        unfit = {int(place) for part in self.parts for place in self.misfits(part)}
+        fit = sorted(set(range(len(self.prompts))) - unfit, key=lambda place: self.lengths[self.policy][place])
+        if not fit:
+            raise InputError(
+                f"no prompt leaves room for max_new_tokens {self.max_new_tokens}: "
+                + ", ".join(f"the context of {part.folder} is {part.context} tokens" for part in self.parts)
+            )
+        chosen = [fit[place] for place in np.unique(np.linspace(0, len(fit) - 1, N_PROMPTS).round().astype(int))]
+        return PromptDataset.of([self.prompts.prompts[place] for place in chosen])
+
+
+def _read(path: Path) -> tuple[PromptDataset, str]:
+    """The usable rows of a file, and what is wrong with the others."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        dataset = PromptDataset.from_file(path, on_bad_row="skip")
+    return dataset, "; ".join(str(warning.message) for warning in caught)
+
+
+def _support_desk(seed: int) -> PromptDataset:
+    return PromptDataset.of([row["prompt"] for row in support_desk.prompts(N_PROMPTS, seed=seed)])

@@ -1,0 +1,73 @@
+"""Is a text's score its own: the same every time, in every batch, and from the disk?"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from textrl_env.cli.doctor.case import Case
+from textrl_env.cli.doctor.check import Finding, check
+from textrl_env.cli.doctor.token_checks import end_and_padding, vocabularies_fit
+from textrl_env.reward_models import RewardModel
+
+ABSENT = Finding(None, "no reward model")
+
+
+@check(
+    "reward model scores without dropout",
+    prevents="noise in the score, which the critic cannot explain",
+    remedy="call model.eval(), and make every layer obey it",
+    needs=(vocabularies_fit, end_and_padding),
+)
+def deterministic(case: Case) -> Finding:
+    """The same texts, scored twice."""
+    if case.judge is None:
+        return ABSENT
+    first, second = (case.judge.score(*case.judged) for _ in range(2))
+    return _equal(first, second, 0.0, "two passes")
+
+
+@check(
+    "reward model ignores padding and batch",
+    prevents="a score that depends on the other texts of the batch, or is read at the padding",
+    remedy="set the pad id of the model's configuration to the tokenizer's, and pad on the right",
+    needs=(deterministic,),
+)
+def padding_and_batch(case: Case) -> Finding:
+    """Texts in a ragged batch, and each alone without padding."""
+    if case.judge is None:
+        return ABSENT
+    alone = []
+    for pair in zip(*case.judged, strict=True):
+        ids = torch.tensor([case.judge.encode(*pair)])
+        with torch.inference_mode():
+            alone.append(float(case.judge.model(input_ids=ids).logits[0, 0]))
+    return _equal(np.array(alone), case.judge.score(*case.judged), case.tolerance, "alone and in a batch")
+
+
+@check(
+    "reward model survives the disk",
+    prevents="scores of a head that was never trained, since a head that is missing from the file is drawn anew",
+    remedy="save with RewardModel.save_pretrained; a causal LM's folder is no reward model before it is trained",
+    needs=(deterministic,),
+)
+def saved_and_loaded(case: Case) -> Finding:
+    """Scores as loaded, loaded again and saved and loaded, where a missing head would come from another seed."""
+    if case.judge is None or case.reward_model is None:
+        return ABSENT
+    with TemporaryDirectory() as folder:
+        case.judge.save_pretrained(folder)
+        told, passed = [], True
+        for name, path in (("its folder", case.reward_model.folder), ("a saved copy", Path(folder))):
+            loaded = RewardModel.from_pretrained(path, dtype=case.dtype, seed=1)
+            finding = _equal(case.judge.score(*case.judged), loaded.score(*case.judged), 0.0, f"in memory and {name}")
+            passed &= bool(finding.passed)
+            told.append(finding.measured)
+    return Finding(passed, "; ".join(told))
+
+
+def _equal(first: np.ndarray, second: np.ndarray, tolerance: float, what: str) -> Finding:
+    """Whether scores (B,) are equal up to a share of their size."""
+    gap, allowed = float(np.abs(first - second).max()), tolerance * max(1.0, float(np.abs(first).max()))
+    return Finding(gap <= allowed, f"{what}: scores differ by {gap:.1e} at most, {allowed:.1e} allowed")
