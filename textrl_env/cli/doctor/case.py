@@ -43,14 +43,17 @@ class Part:
         """InputError where the folder's configuration or tokenizer cannot be read."""
         try:
             config = AutoConfig.from_pretrained(folder).get_text_config()
+            context = config.max_position_embeddings
             tokenizer = AutoTokenizer.from_pretrained(folder)
             written = (folder / GENERATION_FILE).is_file()
             generation = GenerationConfig.from_pretrained(folder).to_diff_dict() if written else {}
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{folder}: no {name} can be read here: {error}") from None
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise InputError(
+                f"{folder}: no {name} can be read here, expected a folder with a model and its tokenizer "
+                f"({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+            ) from None
         named = [config.eos_token_id, generation.get("eos_token_id")]
         end_ids = {end for ids in named for end in (ids if isinstance(ids, list) else [ids]) if end is not None}
-        context = config.max_position_embeddings
         return cls(name, folder, tokenizer, config.vocab_size, context, frozenset(end_ids), generation)
 
 
@@ -164,9 +167,14 @@ class Case:
         unfit = {int(place) for part in self.parts for place in self.misfits(part)}
         fit = sorted(set(range(len(self.prompts))) - unfit, key=lambda place: self.lengths[self.policy][place])
         if not fit:
+            told = (
+                f"{part.folder} makes {self.lengths[part].min()} to {self.lengths[part].max()} tokens of a prompt and "
+                f"has room for {max(0, self.room(part))}"
+                for part in self.parts
+            )
             raise InputError(
-                f"no prompt leaves room for max_new_tokens {self.max_new_tokens}: "
-                + ", ".join(f"the context of {part.folder} is {part.context} tokens" for part in self.parts)
+                f"no prompt fits with max_new_tokens {self.max_new_tokens}: {'; '.join(told)}; lower max_new_tokens, "
+                "shorten the prompts, or put the tokenizer into a folder that makes 0"
             )
         chosen = [fit[place] for place in np.unique(np.linspace(0, len(fit) - 1, N_PROMPTS).round().astype(int))]
         return PromptDataset.of([self.prompts.prompts[place] for place in chosen])

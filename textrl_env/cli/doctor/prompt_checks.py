@@ -21,7 +21,9 @@ def rows_readable(case: Case) -> Finding:
         for text, where in zip(case.prompts.prompts, case.prompts.where, strict=True)
         if first.setdefault(text, where) != where
     ]
-    told = f"{len(repeats)} repeat another" + (f", the first: {repeats[0][0]} that of {repeats[0][1]}" * bool(repeats))
+    told = f"{len(repeats)} repeat another"
+    if repeats:
+        told += f", the first: {repeats[0][0]} that of {repeats[0][1]}"
     return Finding(True, f"{len(case.prompts)} prompts, {told}")
 
 

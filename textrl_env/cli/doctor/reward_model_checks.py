@@ -21,10 +21,10 @@ ABSENT = Finding(None, "no reward model")
     needs=(vocabularies_fit, end_and_padding),
 )
 def deterministic(case: Case) -> Finding:
-    """The same texts, scored twice."""
+    """Each text alone, scored twice."""
     if case.judge is None:
         return ABSENT
-    first, second = (case.judge.score(*case.judged) for _ in range(2))
+    first, second = (_alone(case, case.judge) for _ in range(2))
     return _equal(first, second, 0.0, "two passes")
 
 
@@ -38,12 +38,7 @@ def padding_and_batch(case: Case) -> Finding:
     """Texts in a ragged batch, and each alone without padding."""
     if case.judge is None:
         return ABSENT
-    alone = []
-    for pair in zip(*case.judged, strict=True):
-        ids = torch.tensor([case.judge.encode(*pair)])
-        with torch.inference_mode():
-            alone.append(float(case.judge.model(input_ids=ids).logits[0, 0]))
-    return _equal(np.array(alone), case.judge.score(*case.judged), case.tolerance, "alone and in a batch")
+    return _equal(_alone(case, case.judge), case.judge.score(*case.judged), case.tolerance, "alone and in a batch")
 
 
 @check(
@@ -61,10 +56,17 @@ def saved_and_loaded(case: Case) -> Finding:
         told, passed = [], True
         for name, path in (("its folder", case.reward_model.folder), ("a saved copy", Path(folder))):
             loaded = RewardModel.from_pretrained(path, dtype=case.dtype, seed=1)
-            finding = _equal(case.judge.score(*case.judged), loaded.score(*case.judged), 0.0, f"in memory and {name}")
+            finding = _equal(_alone(case, case.judge), _alone(case, loaded), 0.0, f"in memory and {name}")
             passed &= bool(finding.passed)
             told.append(finding.measured)
     return Finding(passed, "; ".join(told))
+
+
+@torch.inference_mode()
+def _alone(case: Case, judge: RewardModel) -> np.ndarray:
+    """Scores of the case's texts, each on its own without padding: (B,)."""
+    sequences = [judge.encode(*pair) for pair in zip(*case.judged, strict=True)]
+    return np.array([float(judge.model(input_ids=torch.tensor([ids])).logits[0, 0]) for ids in sequences])
 
 
 def _equal(first: np.ndarray, second: np.ndarray, tolerance: float, what: str) -> Finding:
