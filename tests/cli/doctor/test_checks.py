@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import dropout
-from transformers import AutoTokenizer, GenerationConfig
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, GenerationConfig
 
 from textrl_env.cli.doctor.case import Case
 from textrl_env.cli.doctor.check import Result, examine
@@ -144,6 +144,11 @@ def a_repetition_penalty(folder: Any) -> None:
     GenerationConfig(repetition_penalty=1.1, eos_token_id=2).save_pretrained(folder.policy)
 
 
+def a_classifier_of_three(folder: Any) -> None:
+    classifier = AutoModelForSequenceClassification.from_pretrained(folder.policy, num_labels=3)
+    classifier.save_pretrained(folder.reward_model)
+
+
 def a_causal_lm_for_a_reward_model(folder: Any) -> None:
     folder.reward_model = folder.policy
 
@@ -165,6 +170,7 @@ IN_FILES = [
     ("end and padding tokens", another_end_than_the_model),
     ("generation settings do not warp", a_temperature_for_generate),
     ("generation settings do not warp", a_repetition_penalty),
+    ("reward model can be loaded", a_classifier_of_three),
     ("reward model survives the disk", a_causal_lm_for_a_reward_model),
     ("KL is 0 at the start", other_weights_of_the_reference),
 ]
@@ -194,6 +200,10 @@ def judge_that_sees_the_batch(case: Any) -> None:
     wrap(case.judge.model, crowded)
 
 
+def judge_of_nan(case: Any) -> None:
+    case.judge.model.score.weight.data[:] = torch.nan
+
+
 def judge_whose_head_is_not_saved(case: Any) -> None:
     model, save = case.judge.model, case.judge.model.save_pretrained
     model.save_pretrained = lambda path: save(
@@ -218,6 +228,10 @@ def policy_in_training_mode(case: Any) -> None:
 
 def critic_with_dropout(case: Any) -> None:
     case.agent.critic_trunk.drop = DropoutAlways()
+
+
+def critic_of_nan(case: Any) -> None:
+    case.agent.critic_trunk.ln_f.weight.data[:] = torch.nan
 
 
 def reference_with_dropout(case: Any) -> None:
@@ -286,10 +300,12 @@ IN_MODELS = [
     ("reward model ignores padding and batch", judge_with_another_pad_id),
     ("reward model ignores padding and batch", judge_that_sees_the_batch),
     ("reward model survives the disk", judge_whose_head_is_not_saved),
+    ("reward model can be loaded", judge_of_nan),
     ("episodes can be sampled", weights_of_nan),
     ("policy scores without dropout", policy_with_dropout),
     ("policy scores without dropout", policy_in_training_mode),
     ("policy scores without dropout", critic_with_dropout),
+    ("policy scores without dropout", critic_of_nan),
     ("policy scores without dropout", reference_with_dropout),
     ("policy ignores padding and batch", policy_without_position_ids),
     ("policy ignores padding and batch", policy_without_attention_mask),

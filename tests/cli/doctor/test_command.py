@@ -36,7 +36,7 @@ def test_a_failure_says_what_it_leads_to_and_what_to_do(folder: Any, capsys: pyt
     shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
     (failure,) = [check for check in json.loads(report.read_text())["checks"] if check["outcome"] == "failed"]
     assert failure["name"] == "KL is 0 at the start" and not json.loads(report.read_text())["passed"]
-    assert "FAIL" in shown and "leads to:" in shown and "to do:" in shown and "1 of 18 checks failed" in shown
+    assert "FAIL" in shown and "leads to:" in shown and "to do:" in shown and "1 of 19 checks failed" in shown
 
 
 @pytest.mark.parametrize(

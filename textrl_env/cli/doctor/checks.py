@@ -9,6 +9,7 @@ CHECKS = (
     token_checks.same_ids,
     token_checks.end_and_padding,
     token_checks.generation_settings,
+    reward_model_checks.loads,
     reward_model_checks.deterministic,
     reward_model_checks.padding_and_batch,
     reward_model_checks.saved_and_loaded,

@@ -29,7 +29,7 @@ def ledger_conserved(case: Case) -> Finding:
         gaps["score and the reward model's"] = np.abs(rollout.scores.numpy() - case.judge.score(*paid.texts)).max()
     allowed = case.tolerance * max(1.0, float(rollout.scores.abs().max()), float(rollout.kl.abs().max()))
     told = ", ".join(f"{name} differ by {gap:.1e}" for name, gap in gaps.items())
-    return Finding(max(gaps.values()) <= allowed, f"{told}; {allowed:.1e} allowed")
+    return Finding(all(gap <= allowed for gap in gaps.values()), f"{told}; {allowed:.1e} allowed")
 
 
 @check(

@@ -15,10 +15,26 @@ ABSENT = Finding(None, "no reward model")
 
 
 @check(
+    "reward model can be loaded",
+    prevents="an error, or a score picked from several labels",
+    remedy="use a sequence classifier that was trained with num_labels=1",
+    needs=(vocabularies_fit, end_and_padding),
+)
+def loads(case: Case) -> Finding:
+    """As a classifier with one label, every score finite."""
+    if case.judge is None:
+        return ABSENT
+    scores = _alone(case, case.judge)
+    return Finding(
+        bool(np.isfinite(scores).all()), f"{len(scores)} texts score {scores.min():.2f} to {scores.max():.2f}"
+    )
+
+
+@check(
     "reward model scores without dropout",
     prevents="noise in the score, which the critic cannot explain",
     remedy="call model.eval(), and make every layer obey it",
-    needs=(vocabularies_fit, end_and_padding),
+    needs=(loads,),
 )
 def deterministic(case: Case) -> Finding:
     """Each text alone, scored twice."""
