@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import RecordEpisodeStatistics
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 from textrl_env import InputError, KLShaping, TextGenEnv, TextGenVectorEnv
@@ -235,6 +236,22 @@ def test_a_copy_made_mid_episode_continues_alike(options: dict[str, Any], copied
         assert mine[2:4] == theirs[2:4]
     prompts = [env.reset()[1]["prompt_index"] for _ in range(20)]
     assert prompts == [twin.reset()[1]["prompt_index"] for _ in range(20)]
+
+
+def test_record_episode_statistics_counts_right(options: dict[str, Any]) -> None:
+    env = RecordEpisodeStatistics(make(**options))
+    rng = np.random.default_rng(0)
+    for episode in range(30):
+        rewards: list[float] = []
+        env.reset(seed=episode)
+        terminated = False
+        while not terminated:
+            _, reward, terminated, _, info = env.step(int(rng.integers(8)))
+            rewards.append(reward)
+            assert ("episode" in info) == terminated
+        assert info["episode"]["r"] == pytest.approx(sum(rewards), abs=1e-5)
+        assert info["episode"]["l"] == len(rewards) == info["n_completion_tokens"]
+    assert env.episode_count == 30
 
 
 def test_ansi_rendering_shows_the_ledger_and_human_rendering_prints_each_token_once(capsys: Any) -> None:

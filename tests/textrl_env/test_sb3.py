@@ -2,15 +2,19 @@
 
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecMonitor
 
 from textrl_env import InputError, KLShaping, TextGenEnv, TextGenVectorEnv
+from textrl_env.oracle import evaluate
 from textrl_env.reference import FrozenReference
 from textrl_env.sb3 import as_sb3_vec_env
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds.enumerable import EnumerableWorld, LetterTokenizer
 
 V, C, N = 8, 4, 3
 
@@ -51,6 +55,30 @@ def test_ppo_finds_the_letter_that_pays() -> None:
     before = np.mean([episode["r"] for episode in model.ep_info_buffer])
     model.learn(4000)
     assert np.mean([episode["r"] for episode in model.ep_info_buffer]) > before + 0.3
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options", "steps"),
+    [
+        (PPO, {"n_steps": 64}, 1000),
+        (A2C, {"n_steps": 32}, 2000),
+        (DQN, {"learning_starts": 100, "target_update_interval": 100, "exploration_fraction": 0.5}, 1000),
+    ],
+)
+def test_each_algorithm_beats_random_play(algorithm: Any, options: dict[str, Any], steps: int) -> None:
+    """On a world of 13 completions, from `gymnasium.make`, against the exact mean of random play and the best score."""
+    world = EnumerableWorld(vocab_size=4, horizon=2, n_prompts=1)
+    tree = world.tree(world.prompts[0])
+    uniform = [np.full(scores.shape, -np.log(4)) for scores in tree.scores]
+    at_random = evaluate(tree, uniform, uniform, coef=1.0).score
+    best = max(scores[ends].max() for scores, ends in zip(tree.scores, tree.ends, strict=True))
+    env = gymnasium.make(
+        "TextRL/TextGen-v0", prompts=world.prompts, reward=world.reward, tokenizer=world.tokenizer, max_new_tokens=2
+    )
+    model = algorithm("MultiInputPolicy", env, learning_rate=3e-3, gamma=1.0, seed=0, device="cpu", **options)
+    model.learn(steps)
+    learnt, _ = evaluate_policy(model, Monitor(env), n_eval_episodes=5)
+    assert at_random + 0.7 * (best - at_random) < learnt < best + 1e-5
 
 
 @pytest.mark.parametrize("length_limit", ["scored", "cut"])

@@ -1,12 +1,13 @@
 """The vector environment equals single environments side by side, in every autoreset mode and KL mode."""
 
 import copy
+import pickle
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from textrl_env import InputError, KLShaping, TextGenEnv, TextGenVectorEnv
@@ -151,27 +152,103 @@ def test_paying_by_episode_moves_the_same_rewards_to_the_end(
     assert endings > 10
 
 
-@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("arguments", ["reference"], indirect=True)
 def test_record_episode_statistics_counts_right(arguments: dict[str, Any], mode: AutoresetMode) -> None:
-    env = RecordEpisodeStatistics(TextGenVectorEnv(**arguments, num_envs=N, autoreset_mode=mode))
+    """Against a count of the steps of single environments, which know nothing of autoreset."""
+    env = RecordEpisodeStatistics(TextGenVectorEnv(**arguments, num_envs=N, autoreset_mode=mode), buffer_length=1000)
+    singles = [TextGenEnv(**arguments) for _ in range(N)]
     rng = np.random.default_rng(3)
-    env.reset(seed=0)
-    for _ in range(30):
-        info = env.step(act(env, env.unwrapped.action_masks(), rng))[4]
-        if "episode" in info:
-            ended = info["_episode"]
-            final = info["final_info"] if mode is AutoresetMode.SAME_STEP else info
-            np.testing.assert_allclose(info["episode"]["r"][ended], final["score"][ended], atol=1e-6)
-            np.testing.assert_array_equal(info["episode"]["l"][ended], final["n_completion_tokens"][ended])
-    assert env.episode_count > 15
+    env.reset(seed=5)
+    for slot, single in enumerate(singles):
+        single.reset(seed=5 + slot)
+    rewards: list[list[float]] = [[] for _ in range(N)]
+    resets_now, expected = np.zeros(N, dtype=bool), []
+    for _ in range(40):
+        tokens = act(env, env.unwrapped.action_masks(), rng)
+        _, _, terminated, truncated, info = env.step(tokens)
+        ended = terminated | truncated
+        np.testing.assert_array_equal(info.get("_episode", np.zeros(N, dtype=bool)), ended)
+        for slot, single in enumerate(singles):
+            if resets_now[slot]:
+                assert not ended[slot]
+                continue
+            _, reward, over, _, _ = single.step(tokens[slot])
+            rewards[slot].append(reward)
+            assert over == ended[slot]
+            if over:
+                count = (sum(rewards[slot]), len(rewards[slot]))
+                assert info["episode"]["r"][slot] == pytest.approx(count[0], abs=1e-5)
+                assert info["episode"]["l"][slot] == count[1]
+                expected.append(count)
+                rewards[slot] = []
+                single.reset()
+        resets_now = ended if mode is AutoresetMode.NEXT_STEP else np.zeros(N, dtype=bool)
+        if mode is AutoresetMode.DISABLED and ended.any():
+            env.reset(options={"reset_mask": ended})
+    assert env.episode_count == len(expected) > 30
+    np.testing.assert_allclose(env.return_queue, [total for total, _ in expected], atol=1e-5)
+    assert list(env.length_queue) == [length for _, length in expected]
 
 
 def test_make_vec_makes_the_native_environment(arguments: dict[str, Any]) -> None:
     env = gymnasium.make_vec("TextRL/TextGen-v0", num_envs=3, autoreset_mode="NextStep", **arguments)
     assert isinstance(env, TextGenVectorEnv)
     assert (env.num_envs, env.autoreset_mode) == (3, AutoresetMode.NEXT_STEP)
-    sync = gymnasium.make_vec("TextRL/TextGen-v0", num_envs=3, vectorization_mode="sync", **arguments)
-    assert_same(env.reset(seed=1), sync.reset(seed=1))
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
+@pytest.mark.parametrize("arguments", ["reference"], indirect=True)
+def test_make_and_every_make_vec_play_alike(arguments: dict[str, Any], mode: AutoresetMode) -> None:
+    """Native, in one process, and in worker processes: the same tokens, rewards and infos from the same seeds."""
+    native = gymnasium.make_vec("TextRL/TextGen-v0", num_envs=3, autoreset_mode=mode, **arguments)
+    others = [
+        gymnasium.make_vec(
+            "TextRL/TextGen-v0", num_envs=3, vectorization_mode=way, vector_kwargs={"autoreset_mode": mode}, **arguments
+        )
+        for way in ("sync", "async")
+    ]
+    assert isinstance(others[1], AsyncVectorEnv)
+    single = gymnasium.make("TextRL/TextGen-v0", **arguments)
+    first = native.reset(seed=1)
+    for other in others:
+        assert_same(other.reset(seed=1), first)
+    single.reset(seed=1)
+    rng, running, endings = np.random.default_rng(4), True, 0
+    for _ in range(25):
+        tokens = act(native, native.unwrapped.action_masks(), rng)
+        mine = native.step(tokens)
+        for other in others:
+            assert_same(other.step(tokens.copy()), mine)
+        endings += mine[2].sum()
+        if running:
+            _, reward, terminated, *_ = single.step(tokens[0])
+            assert (mine[1][0], mine[2][0]) == (pytest.approx(reward, abs=1e-5), terminated)
+            running = not terminated
+        else:
+            running = True
+        if not running:
+            single.reset()
+            running = mode is AutoresetMode.SAME_STEP
+    for other in others:
+        other.close()
+    assert endings > 10
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))], ids=["deepcopy", "pickle"]
+)
+@pytest.mark.parametrize("arguments", ["reference", "sampled by episode"], indirect=True)
+def test_a_copy_made_mid_episode_continues_alike(arguments: dict[str, Any], copied: Any) -> None:
+    env, rng = TextGenVectorEnv(**arguments, num_envs=N), np.random.default_rng(6)
+    env.reset(seed=0)
+    for _ in range(4):
+        info = env.step(act(env, env.action_masks(), rng))[4]
+    assert info["n_completion_tokens"].any()
+    twin = copied(env)
+    for _ in range(20):
+        action = act(env, env.action_masks(), rng)
+        assert_same(env.step(action), twin.step(copy.deepcopy(action)))
 
 
 def test_disabled_slots_idle_until_they_are_reset(arguments: dict[str, Any]) -> None:
