@@ -1,4 +1,5 @@
-# The verbs of textrl-env; `make` alone lists them. They install into .venv and touch nothing else on the machine.
+# The verbs of textrl-env; `make` alone lists them. They install into .venv (test-interop: .venv-interop) and touch
+# nothing else on the machine.
 #
 # Needs GNU make, python3 3.11 or newer with its venv module, and the first time a connection to a Python package index.
 # The set-up runs again only after pyproject.toml or constraints.txt changed. An interrupted one is made anew.
@@ -10,20 +11,23 @@
 PYTHON ?= python3
 SEED ?= 0
 
-BIN := .venv/bin
-CORE := .venv/.textrl-core
-DEV := .venv/.textrl-dev
+# test-interop runs make again with another one.
+VENV := .venv
+BIN := $(VENV)/bin
+CORE := $(VENV)/.textrl-core
+DEV := $(VENV)/.textrl-dev
+INTEROP := $(VENV)/.textrl-interop
 # There while packages are being installed; whoever finds it afterwards finds a .venv that cannot be trusted.
-BUSY := .venv/.textrl-busy
+BUSY := $(VENV)/.textrl-busy
 # The folder that .venv was made in: its scripts hold absolute paths, so a copy or a moved checkout needs its own.
-HOME_FILE := .venv/.textrl-home
+HOME_FILE := $(VENV)/.textrl-home
 
 SHELL := /bin/sh
 .SHELLFLAGS := -euc
 .ONESHELL:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-fast check clean FORCE
+.PHONY: help quickstart test test-fast test-interop check clean FORCE
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -32,7 +36,7 @@ SOUND = { [ ! -e $(BUSY) ] && { [ ! -e $(HOME_FILE) ] || [ "$$(cat $(HOME_FILE))
 	$(BIN)/python -m pip --version >/dev/null 2>&1; }
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	echo "Options: SEED=0 (quickstart), PYTHON=python3 (which Python makes .venv)"
 
 quickstart: $(CORE) ## install, then train the first RLHF run; SEED=0
@@ -44,6 +48,10 @@ test: $(DEV) ## the whole test suite, what trains and what builds included
 test-fast: $(DEV) ## the tests that take seconds
 	@$(BIN)/python -m pytest -m "not slow"
 
+test-interop: ## the environment under other RL libraries, in .venv-interop
+	@$(MAKE) --no-print-directory VENV=.venv-interop .venv-interop/.textrl-interop
+	.venv-interop/bin/python -m pytest tests/interop
+
 check: $(DEV) ## ruff, mypy, direction of imports
 	@failed=
 	for command in "ruff check ." "ruff format --check ." mypy lint-imports; do
@@ -52,12 +60,12 @@ check: $(DEV) ## ruff, mypy, direction of imports
 	done
 	if [ -n "$$failed" ]; then echo "make check: failed:$$failed" >&2; exit 1; fi
 
-clean: ## remove .venv, builds and caches; runs/ stays
-	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+clean: ## remove .venv, .venv-interop, builds and caches; runs/ stays
+	@rm -rf .venv .venv-interop build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ifneq ($(shell $(SOUND) && echo sound),sound)
-$(CORE) $(DEV): FORCE
+$(CORE) $(DEV) $(INTEROP): FORCE
 endif
 
 $(CORE): pyproject.toml constraints.txt
@@ -68,7 +76,16 @@ $(DEV): pyproject.toml constraints.txt
 	$(call install,.[dev])
 	touch $(CORE) $(DEV)
 
-# $(1): what pip installs. `trap`: after Ctrl-C the mark must stay, while after a plain failure of pip (no connection)
+# Tianshou wants virtualenv < 21, and that filelock < 4: older than the pins that the other verbs install.
+$(INTEROP): UNPINNED := virtualenv|filelock
+$(INTEROP): pyproject.toml constraints.txt
+	$(call install,.[interop$(,)tianshou])
+	touch $(INTEROP)
+
+# A comma that `call` does not take for the end of an argument.
+, := ,
+
+# $(1): what pip installs; UNPINNED: packages, separated by |, whose pins do not hold. `trap`: after Ctrl-C the mark must stay, while after a plain failure of pip (no connection)
 # it goes, because pip changes nothing before it has downloaded everything.
 define install
 @trap 'exit 130' INT TERM HUP
@@ -90,15 +107,16 @@ if ! $(SOUND); then
 		echo "      On Debian or Ubuntu: sudo apt-get install python$$version-venv   (or python3-venv)" >&2
 		exit 1
 	fi
-	if [ -e .venv ]; then echo "make: .venv is incomplete or from another folder; making it anew"; fi
-	rm -rf .venv
-	mkdir .venv
+	if [ -e $(VENV) ]; then echo "make: $(VENV) is incomplete or from another folder; making it anew"; fi
+	rm -rf $(VENV)
+	mkdir $(VENV)
 	touch $(BUSY)
-	"$(PYTHON)" -m venv .venv
+	"$(PYTHON)" -m venv $(VENV)
 fi
 touch $(BUSY)
-echo "make: installing $(1) into .venv; the first time this takes a minute or more, most of it for torch"
-if ! $(BIN)/python -m pip install -e "$(1)" -c constraints.txt; then
+grep -vE '^($(UNPINNED))==' constraints.txt > $(VENV)/.textrl-pins
+echo "make: installing $(1) into $(VENV); the first time this takes a minute or more, most of it for torch"
+if ! $(BIN)/python -m pip install -e "$(1)" -c $(VENV)/.textrl-pins; then
 	rm -f $(BUSY)
 	echo "make: pip could not install textrl-env and what it needs; its last lines above say why." >&2
 	echo "      'No matching distribution' or 'connection': the Python package index (PyPI) is out of reach." >&2
