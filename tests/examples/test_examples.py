@@ -23,6 +23,7 @@ NAMES = [
     "train_ppo",
     "train_with_sb3",
     "write_your_own_algorithm",
+    "cleanrl_style_ppo",
 ]
 
 
@@ -54,6 +55,7 @@ def options(name: str, folder: Path) -> dict[str, Any]:
         "train_ppo": {"n_updates": 3, "n_episodes": 8, "log_dir": folder / "ppo"},
         "train_with_sb3": {"total_timesteps": 300, "num_envs": 2},
         "write_your_own_algorithm": {"n_steps": 60, "num_envs": 8},
+        "cleanrl_style_ppo": {"total_timesteps": 200, "num_envs": 8},
     }[name]  # fmt: skip
 
 
@@ -101,3 +103,9 @@ def test_kl_estimators_do_what_their_closed_forms_say() -> None:
     }
     assert {name: numbers[name] for name in expected} == pytest.approx(expected, abs=1e-12)
     assert numbers["kl"] == pytest.approx(kl) and numbers["k2_reward gradient off by"] > 0.1
+
+
+def test_the_ppo_in_one_file_climbs_towards_the_optimum_and_not_beyond() -> None:
+    module = load("cleanrl_style_ppo")
+    result = module.main(module.Args(total_timesteps=20_000))
+    assert result["before"] + 0.3 * (result["best"] - result["before"]) < result["after"] <= result["best"]

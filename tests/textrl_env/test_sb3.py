@@ -11,7 +11,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecMonitor
 
 from textrl_env import InputError, KLShaping, TextGenEnv, TextGenVectorEnv
-from textrl_env.oracle import evaluate
+from textrl_env.oracle import evaluate, solve
 from textrl_env.reference import FrozenReference
 from textrl_env.sb3 import as_sb3_vec_env
 from textrl_env.worlds.enumerable import EnumerableWorld, LetterTokenizer
@@ -79,6 +79,57 @@ def test_each_algorithm_beats_random_play(algorithm: Any, options: dict[str, Any
     model.learn(steps)
     learnt, _ = evaluate_policy(model, Monitor(env), n_eval_episodes=5)
     assert at_random + 0.7 * (best - at_random) < learnt < best + 1e-5
+
+
+class FixedReference:
+    """A reference that finds the same tokens likely everywhere."""
+
+    def __init__(self, probabilities: list[float]) -> None:
+        self.logprobs = np.log(probabilities)
+
+    def decoder(self) -> "FixedReference":
+        return self
+
+    def next_logprobs(self, input_ids: np.ndarray, attention_mask: np.ndarray, live: np.ndarray) -> np.ndarray:
+        return np.tile(self.logprobs, (len(input_ids), 1)).astype(np.float32)
+
+    def completion_logprobs(self, input_ids: np.ndarray, attention_mask: np.ndarray, n_tokens: int) -> np.ndarray:
+        return self.logprobs[input_ids[:, -n_tokens:]].astype(np.float32)
+
+
+@pytest.mark.slow
+def test_mode_reference_needs_the_entropy_weight_to_be_the_kl_objective() -> None:
+    """The share of the gap between reference and optimum that PPO closes, exactly; without the weight it loses."""
+    coef, reference = 0.5, FixedReference([0.1, 0.6, 0.2, 0.1])
+    world = EnumerableWorld(vocab_size=4, horizon=2, n_prompts=1)
+    tree, prompt = world.tree(world.prompts[0]), world.tokenizer.encode(world.prompts[0])
+    log_reference = [np.tile(reference.logprobs, (len(prefixes), 1)) for prefixes in tree.prefixes]
+    start = evaluate(tree, log_reference, log_reference, coef=coef).objective
+    best = solve(tree, log_reference, coef=coef).objective
+
+    def share_closed(ent_coef: float) -> float:
+        env = TextGenVectorEnv(
+            world.prompts, world.reward, world.tokenizer, num_envs=8, max_new_tokens=2, kl=KLShaping(coef),
+            reference=reference,
+        )  # fmt: skip
+        model = PPO(
+            "MultiInputPolicy", as_sb3_vec_env(env), n_steps=32, gamma=1.0, gae_lambda=1.0, learning_rate=3e-3,
+            normalize_advantage=False, ent_coef=ent_coef, seed=0, device="cpu",
+        )  # fmt: skip
+        model.learn(8000)
+        log_policy = []
+        for prefixes in tree.prefixes:
+            ids = np.concatenate([np.tile(prompt, (len(prefixes), 1)), prefixes], axis=1)
+            padding = ((0, 0), (4 - ids.shape[1], 0))
+            observation = {"input_ids": np.pad(ids, padding), "attention_mask": np.pad(np.ones_like(ids), padding)}
+            policy = model.policy.get_distribution(model.policy.obs_to_tensor(observation)[0])
+            log_policy.append(policy.distribution.logits.detach().double().numpy())
+        mine = evaluate(tree, log_policy, log_reference, coef=coef).objective
+        assert mine <= best
+        return float((mine - start) / (best - start))
+
+    assert share_closed(ent_coef=coef) > 0.4
+    assert share_closed(ent_coef=0.0) < 0
 
 
 @pytest.mark.parametrize("length_limit", ["scored", "cut"])
