@@ -85,8 +85,9 @@ $(INTEROP): pyproject.toml constraints.txt
 # A comma that `call` does not take for the end of an argument.
 , := ,
 
-# $(1): what pip installs; UNPINNED: packages, separated by |, whose pins do not hold. `trap`: after Ctrl-C the mark must stay, while after a plain failure of pip (no connection)
-# it goes, because pip changes nothing before it has downloaded everything.
+# $(1): what pip installs; UNPINNED: packages, separated by |, whose pins do not hold. `trap`: after Ctrl-C the mark must
+# stay, while after a plain failure of pip (no connection) it goes, because pip changes nothing before it has downloaded
+# everything.
 define install
 @trap 'exit 130' INT TERM HUP
 if ! $(SOUND); then
