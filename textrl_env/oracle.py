@@ -116,6 +116,11 @@ def evaluate(tree: PrefixTree, log_policy: LogPolicy, log_reference: LogPolicy, 
     return Evaluation(float(score_after[0] - coef * kl_after[0]), float(score_after[0]), float(kl_after[0]))
 
 
+def uniform_policy(tree: PrefixTree) -> list[Floats]:
+    """Every token, the end token among them, with probability 1 / V."""
+    return [np.full(end.shape, -np.log(end.shape[1])) for end in tree.ends]
+
+
 def _from_the_leaves(tree: PrefixTree, log_reference: LogPolicy) -> list[tuple[npt.NDArray[np.bool_], Floats, Floats]]:
     levels = list(zip(tree.ends, tree.scores, log_reference, strict=True))
     return [(end, score, np.asarray(log_ref, dtype=np.float64)) for end, score, log_ref in reversed(levels)]

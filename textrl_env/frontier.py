@@ -1,0 +1,46 @@
+"""The best score reachable at each KL, exactly; and what another reward makes of the same policies."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from textrl_env.oracle import LogPolicy, PrefixTree, evaluate, solve
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """The KL-optimal policies at K coefficients: `coefs`, `kl` (nats per completion) and `score`, each (K,)."""
+
+    coefs: Floats
+    kl: Floats
+    score: Floats
+
+
+def frontier(
+    tree: PrefixTree, log_reference: LogPolicy, coefs: Sequence[float] | Floats, *, judge: PrefixTree | None = None
+) -> Frontier:
+    """KL and score of the optimum at each coefficient.
+
+    No policy with as little KL scores more on the tree. The score is an increasing concave function of the KL, and its
+    slope where the optimum of a coefficient stands is that coefficient.
+
+    Args:
+        tree: whose score the policies maximise.
+        log_reference: the policy that KL is measured from.
+        coefs: (K,), each above 0; smaller ones reach farther.
+        judge: a tree of the same completions whose score is reported instead: gold, where `tree` pays a proxy. It may
+            fall as the coefficients do (Gao et al. 2023).
+    """
+    reached = []
+    for coef in coefs:
+        policy = solve(tree, log_reference, coef=float(coef)).log_policy
+        reached.append(evaluate(judge or tree, policy, log_reference, coef=float(coef)))
+    return Frontier(
+        np.asarray(coefs, dtype=np.float64),
+        np.array([each.kl for each in reached]),
+        np.array([each.score for each in reached]),
+    )
