@@ -1,6 +1,5 @@
 """A world small enough to enumerate: a random score for every completion, so that the optimum is known exactly."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -9,53 +8,84 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.oracle import PrefixTree, prefix_tree
+from textrl_env.errors import InputError, require_at_least
+from textrl_env.oracle import PrefixTree
+from textrl_env.worlds import exact
+from textrl_env.worlds.characters import CharacterTokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-class LetterTokenizer:
-    """One token a letter; id 0 ends a completion and pads."""
-
-    pad_token_id: int | None = 0
-    eos_token_id: int | None = 0
+class LetterTokenizer(CharacterTokenizer):
+    """One token a letter, the first `vocab_size` - 1 of the alphabet; id 0 ends a completion and pads."""
 
     def __init__(self, vocab_size: int) -> None:
-        self._letters = LETTERS[: vocab_size - 1]
-
-    def __len__(self) -> int:
-        return len(self._letters) + 1
-
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """Ids of the letters; raises KeyError for a letter that the vocabulary lacks."""
-        ids = {letter: index for index, letter in enumerate(self._letters, start=1)}
-        return [ids[letter] for letter in text]
-
-    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
-        """The letters; the end token as `.` unless special tokens are skipped."""
-        end = "" if skip_special_tokens else "."
-        return "".join(self._letters[token - 1] if token else end for token in token_ids)
+        super().__init__(LETTERS[: vocab_size - 1])
 
 
 @dataclass(frozen=True)
 class EnumerableWorld:
-    """Prompts of two letters; a completion's score is the sum of random weights of its neighbouring letters.
+    """Write letters whose neighbours go well together; `TextRL/Enumerable-v0`.
 
-    A completion is up to `horizon` letters, ended by token 0 or by the limit. Each prompt has its own weights, drawn
-    from N(0, 1 / horizon) for every pair of neighbours (the first letter's neighbour is the prompt's last, the end
-    counts as a letter), so that good first letters and good endings must be found together. Everything follows from
-    `seed`.
+    ## Description
+    The prompt is two letters. A completion's score is the sum of random weights of its neighbouring letters. Each
+    prompt has its own weights, drawn from N(0, 1 / horizon) for every pair of neighbours (the first letter's neighbour
+    is the prompt's last, the end counts as a letter), so that good first letters and good endings must be found
+    together. Everything follows from `seed`.
+
+    ## Action Space
+    `Discrete(vocab_size)`: the end token 0, then a letter each.
+
+    ## Observation Space
+    `Dict(input_ids=Box(0, V-1, (L,), int64), attention_mask=Box(0, 1, (L,), int8))`, L = 2 + `horizon`, left-padded.
+
+    ## Rewards
+    The score, paid at the end; it may be negative. The best mean return is `best_return`, 2.835 by default; a uniform
+    random policy gets `random_return`, 0.173. Both are found by looking at every completion.
+
+    ## Starting State
+    One of the `n_prompts` prompts, uniformly.
+
+    ## Episode End
+    Terminated by the end token or after `horizon` tokens.
+
+    ## Information
+    As in `textrl_env.TextGenEnv`.
+
+    ## Arguments
+    The fields below and the options of `textrl_env.TextGenEnv`.
     """
 
     vocab_size: int = 8
+    """V, the letters and the end token: 2 to 27."""
     horizon: int = 4
+    """The most letters of a completion."""
     n_prompts: int = 4
+    """Distinct prompts, at most (`vocab_size` - 1)^2."""
     seed: int = 0
+    """Decides prompts and weights."""
+
+    def __post_init__(self) -> None:
+        require_at_least(2, vocab_size=self.vocab_size)
+        require_at_least(1, horizon=self.horizon, n_prompts=self.n_prompts)
+        require_at_least(0, seed=self.seed)
+        if self.vocab_size > len(LETTERS) + 1:
+            raise InputError(f"vocab_size must be at most {len(LETTERS) + 1}, got {self.vocab_size}")
+        if self.n_prompts > (self.vocab_size - 1) ** 2:
+            raise InputError(
+                f"n_prompts={self.n_prompts}, but {self.vocab_size - 1} letters make only "
+                f"{(self.vocab_size - 1) ** 2} prompts; lower n_prompts or raise vocab_size"
+            )
 
     @property
     def tokenizer(self) -> LetterTokenizer:
         """The world's tokenizer, V = `vocab_size`."""
         return LetterTokenizer(self.vocab_size)
+
+    @property
+    def max_new_tokens(self) -> int:
+        """The horizon."""
+        return self.horizon
 
     @property
     def prompts(self) -> list[str]:
@@ -71,12 +101,17 @@ class EnumerableWorld:
 
     def tree(self, prompt: str) -> PrefixTree:
         """All completions of a prompt with their scores, for `textrl_env.oracle`."""
-        tokenizer = self.tokenizer
+        return exact.completion_tree(self, prompt)
 
-        def score(completions: list[list[int]]) -> list[float]:
-            return [self._score(prompt, tokenizer.decode(ids, skip_special_tokens=True)) for ids in completions]
+    @property
+    def best_return(self) -> float:
+        """The mean over prompts of the best completion's score, exact."""
+        return exact.best_return(self)
 
-        return prefix_tree(self.vocab_size, self.horizon, eos_id=0, score=score)
+    @property
+    def random_return(self) -> float:
+        """The mean score of a uniform random policy, exact."""
+        return exact.random_return(self)
 
     def _score(self, prompt: str, completion: str) -> float:
         weights = _weights(self, prompt)
