@@ -3,12 +3,11 @@
 Importing this package needs gymnasium and numpy only; torch is loaded by the modules that hold a model.
 """
 
-import gymnasium
-
 from textrl_env.env import TextGenEnv
 from textrl_env.errors import InputError
 from textrl_env.kl import AdaptiveKL, FixedKL, KLShaping
 from textrl_env.prompts import PromptDataset
+from textrl_env.registry import register_environments
 from textrl_env.rewards import LengthPenalty, MissingEOSPenalty, RepetitionPenalty, RewardFunction, Weighted
 from textrl_env.vector_env import TextGenVectorEnv
 
@@ -27,8 +26,4 @@ __all__ = [
     "Weighted",
 ]
 
-gymnasium.register(
-    id="TextRL/TextGen-v0",
-    entry_point="textrl_env.env:TextGenEnv",
-    vector_entry_point="textrl_env.vector_env:TextGenVectorEnv",
-)
+register_environments()

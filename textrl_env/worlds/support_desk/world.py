@@ -1,0 +1,82 @@
+"""The support desk as a world: its prompts, its gold reward and a tokenizer of its words."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from textrl_env.errors import require_at_least
+from textrl_env.worlds.support_desk.gold import gold_reward
+from textrl_env.worlds.support_desk.replies import best_completion
+from textrl_env.worlds.support_desk.requests import Split, prompts
+from textrl_env.worlds.support_desk.words import WordTokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupportDeskWorld:
+    """Answer a customer; `TextRL/SupportDesk-v0`. The package `textrl_env.worlds.support_desk` says more.
+
+    ## Description
+    A customer asks for help or for what must be refused; the reply is one to six short sentences.
+
+    ## Action Space
+    `Discrete(297)`: the end token 0, then each word and mark of the world's language. Another `tokenizer=` gives
+    another space; completions and prompts are the same texts.
+
+    ## Observation Space
+    `Dict(input_ids=Box(0, 296, (L,), int64), attention_mask=Box(0, 1, (L,), int8))`, left-padded; L is the longest
+    prompt (at most 34 tokens) + 49.
+
+    ## Rewards
+    The gold reward, paid at the end, in [0, 1]. The best mean return is 1 (`best_return`). A uniform random policy
+    gets 0: of 10,000 completions none scores (measured, `pytest tests/textrl_env/worlds/test_worlds.py -k desk`), so
+    start from a model of the demonstrations.
+
+    ## Starting State
+    One of the `n_prompts` prompts, uniformly.
+
+    ## Episode End
+    Terminated by the end token or after 49 tokens, which leaves room for every demonstration and its end.
+
+    ## Information
+    As in `textrl_env.TextGenEnv`.
+
+    ## Arguments
+    The fields below and the options of `textrl_env.TextGenEnv`.
+    """
+
+    n_prompts: int = 1000
+    """Distinct prompts."""
+    split: Split = "train"
+    """"train" or "heldout"."""
+    seed: int = 0
+    """Chooses the prompts."""
+
+    def __post_init__(self) -> None:
+        require_at_least(1, n_prompts=self.n_prompts)
+        require_at_least(0, seed=self.seed)
+
+    @property
+    def tokenizer(self) -> WordTokenizer:
+        """A token a word."""
+        return WordTokenizer()
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Room for every demonstration and its end token."""
+        return 49
+
+    @property
+    def prompts(self) -> list[str]:
+        """As `support_desk.prompts`, the texts alone."""
+        return [row["prompt"] for row in prompts(self.n_prompts, seed=self.seed, split=self.split)]
+
+    def reward(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
+        """The gold reward."""
+        return gold_reward(prompts, completions)
+
+    @property
+    def best_return(self) -> float:
+        """The mean gold of a perfect answer to each prompt; gold is at most 1."""
+        rng = np.random.default_rng(self.seed)
+        return float(np.mean(self.reward(self.prompts, [best_completion(prompt, rng) for prompt in self.prompts])))
