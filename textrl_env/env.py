@@ -7,8 +7,10 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.episodes import EpisodeBatch
+from textrl_env.episodes import EpisodeBatch, Start
 from textrl_env.errors import InputError
+from textrl_env.faults import prompt_fault
+from textrl_env.prompt_order import PromptOrder
 from textrl_env.prompts import PromptSource
 from textrl_env.rendering import ansi_episode, ansi_token, html_episode
 from textrl_env.rewards import RewardSource
@@ -39,8 +41,9 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
     is the ledger: its values sum to the reward.
 
     ## Starting State
-    A prompt drawn uniformly, with `self.np_random`, from the dataset; `reset(options={"prompt": text})` or
-    `{"prompt_index": i}` chooses it.
+    A prompt drawn with `self.np_random` from the dataset: uniformly, or with `prompt_order="epoch"` every prompt once
+    per epoch. `reset(options={"prompt": text})` (messages, where the dataset holds conversations) or
+    `{"prompt_index": i}` chooses it, and leaves the order where it is.
 
     ## Episode End
     Terminated by the end token, a stop string, or `max_new_tokens` (`info["finish_reason"]` is `"eos"`, `"stop"`,
@@ -73,14 +76,16 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
         self.action_space = self.task.action_space
         self.render_mode = render_mode
         self._episodes = EpisodeBatch(self.task, 1)
+        self._order = self.task.new_order()
         self._ledger: list[tuple[str, dict[str, float]]] = []
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         super().reset(seed=seed)
-        ids, index = choose_prompt(self.task, self.np_random, options or {})
-        self._episodes.begin([0], [ids], [index])
+        if seed is not None:
+            self._order = self.task.new_order()
+        self._episodes.begin([0], [choose_prompt(self.task, self._order, self.np_random, options or {})])
         self._ledger = []
         if self.render_mode == "human":
             print(f"\n{self._episodes.prompt(0)}", end="", flush=True)
@@ -130,28 +135,30 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
         )
 
 
-def choose_prompt(
-    task: TextGenTask, rng: np.random.Generator, options: dict[str, Any]
-) -> tuple[npt.NDArray[np.int64], int]:
-    """Prompt ids and dataset index of the next episode: from `options`, else drawn uniformly with `rng`."""
+def choose_prompt(task: TextGenTask, order: PromptOrder, rng: np.random.Generator, options: dict[str, Any]) -> Start:
+    """The prompt of the next episode: from `options`, else the next of `order`, drawn with `rng`."""
     if unknown := set(options) - {"prompt", "prompt_index"}:
         raise InputError(f"reset options may hold 'prompt' or 'prompt_index', got {sorted(unknown)}")
     if "prompt" in options:
         prompt = options["prompt"]
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise InputError(f"reset option 'prompt' must be a non-empty text, got {prompt!r}")
+        fault = prompt_fault(prompt)
+        if fault is None and isinstance(prompt, str) is task.prompts.conversational:
+            fault = f"must be a {type(task.prompts.prompts[0]).__name__}, as the dataset's prompts are"
+        if fault is not None:
+            raise InputError(f"reset option 'prompt' {fault}; got {prompt!r:.80}")
         ids = np.array(encode_prompt(task.tokenizer, prompt), dtype=np.int64)
         if not 0 < len(ids) <= task.max_prompt_tokens:
             raise InputError(
                 f"the prompt has {len(ids)} tokens, expected 1 to {task.max_prompt_tokens}: {prompt!r:.80}"
             )
-        return ids, -1
+        return Start(prompt, ids, -1)
     index = options.get("prompt_index")
     if index is None:
-        index = int(rng.integers(len(task.prompts)))
+        index = order.draw(rng)
     if isinstance(index, bool) or not isinstance(index, int | np.integer) or not 0 <= index < len(task.prompts):
         raise InputError(f"reset option 'prompt_index' must be in [0, {len(task.prompts)}), got {index!r}")
-    return task.prompt_ids[index], int(index)
+    index = int(index)
+    return Start(task.prompts.prompts[index], task.prompt_ids[index], index)
 
 
 def info_arrays(episodes: EpisodeBatch) -> dict[str, Any]:

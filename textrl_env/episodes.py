@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from textrl_env.conversations import Prompt, render
 from textrl_env.errors import InputError
 from textrl_env.kl import ESTIMATORS, exact_kl
 from textrl_env.task import TextGenTask
@@ -25,6 +26,15 @@ class Action:
     logprobs: Floats | None = None
 
 
+@dataclass(frozen=True)
+class Start:
+    """What an episode starts from: the prompt, its token ids, its dataset index (-1: not from the dataset)."""
+
+    prompt: Prompt
+    ids: Ints
+    index: int
+
+
 class EpisodeBatch:
     """N slots of a task. `begin` starts episodes in some slots, `step` appends a token to every live slot.
 
@@ -33,6 +43,7 @@ class EpisodeBatch:
 
     Attributes:
         input_ids, attention_mask: (N, L), left-padded; the newest token stands at index -1.
+        prompts: N prompts, texts or conversations; "" before the first episode.
         n_tokens: (N,) completion tokens so far.
         live: (N,) True while an episode runs.
         finish_reason: (N,) "", "eos", "stop" or "length".
@@ -49,6 +60,7 @@ class EpisodeBatch:
         shape = (n, task.length)
         self.input_ids: Ints = np.full(shape, task.pad_id, dtype=np.int64)
         self.attention_mask = np.zeros(shape, dtype=np.int8)
+        self.prompts: list[Prompt] = [""] * n
         self.prompt_index: Ints = np.zeros(n, dtype=np.int64)
         self.n_tokens: Ints = np.zeros(n, dtype=np.int64)
         self.live: Bools = np.zeros(n, dtype=np.bool_)
@@ -67,18 +79,20 @@ class EpisodeBatch:
     def pays_per_episode(self) -> bool:
         return self.task.kl is not None and self.task.kl.pay == "episode"
 
-    def begin(self, slots: list[int] | Ints, prompt_ids: Sequence[Ints], prompt_index: Sequence[int] | Ints) -> None:
-        """Starts an episode in each of `slots` with the prompt ids and dataset index given for it (-1: not from it)."""
+    def begin(self, slots: list[int] | Ints, starts: Sequence[Start]) -> None:
+        """Starts an episode in each of `slots` from what is given for it."""
         self.input_ids, self.attention_mask = self.input_ids.copy(), self.attention_mask.copy()
-        for slot, ids in zip(slots, prompt_ids, strict=True):
+        self.prompts = list(self.prompts)
+        for slot, start in zip(slots, starts, strict=True):
+            self.prompts[slot] = start.prompt
             self.input_ids[slot] = self.task.pad_id
-            self.input_ids[slot, -len(ids) :] = ids
+            self.input_ids[slot, -len(start.ids) :] = start.ids
             self.attention_mask[slot] = 0
-            self.attention_mask[slot, -len(ids) :] = 1
+            self.attention_mask[slot, -len(start.ids) :] = 1
         chosen = np.zeros(self.n, dtype=np.bool_)
         chosen[slots] = True
         self.prompt_index = self.prompt_index.copy()
-        self.prompt_index[slots] = prompt_index
+        self.prompt_index[slots] = [start.index for start in starts]
         self.n_tokens = np.where(chosen, 0, self.n_tokens)
         self.kl = np.where(chosen, 0.0, self.kl)
         self.live = self.live | chosen
@@ -194,13 +208,9 @@ class EpisodeBatch:
         return self.task.completion_text(self.completion_ids(slot), self.finish_reason[slot])
 
     def prompt(self, slot: int) -> str:
-        """The prompt's text: the dataset's, or decoded where it came with `reset`."""
-        index = int(self.prompt_index[slot])
-        if index >= 0:
-            return self.task.prompts.prompts[index]
-        row, mask = self.input_ids[slot], self.attention_mask[slot].astype(bool)
-        ids = row[mask][: mask.sum() - self.n_tokens[slot]]
-        return self.task.tokenizer.decode(ids.tolist(), skip_special_tokens=True)
+        """The prompt as text; a conversation as its chat template renders it."""
+        prompt = self.prompts[slot]
+        return prompt if isinstance(prompt, str) else render(self.task.tokenizer, prompt)
 
     def _clear_ledger(self) -> None:
         self.terms = {name: np.zeros(self.n) for name in self.task.term_names}
@@ -257,7 +267,7 @@ class EpisodeBatch:
         if not slots.size:
             return
         indices, reasons = self.prompt_index[slots].tolist(), self.finish_reason[slots].tolist()
-        prompts = [self.prompt(slot) for slot in slots]
+        prompts = [self.prompts[slot] for slot in slots]
         completions = [self.completion_ids(slot) for slot in slots]
         for name, values in self.task.score(indices, prompts, completions, reasons).items():
             self.terms[name][slots] = values

@@ -17,9 +17,12 @@ class RewardFunction(Protocol):
     Columns are the prompt rows' further columns, and `completion_ids` (lists of token ids, with the end token where
     one was chosen) and `finish_reason` (`"eos"`, `"stop"` or `"length"`). A function that names only some of these
     parameters receives only those.
+
+    Prompts and completions are texts. Where the dataset's prompts are conversations they are what TRL passes then: each
+    prompt its list of messages as given, each completion `[{"role": "assistant", "content": text}]`.
     """
 
-    def __call__(self, prompts: list[str], completions: list[str], **columns: Any) -> Sequence[float]: ...
+    def __call__(self, prompts: list[Any], completions: list[Any], **columns: Any) -> Sequence[float]: ...
 
 
 RewardCallable = Callable[..., Sequence[float] | npt.NDArray[Any]]
@@ -54,7 +57,7 @@ class RewardSum:
             raise InputError(f"the reward name {min(reserved)!r} is taken by KL shaping; choose another")
 
     def __call__(
-        self, prompts: list[str], completions: list[str], *, prompt_indices: Sequence[int], **columns: Any
+        self, prompts: Sequence[Any], completions: Sequence[Any], *, prompt_indices: Sequence[int], **columns: Any
     ) -> dict[str, npt.NDArray[np.float64]]:
         """Scores of B completions by term; `prompt_indices` are used in error messages only."""
         scores = {}
@@ -63,7 +66,12 @@ class RewardSum:
         return scores
 
     def _checked(
-        self, name: str, prompts: list[str], completions: list[str], indices: Sequence[int], columns: dict[str, Any]
+        self,
+        name: str,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        indices: Sequence[int],
+        columns: dict[str, Any],
     ) -> npt.NDArray[np.float64]:
         reward = self.terms[name].reward
         label = getattr(reward, "__name__", type(reward).__name__)
@@ -95,7 +103,7 @@ class RewardSum:
         return values
 
 
-def _call(reward: RewardCallable, prompts: list[str], completions: list[str], columns: dict[str, Any]) -> Any:
+def _call(reward: RewardCallable, prompts: Sequence[Any], completions: Sequence[Any], columns: dict[str, Any]) -> Any:
     """Calls by name what names its parameters as TRL's functions do, and by position what does not (a bare lambda)."""
     given = {"prompts": prompts, "completions": completions} | columns
     parameters = inspect.signature(reward).parameters.values()

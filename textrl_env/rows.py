@@ -1,26 +1,24 @@
-"""Reading rows of unknown origin: JSONL, JSON, CSV and plain text, line by line, with the place of every fault."""
+"""Rows of unknown origin, checked one by one: a bad one stops the reading, with its place and fault, or is skipped."""
 
-import codecs
-import csv
-import io
-import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from textrl_env.errors import InputError
+from textrl_env.faults import prompt_fault, text_fault
+from textrl_env.row_formats import Fault, parse
 
 OnBadRow = Literal["error", "skip"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One row and where it stood, as `file:line`."""
 
     where: str
-    values: dict[str, Any]
+    values: Mapping[str, Any]
 
 
 def read_rows(
@@ -32,7 +30,7 @@ def read_rows(
     fault_of: Callable[[Mapping[str, Any]], str | None] = lambda row: None,
     on_bad_row: OnBadRow = "error",
 ) -> list[Row]:
-    """Rows of a `.jsonl`, `.json` (a list of objects), `.csv` or `.txt` (one text per line) file.
+    """Rows of a `.jsonl`, `.json` (a list of objects), `.csv`, `.txt` (one text per line) or `.parquet` file.
 
     Args:
         path: the file; its ending names the format. A `.txt` file has one column, the first of `text_columns`.
@@ -44,106 +42,68 @@ def read_rows(
     Raises:
         InputError: no such file, an unknown format, no usable row, or (with `"error"`) a bad row, named `file:line`.
     """
-    path = Path(path)
-    rows: list[Row] = []
-    faults: list[str] = []
-    for where, parsed in _parse(path, text_columns[0]):
-        fault = parsed if isinstance(parsed, _Fault) else _fault(parsed, text_columns, may_be_empty, optional)
-        fault = fault_of(parsed) if fault is None else fault
+
+    def fault(row: Mapping[str, Any]) -> str | None:
+        for column in (*text_columns, *(name for name in optional if name in row)):
+            if found := text_fault(row[column]):
+                return f"column {column!r} {found}"
+            if column in text_columns and column not in may_be_empty and not row[column].strip():
+                return f"column {column!r} is empty"
+        return fault_of(row)
+
+    parsed = parse(path, text_columns[0])
+    return list(checked_rows(parsed, columns=text_columns, fault_of=fault, on_bad_row=on_bad_row, source=str(path)))
+
+
+def read_prompt_rows(
+    rows: Iterable[tuple[str, Any]], *, prompt_column: str, on_bad_row: OnBadRow, source: str
+) -> Iterator[Row]:
+    """`checked_rows` whose prompt column holds a text or a conversation with something in it."""
+
+    def fault(row: Mapping[str, Any]) -> str | None:
+        found = prompt_fault(row[prompt_column])
+        return found and f"column {prompt_column!r} {found}"
+
+    return checked_rows(rows, columns=[prompt_column], fault_of=fault, on_bad_row=on_bad_row, source=source)
+
+
+def checked_rows(
+    rows: Iterable[tuple[str, Any]],
+    *,
+    columns: Sequence[str],
+    fault_of: Callable[[Mapping[str, Any]], str | None],
+    on_bad_row: OnBadRow,
+    source: str,
+) -> Iterator[Row]:
+    """Those of (place, row) that are mappings with `columns` in which `fault_of` finds nothing; errors as `read_rows`.
+
+    Args:
+        rows: places and rows; a row that could not be read is a `Fault`.
+        columns: that every row must have.
+        fault_of: says what is wrong with a row that has them, or None.
+        on_bad_row: as for `read_rows`.
+        source: names the whole in messages.
+    """
+    n_good, n_bad, first = 0, 0, ""
+    for where, row in rows:
+        fault = row if isinstance(row, Fault) else _shape_fault(row, columns) or fault_of(row)
         if fault is None:
-            assert isinstance(parsed, dict)
-            rows.append(Row(where, parsed))
+            n_good += 1
+            yield Row(where, row)
         elif on_bad_row == "error":
             raise InputError(f"{where}: {fault}; mend the row, or leave bad rows out (on_bad_row: skip)")
         else:
-            faults.append(f"{where}: {fault}")
-    if faults:
-        total = len(faults) + len(rows)
-        warnings.warn(f"{path}: skipped {len(faults)} bad rows of {total}; first: {faults[0]}", stacklevel=2)
-    if not rows:
-        raise InputError(f"{path}: no usable row; expected columns {', '.join(map(repr, text_columns))}")
-    return rows
+            n_bad, first = n_bad + 1, first or f"{where}: {fault}"
+    if n_bad:
+        warnings.warn(f"{source}: skipped {n_bad} bad rows of {n_bad + n_good}; first: {first}", stacklevel=2)
+    if not n_good:
+        raise InputError(f"{source}: no usable row; expected columns {', '.join(map(repr, columns))}")
 
 
-class _Fault(str):
-    """Why a row cannot be read; a type of its own, as a row of the file may itself be a string."""
-
-
-def _parse(path: Path, text_column: str) -> Iterator[tuple[str, Any]]:
-    """(place, row) for every non-blank line, where a row that cannot be read is a `_Fault`."""
-    if not path.is_file():
-        raise InputError(f"{path}: is a folder, expected a file" if path.is_dir() else f"{path}: no such file")
-    data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    match path.suffix.lower():
-        case ".jsonl":
-            for number, line in enumerate(data.split(b"\n"), start=1):
-                if line.strip():
-                    yield f"{path}:{number}", _json(line)
-        case ".txt":
-            for number, line in enumerate(data.split(b"\n"), start=1):
-                if line.strip():
-                    text = _text(line)
-                    yield f"{path}:{number}", text if isinstance(text, _Fault) else {text_column: text.strip()}
-        case ".json":
-            rows = _json(data)
-            if not isinstance(rows, list):
-                found = rows if isinstance(rows, _Fault) else type(rows).__name__
-                raise InputError(f"{path}: expected a list of objects, got {found}")
-            yield from ((f"{path}: item {number}", row) for number, row in enumerate(rows, start=1))
-        case ".csv":
-            try:
-                reader = csv.DictReader(io.StringIO(data.decode("utf-8"), newline=""), strict=True)
-                for row in reader:
-                    yield f"{path}:{reader.line_num}", _csv(row)
-            except (UnicodeDecodeError, csv.Error) as error:
-                raise InputError(f"{path}: not readable as UTF-8 CSV: {error}") from None
-        case ending:
-            raise InputError(f"{path}: unknown format {ending!r}; expected .jsonl, .json, .csv or .txt")
-
-
-def _text(line: bytes) -> str:
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return _Fault(f"not UTF-8 at byte {error.start} of the line (found 0x{line[error.start]:02x})")
-
-
-def _json(data: bytes) -> Any:
-    text = _text(data)
-    if isinstance(text, _Fault):
-        return text
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        return _Fault(f"not JSON: {error.msg} at column {error.colno}")
-    except RecursionError:
-        return _Fault("not usable JSON: nested too deeply")
-    except ValueError as error:  # Python reads no integers of more than 4300 digits.
-        return _Fault(f"not usable JSON: {error}")
-
-
-def _csv(row: dict[Any, Any]) -> Any:
-    if None in row:
-        return _Fault(f"{len(row[None])} more fields than the header has")
-    if None in row.values():
-        return _Fault("fewer fields than the header has")
-    return row
-
-
-def _fault(row: Any, text_columns: Sequence[str], may_be_empty: Sequence[str], optional: Sequence[str]) -> str | None:
-    if not isinstance(row, dict):
-        return f"expected an object with columns {', '.join(map(repr, text_columns))}, got {type(row).__name__}"
-    for column in text_columns:
+def _shape_fault(row: Any, columns: Sequence[str]) -> str | None:
+    if not isinstance(row, Mapping):
+        return f"expected an object with columns {', '.join(map(repr, columns))}, got {type(row).__name__}"
+    for column in columns:
         if column not in row:
-            found = ", ".join(map(repr, row)) or "none"
-            return f"no column {column!r} (found: {found})"
-    for column in (*text_columns, *(name for name in optional if name in row)):
-        value = row[column]
-        if not isinstance(value, str):
-            kind = "null" if value is None else type(value).__name__
-            return f"column {column!r} must be text, got {kind}"
-        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            return f"column {column!r} holds half a surrogate pair, which is not text"
-        if column in text_columns and column not in may_be_empty and not value.strip():
-            return f"column {column!r} is empty"
+            return f"no column {column!r} (found: {', '.join(map(repr, row)) or 'none'})"
     return None

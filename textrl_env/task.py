@@ -7,8 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from textrl_env.conversations import Prompt, as_completion
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.kl import KLShaping, Reference
+from textrl_env.prompt_ids import PromptIds
+from textrl_env.prompt_order import OrderName, PromptOrder, new_order
 from textrl_env.prompts import PromptDataset, PromptSource
 from textrl_env.rewards import RewardSource, RewardSum
 from textrl_env.tokenization import Tokenizer, pad_id
@@ -19,6 +22,7 @@ class TaskOptions(TypedDict, total=False):
 
     max_new_tokens: int
     max_prompt_tokens: int | None
+    prompt_order: OrderName
     min_new_tokens: int
     banned_tokens: Sequence[int]
     action_tokens: Sequence[int] | None
@@ -40,11 +44,15 @@ class TextGenTask:
         is_end: (V,) True for tokens that end the completion; `ending` (K,) the same for actions.
         term_names: of the reward ledger.
     Args:
-        prompts: a `PromptDataset`, a path, a list of texts or of rows (see `PromptDataset.of`).
+        prompts: a `PromptDataset`, a path, a list of texts, of conversations or of rows (see `PromptDataset.of`).
         reward: a reward function, or a mapping of names to (weighted) reward functions.
         tokenizer: a transformers tokenizer or anything that satisfies `textrl_env.tokenization.Tokenizer`.
         max_new_tokens: C, the most tokens of a completion.
-        max_prompt_tokens: P, the most tokens of a prompt; None takes the longest prompt given.
+        max_prompt_tokens: P, the most tokens of a prompt; None takes the longest prompt given, for which all are
+            encoded at once (see `textrl_env.prompt_ids` for what is checked when).
+        prompt_order: `"uniform"`: every episode's prompt is drawn from all. `"epoch"`: every slot has every prompt
+            once in each `len(prompts)` episodes whose prompt is not chosen by `reset`'s options, in a random order
+            drawn anew for each epoch; a reset with a seed starts an epoch.
         min_new_tokens: the end token may not be chosen before this many tokens.
         banned_tokens: ids that may never be chosen.
         action_tokens: K token ids; action i chooses the i-th of them, and the action space has K actions. For
@@ -67,6 +75,7 @@ class TextGenTask:
         *,
         max_new_tokens: int = 32,
         max_prompt_tokens: int | None = None,
+        prompt_order: OrderName = "uniform",
         min_new_tokens: int = 0,
         banned_tokens: Sequence[int] = (),
         action_tokens: Sequence[int] | None = None,
@@ -86,7 +95,11 @@ class TextGenTask:
             raise InputError(f"stop_strings must be a list of non-empty texts, got {stop_strings!r}")
         if (kl is not None) and reference is None:
             raise InputError("kl shaping needs reference=FrozenReference(model)")
+        if max_prompt_tokens is not None:
+            require_at_least(1, max_prompt_tokens=max_prompt_tokens)
         self.prompts = PromptDataset.of(prompts)
+        self.prompt_order: OrderName = prompt_order
+        self.new_order()
         self.rewards = RewardSum(reward)
         self.tokenizer = tokenizer
         self.vocab_size = len(tokenizer)
@@ -107,8 +120,8 @@ class TextGenTask:
         self.ending = self.is_end[self.action_tokens]
         if not (self.allowed & ~self.ending if min_new_tokens else self.allowed).any():
             raise InputError("action_tokens, banned_tokens and min_new_tokens leave no token to choose")
-        self.prompt_ids = self.prompts.encode(tokenizer, max_prompt_tokens=max_prompt_tokens)
-        self.max_prompt_tokens = max_prompt_tokens or max(map(len, self.prompt_ids))
+        self.prompt_ids = PromptIds(self.prompts, tokenizer, max_prompt_tokens)
+        self.max_prompt_tokens = self.prompt_ids.max_prompt_tokens
         self.length = self.max_prompt_tokens + max_new_tokens
         self.observation_space = spaces.Dict(
             input_ids=spaces.Box(0, self.vocab_size - 1, (self.length,), np.int64),
@@ -117,6 +130,10 @@ class TextGenTask:
         self.action_space = self._action_space()
         kl_term = () if self.kl is None else ("reference" if self.kl.mode == "reference" else "kl",)
         self.term_names = (*self.rewards.terms, *kl_term)
+
+    def new_order(self) -> PromptOrder:
+        """The order in which one slot goes through the prompts, at its beginning."""
+        return new_order(self.prompt_order, len(self.prompts))
 
     @property
     def masks_actions(self) -> bool:
@@ -134,7 +151,7 @@ class TextGenTask:
     def score(
         self,
         prompt_indices: Sequence[int],
-        prompts: Sequence[str],
+        prompts: Sequence[Prompt],
         completions: Sequence[Sequence[int]],
         finish_reasons: Sequence[str],
     ) -> dict[str, npt.NDArray[np.float64]]:
@@ -142,7 +159,7 @@ class TextGenTask:
 
         Args:
             prompt_indices: B rows of the dataset, whose columns the functions receive; -1 for a prompt from elsewhere.
-            prompts: B texts.
+            prompts: B texts or conversations.
             completions: B lists of token ids.
             finish_reasons: B of "eos", "stop" and "length".
         """
@@ -150,8 +167,11 @@ class TextGenTask:
         columns = self.prompts.columns_of(prompt_indices) if known else {}
         columns["completion_ids"] = [list(ids) for ids in completions]
         columns["finish_reason"] = list(finish_reasons)
-        texts = [self.completion_text(*one) for one in zip(completions, finish_reasons, strict=True)]
-        return self.rewards(list(prompts), texts, prompt_indices=prompt_indices, **columns)
+        written = [
+            as_completion(prompt, self.completion_text(ids, reason))
+            for prompt, ids, reason in zip(prompts, completions, finish_reasons, strict=True)
+        ]
+        return self.rewards(list(prompts), written, prompt_indices=prompt_indices, **columns)
 
     def _token_ids(self, option: str, tokens: Sequence[int]) -> npt.NDArray[np.int64]:
         ids = np.array(list(tokens), dtype=np.int64)

@@ -1,6 +1,6 @@
 """The native vector environment: all slots in one process, one reference pass and one reward call for the batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 import gymnasium
@@ -57,6 +57,7 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._episodes = EpisodeBatch(self.task, num_envs)
         self._rngs: list[np.random.Generator] = [seeding.np_random(None)[0] for _ in range(num_envs)]
+        self._orders = [self.task.new_order() for _ in range(num_envs)]
         self._started = False
 
     def reset(
@@ -76,6 +77,7 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
             for slot in np.flatnonzero(mask):
                 if seeds[slot] is not None:
                     self._rngs[slot] = seeding.np_random(seeds[slot])[0]
+                    self._orders[slot] = self.task.new_order()
         self._begin(np.flatnonzero(mask), options)
         self._started = True
         return self._observation(), self._info(mask)
@@ -147,11 +149,11 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         return mask
 
     def _begin(self, slots: npt.NDArray[np.int64], options: dict[str, Any]) -> None:
-        chosen = []
+        starts = []
         for slot in slots:
-            mine = {key: value if np.ndim(value) == 0 else value[slot] for key, value in options.items()}
-            chosen.append(choose_prompt(self.task, self._rngs[slot], mine))
-        self._episodes.begin(slots, [ids for ids, _ in chosen], [index for _, index in chosen])
+            mine = {key: value[slot] if _one_a_slot(value) else value for key, value in options.items()}
+            starts.append(choose_prompt(self.task, self._orders[slot], self._rngs[slot], mine))
+        self._episodes.begin(slots, starts)
 
     def _observation(self) -> Observation:
         return {
@@ -170,6 +172,11 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         info = _masked(info_arrays(self._episodes), mask)
         ledger = _masked(self._episodes.terms, mask)
         return info | {"reward_terms": ledger, "_reward_terms": mask.copy()}
+
+
+def _one_a_slot(value: Any) -> bool:
+    """Whether a reset option is a sequence over slots; a conversation, a list of messages, is one prompt for all."""
+    return isinstance(value, list | tuple | np.ndarray) and not isinstance(value[0], Mapping)
 
 
 def _masked(arrays: dict[str, Any], mask: npt.NDArray[np.bool_]) -> dict[str, Any]:

@@ -184,9 +184,10 @@ def test_reset_options_choose_the_prompt() -> None:
         ({"prompt_index": 4}, "prompt_index.*4"),
         ({"prompt_index": -1}, "prompt_index"),
         ({"prompt_index": True}, "prompt_index"),
-        ({"prompt": ""}, "non-empty"),
-        ({"prompt": 3}, "non-empty"),
+        ({"prompt": ""}, "is empty"),
+        ({"prompt": 3}, "must be text, got int"),
         ({"prompt": "abcdef"}, "6 tokens"),
+        ({"prompt": [{"role": "user", "content": "a"}]}, "must be a str, as the dataset's prompts are"),
         ({"promt": "abc"}, "promt"),
     ],
 )

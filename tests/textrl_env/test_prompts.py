@@ -57,7 +57,11 @@ GOOD = '{"prompt": "ab"}\n'
         ("p.jsonl", GOOD + "\n{}\n", r"p\.jsonl:3: no column 'prompt' \(found: none\)"),
         ("p.jsonl", GOOD + '{"prompt": null}\n', r"p\.jsonl:2: column 'prompt' must be text, got null"),
         ("p.jsonl", GOOD + '{"prompt": 3}\n', r"p\.jsonl:2: column 'prompt' must be text, got int"),
-        ("p.jsonl", GOOD + '{"prompt": ["a"]}\n', r"p\.jsonl:2: column 'prompt' must be text, got list"),
+        (
+            "p.jsonl",
+            GOOD + '{"prompt": ["a"]}\n',
+            r"p\.jsonl:2: column 'prompt' must hold messages, .*message 1 is str",
+        ),
         ("p.jsonl", GOOD + '{"prompt": "  "}\n', r"p\.jsonl:2: column 'prompt' is empty"),
         ("p.jsonl", GOOD + '"ab"\n', r"p\.jsonl:2: expected an object with columns 'prompt', got str"),
         ("p.jsonl", GOOD + "null\n", r"p\.jsonl:2: expected an object.*got NoneType"),
@@ -106,7 +110,9 @@ def test_a_bad_row_is_named_with_its_place_and_can_be_skipped(
         ("p.csv", 'prompt\n"a"b\n', "not readable as UTF-8 CSV"),
         ("p.json", '{"prompt": "ab"}', "expected a list of objects"),
         ("p.json", "[1", "expected a list of objects, got not JSON"),
-        ("p.parquet", "PAR1", r"unknown format '\.parquet'; expected \.jsonl"),
+        ("p.xlsx", "PK", r"unknown format '\.xlsx'; expected \.jsonl"),
+        ("p.parquet", "PAR1", "not readable as Parquet"),
+        ("p.parquet", "", "not readable as Parquet"),
     ],
 )
 def test_an_unusable_file_is_named(tmp_path: Path, name: str, data: str | bytes | None, message: str) -> None:
@@ -140,17 +146,19 @@ def test_optional_columns_are_text_where_present(tmp_path: Path) -> None:
 def test_another_column_may_hold_the_prompt(tmp_path: Path) -> None:
     path = write(tmp_path, "p.jsonl", '{"question": "ab", "prompt": 3}\n')
     dataset = PromptDataset.of(path, prompt_column="question")
-    assert (dataset.prompts, dataset.columns) == (("ab",), ({"prompt": 3},))
+    assert (dataset.prompts, dataset.columns) == (("ab",), {"prompt": [3]})
 
 
 @pytest.mark.parametrize(
     ("prompts", "message"),
     [
-        ([], "no prompts: expected at least one"),
-        (["ab", ""], "prompt 1: expected a non-empty text, got ''"),
-        (["ab", None], "prompt 1: .* got NoneType"),
-        ([{"prompt": "ab"}, {"question": "c"}], "prompt 1: .*'prompt', got columns 'question'"),
-        ([{"prompt": None}], "prompt 0: .*None"),
+        ([], "no usable row; expected columns 'prompt'"),
+        (["ab", ""], "prompt 1: column 'prompt' is empty"),
+        (["ab", None], "prompt 1: expected an object with columns 'prompt', got NoneType"),
+        ([{"prompt": "ab"}, {"question": "c"}], r"prompt 1: no column 'prompt' \(found: 'question'\)"),
+        ([{"prompt": None}], "prompt 0: column 'prompt' must be text, got null"),
+        (["a\ud800"], "prompt 0: .*half a surrogate pair"),
+        ({"train": ["a"], "test": ["b"]}, "must be rows, got a mapping of 'train', 'test'; pass one of its values"),
         (["ab", "abcdef"], "prompt 1: the prompt has 6 tokens, at most 4 fit .max_prompt_tokens.; shorten"),
     ],
 )

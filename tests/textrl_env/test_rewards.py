@@ -70,7 +70,7 @@ def test_columns_follow_their_rows_and_lacking_ones_are_none() -> None:
     env = make(look)
     last_step(env, [0], prompt_index=0)
     last_step(env, [0], prompt_index=1)
-    assert seen == [(["ab"], [1], ["c"]), (["cd"], [], ["d"])]
+    assert seen == [(["ab"], [1], ["c"]), (["cd"], [None], ["d"])]
     sums = RewardSum(look)
     sums(["x", "y"], ["", ""], prompt_indices=[0, 1], level=[1, None], answer=["c", "d"])
     assert seen[-1] == (["x", "y"], [1, None], ["c", "d"])

@@ -62,6 +62,7 @@ class Evaluate:
         for model in (policy, reference):
             tokenizer = fitting_tokenizer(model, dataset, max_new_tokens=self.max_new_tokens)
         prompts = list(dataset.prompts)
+        shown = [dataset.text(index, tokenizer) for index in range(len(dataset))]
 
         from transformers import AutoModelForCausalLM
 
@@ -100,7 +101,7 @@ class Evaluate:
             metrics[f"length_{name}"] = float(np.mean([len(completion.ids) for completion in completions]))
         if self.prompts is None:
             metrics |= _gold_terms(prompts, texts)
-        write_jsonl(run_dir / self.folder / "completions.jsonl", _rows(prompts, texts, scores))
+        write_jsonl(run_dir / self.folder / "completions.jsonl", _rows(shown, texts, scores))
         return metrics
 
     def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[RenderableType]:

@@ -21,5 +21,6 @@ def fitting_tokenizer(model: Path, prompts: PromptDataset, *, max_new_tokens: in
             f"max_new_tokens {max_new_tokens} leaves no room for a prompt: the context of {model} is {context} tokens"
         )
     tokenizer = AutoTokenizer.from_pretrained(model)
-    prompts.encode(tokenizer, max_prompt_tokens=room)
+    for _ in prompts.encode(tokenizer, max_prompt_tokens=room):
+        pass
     return tokenizer

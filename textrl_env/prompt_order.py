@@ -1,0 +1,59 @@
+"""In which order a slot of the environment goes through the prompts."""
+
+from typing import Literal, Protocol
+
+import numpy as np
+
+from textrl_env.errors import InputError
+
+OrderName = Literal["uniform", "epoch"]
+
+
+class PromptOrder(Protocol):
+    """One slot's prompts, one after another; all randomness comes from the generator it is given."""
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """The index of the next prompt."""
+        ...
+
+
+class UniformOrder:
+    """Every prompt equally likely, whatever came before."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+
+    def draw(self, rng: np.random.Generator) -> int:
+        return int(rng.integers(self._n))
+
+
+class EpochOrder:
+    """Every prompt once in each n draws, in a random order that is drawn anew for every epoch.
+
+    The Fisher-Yates shuffle, one exchange a draw: all n! orders are equally likely, no draw takes longer than another,
+    and memory grows with the draws made, not with n times the slots.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._drawn = 0
+        self._moved: dict[int, int] = {}  # position -> prompt, where it is not the prompt of that number
+
+    def draw(self, rng: np.random.Generator) -> int:
+        chosen = int(rng.integers(self._drawn, self._n))
+        first = self._moved.pop(self._drawn, self._drawn)
+        index = first if chosen == self._drawn else self._moved.get(chosen, chosen)
+        if chosen != self._drawn:
+            self._moved[chosen] = first
+        self._drawn = (self._drawn + 1) % self._n
+        return index
+
+
+ORDERS: dict[OrderName, type[UniformOrder] | type[EpochOrder]] = {"uniform": UniformOrder, "epoch": EpochOrder}
+
+
+def new_order(name: OrderName, n: int) -> PromptOrder:
+    """The order called `name` over n prompts, at its beginning."""
+    if name not in ORDERS:
+        raise InputError(f"prompt_order must be 'uniform' or 'epoch', got {name!r}")
+    return ORDERS[name](n)
