@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
+from textrl_env.conversations import as_completion
 from textrl_env.progress import progress_columns
 from textrl_env.rewards import RewardCallable
 
@@ -32,8 +33,8 @@ class TrackReward(BaseCallback):
         rollout, task = algorithm.rollout, algorithm.env.task
         prompts = [task.prompts.prompts[index] for index in rollout.prompt_index.tolist()]
         completions = [
-            task.tokenizer.decode(ids[mask].tolist(), skip_special_tokens=True)
-            for ids, mask in zip(rollout.completion_ids, rollout.completion_mask, strict=True)
+            as_completion(prompt, task.tokenizer.decode(ids[mask].tolist(), skip_special_tokens=True))
+            for prompt, ids, mask in zip(prompts, rollout.completion_ids, rollout.completion_mask, strict=True)
         ]
         self.logger.record(f"objective/{self.name}", float(np.mean(self.reward(prompts, completions))))
 

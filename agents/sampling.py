@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from textrl_env import InputError
+from textrl_env.conversations import Prompt
 from textrl_env.decoding import CachedDecoder
 from textrl_env.errors import require_at_least
 from textrl_env.progress import progress_bar
@@ -32,7 +33,7 @@ class Completion:
 def sample_completions(
     model: Any,
     tokenizer: Any,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     *,
     max_new_tokens: int,
     n: int = 1,
@@ -46,7 +47,7 @@ def sample_completions(
     Args:
         model: a causal LM of transformers.
         tokenizer: its tokenizer; V = `len(tokenizer)` tokens are sampled from.
-        prompts: B texts.
+        prompts: B texts or conversations.
         max_new_tokens: the most tokens of a completion.
         n: completions per prompt.
         temperature: of sampling; 0 takes the likeliest token.

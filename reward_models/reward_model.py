@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from textrl_env.conversations import Prompt, completion_text
 from textrl_env.errors import InputError
 from textrl_env.seeded import seeded
 from textrl_env.tokenization import encode_completion, encode_prompt, pad_id
@@ -60,7 +61,7 @@ class RewardModel:
         self.model.save_pretrained(path)
         self.tokenizer.save_pretrained(path)
 
-    def encode(self, prompt: str, completion: str, *, where: str = "") -> list[int]:
+    def encode(self, prompt: Prompt, completion: str, *, where: str = "") -> list[int]:
         """Token ids of a prompt with its completion and the end token.
 
         InputError where they are more than the model's context; it begins with `where`, a row's place.
@@ -71,7 +72,7 @@ class RewardModel:
         if len(ids) > limit:
             raise InputError(
                 f"{where or 'a text'}: prompt and completion have {len(ids)} tokens, the reward model's context is "
-                f"{limit}; shorten or remove it: {prompt + completion!r:.80}"
+                f"{limit}; shorten or remove it: {str(prompt) + completion!r:.80}"
             )
         return ids
 
@@ -96,9 +97,9 @@ class RewardModel:
 
     @torch.inference_mode()
     def score(
-        self, prompts: Sequence[str], completions: Sequence[str], *, batch_size: int = 128
+        self, prompts: Sequence[Prompt], completions: Sequence[str], *, batch_size: int = 128
     ) -> npt.NDArray[np.float64]:
-        """Scores without gradients: B prompts, B completions -> (B,)."""
+        """Scores without gradients: B prompts (texts or conversations), B completions -> (B,)."""
         self.model.eval()
         sequences = [self.encode(*pair) for pair in zip(prompts, completions, strict=True)]
         order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
@@ -112,19 +113,22 @@ class RewardModel:
 class ModelReward:
     """A reward model as the environment's reward function; frozen, it never changes with the policy.
 
+    A conversation is rendered with the reward model's own chat template.
+
     Args:
         reward_model: its parameters are set to need no gradients.
         whole_text: judges prompt and completion as one text, as a reward model does that was trained on preferences
-            between whole texts, with an empty prompt.
+            between whole texts, with an empty prompt; prompts must be texts.
     """
 
     def __init__(self, reward_model: RewardModel, *, whole_text: bool = False) -> None:
         reward_model.model.requires_grad_(False)
         self.reward_model, self.whole_text = reward_model, whole_text
 
-    def __call__(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
+    def __call__(self, prompts: list[Any], completions: list[Any], **columns: Any) -> list[float]:
+        texts = [completion_text(completion) for completion in completions]
         if self.whole_text:
-            completions = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
-            prompts = [""] * len(completions)
-        scores: list[float] = self.reward_model.score(prompts, completions).tolist()
+            texts = [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
+            prompts = [""] * len(texts)
+        scores: list[float] = self.reward_model.score(prompts, texts).tolist()
         return scores
