@@ -23,20 +23,8 @@ import numpy as np
 
 CASES = ("json.loads", "letters", "letters, no limit", "bpe", "bpe, no limit")
 WORDS = [
-    "the",
-    "customer",
-    "asks",
-    "when",
-    "his",
-    "order",
-    "will",
-    "arrive",
-    "it",
-    "came",
-    "damaged",
-    "please",
-    "reply",
-]
+    "the", "customer", "asks", "when", "his", "order", "will", "arrive", "it", "came", "damaged", "please", "reply",
+]  # fmt: skip
 
 
 def write_prompts(path: Path, rows: int) -> None:
