@@ -132,6 +132,8 @@ def test_what_does_not_fit_the_context_is_named_before_anything_is_loaded(
         assert f"{path}:2: " in capsys.readouterr().err
 
 
+# As a user's Python shows warnings; the suite makes errors of them.
+@pytest.mark.filterwarnings("default::UserWarning")
 def test_own_data_goes_all_the_way_to_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
         {"prompt": f"Question {n}:", "completion": f" {n} it is", "chosen": f" {n}", "rejected": " no"}
