@@ -51,19 +51,22 @@ class Args:
 
 
 class Agent(nn.Module):
-    """Two small networks, actor and critic, over one-hot tokens; a position without a token is all zeros."""
+    """Two small networks, actor and critic, over one-hot tokens; a position without a token is all zeros.
+
+    Shorter sequences stand at the right end, as the environment's do.
+    """
 
     def __init__(self, vocab_size: int, length: int) -> None:
         super().__init__()
-        self.vocab_size = vocab_size
+        self.vocab_size, self.length = vocab_size, length
         self.actor, self.critic = (
             nn.Sequential(nn.Linear(length * vocab_size, 128), nn.Tanh(), nn.Linear(128, n)) for n in (vocab_size, 1)
         )
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, L), (B, L) -> log-probabilities of the next token (B, V), values (B,)."""
+        """(B, T), (B, T) with T at most L -> log-probabilities of the next token (B, V), values (B,)."""
         one_hot = nn.functional.one_hot(input_ids, self.vocab_size) * attention_mask[..., None]
-        x = one_hot.flatten(1).float()
+        x = nn.functional.pad(one_hot, (0, 0, self.length - input_ids.shape[1], 0)).flatten(1).float()
         return self.actor(x).log_softmax(dim=-1), self.critic(x).squeeze(-1)
 
 
@@ -81,18 +84,21 @@ class FrozenAgent:
         return self.agent(torch.from_numpy(input_ids), torch.from_numpy(attention_mask))[0].numpy()
 
     def completion_logprobs(self, input_ids: np.ndarray, attention_mask: np.ndarray, n_tokens: int) -> np.ndarray:
-        raise NotImplementedError("asked for only with KLShaping(pay='episode')")
+        """What `KLShaping(pay="episode")` asks for: every token's, from the state before it."""
+        found, length = [], input_ids.shape[1]
+        for at in range(length - n_tokens, length):
+            before = self.next_logprobs(input_ids[:, :at], attention_mask[:, :at], np.ones(len(input_ids), dtype=bool))
+            found.append(before[np.arange(len(input_ids)), input_ids[:, at]])
+        return np.stack(found, axis=1)
 
 
 @torch.no_grad()
-def on_every_prefix(agent: Agent, prompt_ids: list[int], tree: PrefixTree, length: int) -> list[np.ndarray]:
+def on_every_prefix(agent: Agent, prompt_ids: list[int], tree: PrefixTree) -> list[np.ndarray]:
     """The agent's log-probabilities after every prefix of the tree: its exact policy."""
     levels = []
     for prefixes in tree.prefixes:
-        ids = np.concatenate([np.tile(prompt_ids, (len(prefixes), 1)), prefixes], axis=1)
-        padding = ((0, 0), (length - ids.shape[1], 0))
-        padded, mask = np.pad(ids, padding), np.pad(np.ones_like(ids), padding)
-        levels.append(agent(torch.from_numpy(padded), torch.from_numpy(mask))[0].double().numpy())
+        ids = torch.from_numpy(np.concatenate([np.tile(prompt_ids, (len(prefixes), 1)), prefixes], axis=1))
+        levels.append(agent(ids, torch.ones_like(ids))[0].double().numpy())
     return levels
 
 
@@ -111,11 +117,11 @@ def main(args: Args) -> dict[str, float]:
     known = []
     for prompt in world.prompts:
         prompt_ids, tree = world.tokenizer.encode(prompt), world.tree(prompt)
-        known.append((prompt_ids, tree, on_every_prefix(reference.agent, prompt_ids, tree, length)))
+        known.append((prompt_ids, tree, on_every_prefix(reference.agent, prompt_ids, tree)))
     best = float(np.mean([solve(tree, log_ref, coef=args.kl_coef).objective for _, tree, log_ref in known]))
 
     def exact_objective() -> float:
-        policies = [(tree, on_every_prefix(agent, ids, tree, length), log_ref) for ids, tree, log_ref in known]
+        policies = [(tree, on_every_prefix(agent, ids, tree), log_ref) for ids, tree, log_ref in known]
         return float(np.mean([evaluate(*policy, coef=args.kl_coef).objective for policy in policies]))
 
     before = exact_objective()

@@ -7,23 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from textrl_env.actions import Action, checked
 from textrl_env.conversations import Prompt, render
-from textrl_env.errors import InputError
 from textrl_env.kl import ESTIMATORS, exact_kl
 from textrl_env.task import TextGenTask
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.floating]
-
-
-@dataclass(frozen=True)
-class Action:
-    """Checked actions of N slots: tokens (N,), and what KL shaping needs of the policy, or None."""
-
-    tokens: Ints
-    logprob: Floats | None = None
-    logprobs: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -108,46 +99,7 @@ class EpisodeBatch:
 
     def check(self, action: Any) -> Action:
         """Actions of the batched action space as arrays; raises InputError and changes nothing if one is impossible."""
-        mode = self.task.kl.mode if self.task.kl else None
-        if mode not in ("sampled", "exact"):
-            return Action(self._tokens(action))
-        key = "logprob" if mode == "sampled" else "logprobs"
-        if not isinstance(action, dict) or set(action) != {"token", key}:
-            raise InputError(f"KL mode {mode!r} takes actions {{'token': …, {key!r}: …}}, got {action!r:.200}")
-        shape = (self.n,) if mode == "sampled" else (self.n, len(self.task.action_tokens))
-        tokens = self._tokens(action["token"])
-        try:
-            values = np.asarray(action[key], dtype=np.float64)
-        except (TypeError, ValueError):
-            raise InputError(f"action {key!r} must hold log-probabilities, got {action[key]!r:.200}") from None
-        if values.shape != shape:
-            raise InputError(f"action {key!r} must have shape {shape}, got {values.shape}")
-        live = values[self.live]
-        if np.isnan(live).any() or (live > 1e-6).any() or (mode == "sampled" and np.isinf(live).any()):
-            raise InputError(f"action {key!r} must hold log-probabilities (at most 0, no NaN), got {live!r:.200}")
-        return Action(tokens, values, None) if mode == "sampled" else Action(tokens, None, values)
-
-    def _tokens(self, action: Any) -> Ints:
-        try:
-            actions = np.asarray(action)
-        except (TypeError, ValueError):
-            actions = np.empty(0, dtype=object)
-        if actions.dtype.kind not in "iu" or actions.shape != (self.n,):
-            raise InputError(f"an action must be {self.n} integer token ids, got {action!r:.200}")
-        n_actions = len(self.task.action_tokens)
-        wrong = self.live & ((actions < 0) | (actions >= n_actions))
-        if wrong.any():
-            raise InputError(
-                f"an action chooses one of {n_actions} tokens, 0 to {n_actions - 1}; got {actions[wrong][0]}"
-            )
-        actions = np.where(self.live, actions, 0).astype(np.int64)
-        tokens: Ints = self.task.action_tokens[actions]
-        if self.task.masks_actions:
-            too_early = self.task.ending[actions] & (self.n_tokens < self.task.min_new_tokens)
-            illegal = self.live & (too_early | ~self.task.allowed[actions])
-            if illegal.any():
-                raise InputError(f"token {tokens[illegal][0]} may not be chosen now; ask action_masks()")
-        return tokens
+        return checked(self.task, action, live=self.live, n_tokens=self.n_tokens)
 
     def action_masks(self) -> Bools:
         """(N, K), True where an action may be chosen now."""

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from textrl_env import KLShaping, TextGenEnv
 from textrl_env.kl import ESTIMATORS
 from textrl_env.worlds import support_desk
+from textrl_env.worlds.enumerable import EnumerableWorld
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = [
@@ -103,6 +105,20 @@ def test_kl_estimators_do_what_their_closed_forms_say() -> None:
     }
     assert {name: numbers[name] for name in expected} == pytest.approx(expected, abs=1e-12)
     assert numbers["kl"] == pytest.approx(kl) and numbers["k2_reward gradient off by"] > 0.1
+
+
+def test_the_ppo_in_one_file_has_a_reference_for_either_way_to_pay() -> None:
+    module = load("cleanrl_style_ppo")
+    world = EnumerableWorld(vocab_size=8, horizon=3, n_prompts=4)
+    reference = module.FrozenAgent(module.Agent(world.vocab_size, 2 + world.horizon))
+    paid = []
+    for pay in ("step", "episode"):
+        shaping = KLShaping(0.5, mode="sampled", pay=pay)
+        options = {"max_new_tokens": world.horizon, "kl": shaping, "reference": reference}
+        env = TextGenEnv(world.prompts, world.reward, world.tokenizer, **options)  # type: ignore[arg-type]
+        env.reset(options={"prompt_index": 1})
+        paid.append(sum(env.step({"token": token, "logprob": -1.0})[4]["reward_terms"]["kl"] for token in (3, 1, 5)))
+    assert paid[0] == pytest.approx(paid[1], abs=1e-5) and abs(paid[0]) > 0.01
 
 
 def test_the_ppo_in_one_file_climbs_towards_the_optimum_and_not_beyond() -> None:
