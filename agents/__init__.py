@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from textrl_env.agents.actor_critic import ActorCriticLM
+    from textrl_env.agents.batch import Batch, Targets
     from textrl_env.agents.llama import small_llama
-    from textrl_env.agents.on_policy import OnPolicyAlgorithm, Targets
+    from textrl_env.agents.on_policy import OnPolicyAlgorithm
     from textrl_env.agents.ppo import PPO
     from textrl_env.agents.rollout import Rollout, collect
     from textrl_env.agents.sampling import sample_completions
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 _MODULES = {
     "PPO": "ppo",
     "ActorCriticLM": "actor_critic",
+    "Batch": "batch",
     "OnPolicyAlgorithm": "on_policy",
     "Rollout": "rollout",
     "SFTConfig": "sft_config",
-    "Targets": "on_policy",
+    "Targets": "batch",
     "collect": "rollout",
     "sample_completions": "sampling",
     "small_llama": "llama",
@@ -34,6 +36,7 @@ _MODULES = {
 __all__ = [
     "PPO",
     "ActorCriticLM",
+    "Batch",
     "OnPolicyAlgorithm",
     "Rollout",
     "SFTConfig",

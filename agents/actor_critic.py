@@ -2,7 +2,7 @@
 
 import copy
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,21 @@ from textrl_env.decoding import CachedDecoder, positions
 from textrl_env.errors import require_above
 
 Array = npt.NDArray[Any]
-CriticKind = Literal["separate", "shared"]
+CriticKind = Literal["separate", "shared", "none"]
+
+
+class Evaluated(NamedTuple):
+    """A rollout's tokens under the present parameters: (B, C) each with gradients, junk where the mask is False.
+
+    Attributes:
+        logprobs: of the tokens.
+        entropies: of the distributions they were drawn from, in nats, or None where not asked for.
+        values: of the states before them, or None without a critic.
+    """
+
+    logprobs: Tensor
+    entropies: Tensor | None
+    values: Tensor | None
 
 
 class ActorCriticLM(nn.Module):
@@ -30,7 +44,7 @@ class ActorCriticLM(nn.Module):
         policy: a causal LM of transformers.
         vocab_size: V = `len(tokenizer)`; ids from there on are never sampled.
         critic: `"separate"`: a trunk of its own, initialised from the policy's. `"shared"`: a head on the policy's
-            trunk, which halves the work and couples the two.
+            trunk, which halves the work and couples the two. `"none"`: for algorithms that learn without one.
         temperature: of sampling and scoring, above 0.
     """
 
@@ -38,8 +52,8 @@ class ActorCriticLM(nn.Module):
         self, policy: Any, *, vocab_size: int, critic: CriticKind = "separate", temperature: float = 1.0
     ) -> None:
         super().__init__()
-        if critic not in ("separate", "shared"):
-            raise InputError(f"critic must be 'separate' or 'shared', got {critic!r}")
+        if critic not in get_args(CriticKind):
+            raise InputError(f"critic must be 'separate', 'shared' or 'none', got {critic!r}")
         require_above(0, temperature=temperature)
         if policy.config.vocab_size < vocab_size:
             raise InputError(
@@ -51,9 +65,7 @@ class ActorCriticLM(nn.Module):
         self.temperature = temperature
         self.critic_kind: CriticKind = critic
         self.critic_trunk = copy.deepcopy(policy.base_model) if critic == "separate" else None
-        self.value_head = nn.Linear(policy.config.get_text_config().hidden_size, 1)
-        nn.init.zeros_(self.value_head.weight)
-        nn.init.zeros_(self.value_head.bias)
+        self.value_head = None if critic == "none" else _zero_head(policy.config.get_text_config().hidden_size)
         self.eval()
         self._decoder = CachedDecoder(self.policy)
         self.generator = torch.Generator(device=self.device)
@@ -86,6 +98,8 @@ class ActorCriticLM(nn.Module):
         """Writes `policy/` (loads with `AutoModelForCausalLM`) and `critic/` (its head, and its trunk if any)."""
         path = Path(path)
         self.policy.save_pretrained(path / "policy")
+        if self.value_head is None:
+            return
         (path / "critic").mkdir(parents=True, exist_ok=True)
         if self.critic_trunk is not None:
             self.critic_trunk.save_pretrained(path / "critic")
@@ -96,11 +110,12 @@ class ActorCriticLM(nn.Module):
         if self.critic_trunk is not None:
             dtype = next(self.policy.parameters()).dtype
             self.critic_trunk = AutoModel.from_pretrained(path, dtype=dtype).eval()
-        self.value_head.load_state_dict(load_file(path / "value_head.safetensors"))
+        if self.value_head is not None:
+            self.value_head.load_state_dict(load_file(path / "value_head.safetensors"))
 
     @property
     def device(self) -> torch.device:
-        device: torch.device = self.value_head.weight.device
+        device: torch.device = next(self.policy.parameters()).device
         return device
 
     def train(self, mode: bool = True) -> "ActorCriticLM":
@@ -146,43 +161,45 @@ class ActorCriticLM(nn.Module):
             np.where(live, chosen.float().cpu().numpy(), 0.0).astype(np.float32),
         )
 
-    def evaluate(self, batch: Rollout) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probabilities of a rollout's tokens, entropies of their distributions and values of their states.
-
-        Returns:
-            three (B, C) tensors with gradients; entries where `completion_mask` is False are junk.
-        """
+    def evaluate(self, batch: Rollout, *, entropies: bool = True) -> Evaluated:
+        """A rollout's tokens and states under the present parameters, with gradients."""
         ids, mask, length = self._sequences(batch)
         output = self.policy(
             input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False,
-            logits_to_keep=length, output_hidden_states=self.critic_trunk is None,
+            logits_to_keep=length, output_hidden_states=self.critic_kind == "shared",
         )  # fmt: skip
         logprobs = self._distribution(output.logits, batch.action_masks)
         chosen = logprobs.gather(-1, batch.completion_ids[..., None]).squeeze(-1)
-        # 0 · -inf of a forbidden token is NaN; its share of the entropy is 0.
-        entropies = -(logprobs.exp() * logprobs.clamp_min(torch.finfo(logprobs.dtype).min)).sum(dim=-1)
-        if self.critic_trunk is None:
+        values = None
+        if self.critic_kind == "shared":
             values = self._head(output.hidden_states[-1], length)
-        else:
-            values = self._separate_values(ids, mask, length)
-        return chosen, entropies, values
+        elif self.critic_trunk is not None:
+            values = self._trunk_values(self.critic_trunk, ids, mask, length)
+        return Evaluated(chosen, _entropies(logprobs) if entropies else None, values)
+
+    @torch.no_grad()
+    def completion_logprobs(self, model: Any, batch: Rollout) -> Tensor:
+        """Log-probabilities (B, C) of a rollout's tokens under another causal LM, at this policy's temperature."""
+        ids, mask, length = self._sequences(batch)
+        logits = model(
+            input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False, logits_to_keep=length
+        ).logits
+        logprobs = self._distribution(logits, batch.action_masks)
+        return logprobs.gather(-1, batch.completion_ids[..., None]).squeeze(-1)
 
     @torch.no_grad()
     def values(self, batch: Rollout, *, after: bool = False) -> Tensor:
         """Values of the states before each token, (B, C); with `after` also of the state after the last, (B, C + 1)."""
         ids, mask, length = self._sequences(batch, whole=after)
-        if self.critic_trunk is not None:
-            return self._separate_values(ids, mask, length)
-        trunk = self.policy.base_model
+        trunk = self.policy.base_model if self.critic_trunk is None else self.critic_trunk
+        return self._trunk_values(trunk, ids, mask, length)
+
+    def _trunk_values(self, trunk: Any, ids: Tensor, mask: Tensor, length: int) -> Tensor:
         hidden = trunk(input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False)
         return self._head(hidden.last_hidden_state, length)
 
-    def _separate_values(self, ids: Tensor, mask: Tensor, length: int) -> Tensor:
-        assert self.critic_trunk is not None
-        hidden = self.critic_trunk(input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False)
-        return self._head(hidden.last_hidden_state, length)
-
     def _head(self, hidden: Tensor, length: int) -> Tensor:
+        assert self.value_head is not None
         values: Tensor = self.value_head(hidden[:, -length:].to(self.value_head.weight.dtype)).squeeze(-1)
         return values.float()
 
@@ -199,3 +216,17 @@ class ActorCriticLM(nn.Module):
         if allowed is not None:
             logits = logits.masked_fill(~allowed, -torch.inf)
         return torch.log_softmax(logits, dim=-1)
+
+
+def _zero_head(width: int) -> nn.Linear:
+    """A linear head that says 0 until it is trained."""
+    head = nn.Linear(width, 1)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def _entropies(logprobs: Tensor) -> Tensor:
+    """Entropies of distributions: (..., V) -> (...)."""
+    # 0 · -inf of a forbidden token is NaN; its share of the entropy is 0.
+    return -(logprobs.exp() * logprobs.clamp_min(torch.finfo(logprobs.dtype).min)).sum(dim=-1)

@@ -4,11 +4,22 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
 
 from textrl_env.conversations import as_completion
 from textrl_env.progress import progress_columns
 from textrl_env.rewards import RewardCallable
+
+MaybeCallback = None | BaseCallback | list[BaseCallback] | Callable[[dict[str, Any], dict[str, Any]], bool]
+
+
+def as_callback(callback: MaybeCallback, *, progress_bar: bool) -> BaseCallback:
+    """One callback of whatever `learn` was given: none, one, several, or a function of locals and globals."""
+    if isinstance(callback, list):
+        callback = CallbackList(callback)
+    if not isinstance(callback, BaseCallback):
+        callback = ConvertCallback(callback) if callback is not None else CallbackList([])
+    return CallbackList([callback, ProgressBarCallback()]) if progress_bar else callback
 
 
 class TrackReward(BaseCallback):

@@ -1,4 +1,8 @@
-"""The losses of policy-gradient training, as functions of tensors. Masks: True = counts."""
+"""The losses of policy-gradient training, as functions of tensors.
+
+Masks: True = counts. `weights` (B, C) hold each token's share in the loss of the whole minibatch, 0 where it does not
+count, so that a loss over a part of the minibatch is a part of the sum, and gradients of parts add up.
+"""
 
 import torch
 from torch import Tensor
@@ -17,36 +21,42 @@ def whiten(x: Tensor, mask: Tensor, *, shift_mean: bool = True) -> Tensor:
     return torch.where(mask, scaled if shift_mean else scaled + mean, 0.0)
 
 
+def weighted_sum(x: Tensor, weights: Tensor) -> Tensor:
+    """Sum of x times weights where the weight is not 0; any shape. What stands under a weight of 0 has no gradient."""
+    return (torch.where(weights != 0, x, 0.0) * weights).sum()
+
+
 def ppo_policy_loss(
-    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, *, clip_range: float
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, weights: Tensor, *, clip_range: float
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The clipped surrogate (Schulman et al. 2017, eq. 7), averaged over counted tokens, negated to be minimised.
+    """The clipped surrogate (Schulman et al. 2017, eq. 7), summed with weights, negated to be minimised.
 
     ratio = exp(logprob - old_logprob);   loss = -min(ratio · A, clip(ratio, 1 ± clip_range) · A)
 
     Args:
-        logprobs, old_logprobs, advantages, mask: (B, C).
+        logprobs, old_logprobs, advantages, weights: (B, C).
     Returns:
-        the loss, and `approx_kl` (the k3 estimate of KL(old ‖ new)), `clip_fraction` and `ratio` (its mean).
+        the loss, and `approx_kl` (the k3 estimate of KL(old ‖ new)), `clip_fraction` and `ratio`, summed with weights.
     """
+    mask = weights != 0
     log_ratio = torch.where(mask, logprobs - old_logprobs, 0.0)
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     advantages = torch.where(mask, advantages, 0.0)
-    loss = -masked_mean(torch.minimum(ratio * advantages, clipped * advantages), mask)
+    loss = -weighted_sum(torch.minimum(ratio * advantages, clipped * advantages), weights)
     with torch.no_grad():
         statistics = {
-            "approx_kl": masked_mean(ratio - 1 - log_ratio, mask),
-            "clip_fraction": masked_mean(((ratio - 1).abs() > clip_range).float(), mask),
-            "ratio": masked_mean(ratio, mask),
+            "approx_kl": weighted_sum(ratio - 1 - log_ratio, weights),
+            "clip_fraction": weighted_sum(((ratio - 1).abs() > clip_range).float(), weights),
+            "ratio": weighted_sum(ratio, weights),
         }
     return loss, statistics
 
 
 def value_loss(
-    values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, *, clip_range: float | None
+    values: Tensor, old_values: Tensor, returns: Tensor, weights: Tensor, *, clip_range: float | None = None
 ) -> Tensor:
-    """Half the squared error of the critic, averaged over counted tokens; (B, C) each.
+    """Half the squared error of the critic, summed with weights; (B, C) each.
 
     With `clip_range` the larger of the plain error and that of the value clipped to `old_values` ± `clip_range`
     (as in the PPO of Stiennon et al. 2020 and SB3's `clip_range_vf`).
@@ -55,7 +65,7 @@ def value_loss(
     if clip_range is not None:
         clipped = old_values + (values - old_values).clamp(-clip_range, clip_range)
         error = torch.maximum(error, (clipped - returns) ** 2)
-    return 0.5 * masked_mean(error, mask)
+    return 0.5 * weighted_sum(error, weights)
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float | None:

@@ -4,46 +4,57 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 import torch
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
 from textrl_env import InputError, TextGenVectorEnv
 from textrl_env.agents import checkpoint
 from textrl_env.agents.actor_critic import ActorCriticLM
-from textrl_env.agents.losses import masked_mean
+from textrl_env.agents.batch import Batch, Targets
+from textrl_env.agents.callbacks import MaybeCallback, as_callback
+from textrl_env.agents.fits import check_fits
+from textrl_env.agents.losses import weighted_sum
 from textrl_env.agents.rollout import Rollout, collect
 from textrl_env.agents.run_log import run_logger
+from textrl_env.agents.tags import critic_tags, rollout_tags
 from textrl_env.errors import require_above, require_at_least
+from textrl_env.kl import Estimator
 from textrl_env.master_weights import adamw
+from textrl_env.reference import FrozenReference
 
 Schedule = Callable[[float], float]
-MaybeCallback = None | BaseCallback | list[BaseCallback] | Callable[[dict[str, Any], dict[str, Any]], bool]
 
 
-@dataclass(frozen=True)
-class Targets:
-    """What the loss needs beside the rollout: (B, C) each, zero or junk where the completion mask is False."""
+class OnPolicyOptions(TypedDict, total=False):
+    """Keyword options of `OnPolicyAlgorithm`, and so of every algorithm."""
 
-    advantages: Tensor
-    returns: Tensor | None = None
-    values: Tensor | None = None
-
-    def __getitem__(self, rows: Tensor) -> "Targets":
-        parts = (getattr(self, field.name) for field in fields(self))
-        return Targets(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
+    learning_rate: float | Schedule
+    n_episodes: int
+    group_size: int
+    batch_size: int | None
+    microbatch_size: int | None
+    n_epochs: int
+    gamma: float
+    kl_loss_coef: float
+    kl_loss_estimator: Estimator
+    reference: FrozenReference | None
+    max_grad_norm: float
+    log_dir: str | Path | None
+    verbose: int
+    seed: int
 
 
 class OnPolicyAlgorithm(ABC):
     """`learn`, `predict`, `save` and `load` as in Stable-Baselines3; one timestep is one token.
 
-    A new algorithm is a subclass with `advantages(rollout)` and `loss(batch, targets)`.
+    A new algorithm is a subclass with `advantages(rollout)` and `loss(batch)`.
 
     Args:
         policy: the actor-critic LM; trained in place.
@@ -51,9 +62,17 @@ class OnPolicyAlgorithm(ABC):
         learning_rate: of Adam (on float32 copies where the policy is bfloat16); a number, or a function of the
             remaining progress (1 at the start, 0 at the end).
         n_episodes: completions per update.
+        group_size: completions per prompt; must divide `n_episodes`.
         batch_size: completions per minibatch; must divide `n_episodes`.
+        microbatch_size: completions per forward and backward pass, to bound memory; gradients are those of the whole
+            minibatch. None takes the minibatch at once.
         n_epochs: passes over the completions of an update.
         gamma: discount per token, in (0, 1].
+        kl_loss_coef: weight of a KL term in the loss, beside or instead of the environment's KL shaping, 0 or more.
+            There it has a gradient of its own and passes neither through advantages nor through the critic.
+        kl_loss_estimator: of that term; `"k2"` has the exact gradient, `"k3"` is what GRPO uses, `"k1"` has none in
+            expectation and is refused (see docs/kl_estimators.md).
+        reference: the frozen policy of that term.
         max_grad_norm: gradients are scaled down to this norm, above 0.
         log_dir: folder for TensorBoard, `progress.csv` and `progress.jsonl`; None logs nowhere.
         verbose: 1 also prints each logged update to stdout.
@@ -62,6 +81,9 @@ class OnPolicyAlgorithm(ABC):
         InputError: an impossible option, named.
     """
 
+    needs_critic: ClassVar[bool] = False
+    """Whether the policy must come with a critic."""
+
     def __init__(
         self,
         policy: ActorCriticLM,
@@ -69,38 +91,45 @@ class OnPolicyAlgorithm(ABC):
         *,
         learning_rate: float | Schedule = 3e-4,
         n_episodes: int = 64,
+        group_size: int = 1,
         batch_size: int | None = None,
+        microbatch_size: int | None = None,
         n_epochs: int = 4,
         gamma: float = 1.0,
+        kl_loss_coef: float = 0.0,
+        kl_loss_estimator: Estimator = "k2",
+        reference: FrozenReference | None = None,
         max_grad_norm: float = 1.0,
         log_dir: str | Path | None = None,
         verbose: int = 0,
         seed: int = 0,
     ) -> None:
         batch_size = n_episodes if batch_size is None else batch_size
-        require_at_least(1, n_episodes=n_episodes, batch_size=batch_size, n_epochs=n_epochs)
-        if n_episodes % batch_size:
-            raise InputError(f"batch_size must divide n_episodes={n_episodes}, got {batch_size}")
+        microbatch_size = batch_size if microbatch_size is None else microbatch_size
+        require_at_least(
+            1, n_episodes=n_episodes, group_size=group_size, batch_size=batch_size, microbatch_size=microbatch_size,
+            n_epochs=n_epochs,
+        )  # fmt: skip
+        for name, size in {"batch_size": batch_size, "group_size": group_size}.items():
+            if n_episodes % size:
+                raise InputError(f"{name} must divide n_episodes={n_episodes}, got {size}")
         if not 0 < gamma <= 1:
             raise InputError(f"gamma must be in (0, 1], got {gamma}")
         require_above(0, max_grad_norm=max_grad_norm)
-        if policy.vocab_size != env.task.vocab_size:
-            raise InputError(
-                f"the policy samples from {policy.vocab_size} tokens, the environment's tokenizer has "
-                f"{env.task.vocab_size}; load the policy with vocab_size=len(tokenizer)"
-            )
-        if not np.array_equal(env.task.action_tokens, np.arange(policy.vocab_size)):
-            raise InputError("a language model's actions are all tokens: leave out action_tokens (ban tokens instead)")
-        context = getattr(policy.policy.config.get_text_config(), "max_position_embeddings", None)
-        if context is not None and env.task.length > context:
-            raise InputError(
-                f"prompts of {env.task.max_prompt_tokens} and completions of {env.task.max_new_tokens} tokens do not "
-                f"fit the policy's context of {context}; lower max_new_tokens or shorten the prompts"
-            )
+        require_at_least(0, kl_loss_coef=kl_loss_coef)
+        if kl_loss_coef and reference is None:
+            raise InputError("a KL term in the loss needs a reference: pass reference=FrozenReference(...)")
+        if kl_loss_estimator not in ("k2", "k3"):
+            raise InputError(f"kl_loss_estimator must be 'k2' or 'k3', got {kl_loss_estimator!r}")
+        if self.needs_critic and policy.critic_kind == "none":
+            raise InputError(f"{type(self).__name__} learns with a critic; make the policy with critic='separate'")
+        check_fits(policy, env)
         self.policy, self.env = policy, env
         self.learning_rate = learning_rate
-        self.n_episodes, self.batch_size, self.n_epochs = n_episodes, batch_size, n_epochs
+        self.n_episodes, self.group_size = n_episodes, group_size
+        self.batch_size, self.microbatch_size, self.n_epochs = batch_size, microbatch_size, n_epochs
         self.gamma, self.max_grad_norm, self.seed = gamma, max_grad_norm, seed
+        self.kl_loss_coef, self.kl_loss_estimator, self.reference = kl_loss_coef, kl_loss_estimator, reference
         self.num_timesteps = self.n_updates = 0
         self.optimizer = adamw(policy.parameters(), lr=self._rate(1.0), eps=1e-5)
         self.logger: Logger = run_logger(log_dir, verbose=verbose)
@@ -113,8 +142,12 @@ class OnPolicyAlgorithm(ABC):
         """Targets of a fresh rollout; called once per update, without gradients."""
 
     @abstractmethod
-    def loss(self, batch: Rollout, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a minibatch, and what to log of it (scalars by name)."""
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of some episodes and scalars to log, all summed with `batch.weights`, so that parts add up."""
+
+    def weights(self, mask: Tensor) -> Tensor:
+        """Each token's share in a minibatch's loss, (B, C) -> (B, C); here all tokens that count weigh alike."""
+        return mask / mask.sum()
 
     def learn(
         self,
@@ -134,19 +167,23 @@ class OnPolicyAlgorithm(ABC):
             raise InputError("learn() takes total_timesteps or total_updates, one of the two")
         if (total := total_updates or total_timesteps or 0) < 1:
             raise InputError(f"learn() takes total_timesteps or total_updates of at least 1, got {total}")
-        callbacks = self._callbacks(callback, progress_bar)
+        callbacks = as_callback(callback, progress_bar=progress_bar)
+        # SB3's callbacks ask an algorithm for `logger`, `num_timesteps` and `get_env()`, which this one has too.
+        callbacks.init_callback(self)  # type: ignore[arg-type]
         first, first_update, started = self.num_timesteps, self.n_updates, time.perf_counter()
         self._total_timesteps = total_timesteps or 0
         callbacks.on_training_start(locals(), globals())
         progress = 0.0
         while progress < 1:
             callbacks.on_rollout_start()
-            rollout = collect(self.env, self.policy, self.n_episodes, on_step=callbacks.on_step)
+            rollout = collect(
+                self.env, self.policy, self.n_episodes, group_size=self.group_size, on_step=callbacks.on_step
+            )
             if rollout is None:
                 break
             self.rollout = rollout.to(self.policy.device)
             self.num_timesteps += rollout.n_tokens
-            self._log_rollout(self.rollout)
+            self._record(rollout_tags(self.rollout, kl_coef=self.env.kl_coef))
             callbacks.on_rollout_end()
             self._update(self.rollout, self._rate(1 - progress))
             if self.n_updates % log_interval == 0:
@@ -185,64 +222,79 @@ class OnPolicyAlgorithm(ABC):
         self.policy.parameters_changed()
         return self
 
+    def _record(self, tags: dict[str, float]) -> None:
+        for name, value in tags.items():
+            self.logger.record(name, value)
+
     def _rate(self, remaining: float) -> float:
         return self.learning_rate(remaining) if callable(self.learning_rate) else self.learning_rate
+
+    def kl_loss(self, logprobs: Tensor, batch: Batch) -> Tensor:
+        """The KL term of the loss for new log-probabilities (B, C); 0 without one."""
+        reference = batch.targets.ref_logprobs
+        if reference is None:
+            return logprobs.new_zeros(())
+        log_ratio = logprobs - reference
+        estimate = 0.5 * log_ratio**2 if self.kl_loss_estimator == "k2" else (-log_ratio).exp() - 1 + log_ratio
+        return self.kl_loss_coef * weighted_sum(estimate, batch.weights)
+
+    def values(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """Values of the states before each token (B, C), and of the state after a cut completion (B,), else 0."""
+        # A cut completion has the full length, so the state after its last token is the last one read.
+        after = bool(rollout.truncated.any())
+        values = self._in_parts(partial(self.policy.values, after=after), rollout)
+        if not after:
+            return values, rollout.scores.new_zeros(len(rollout))
+        return values[:, :-1], values[:, -1] * rollout.truncated
 
     def _update(self, rollout: Rollout, rate: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with torch.no_grad():
             targets = self.advantages(rollout)
+            if self.kl_loss_coef:
+                targets = replace(targets, ref_logprobs=self._in_parts(self._reference_logprobs, rollout))
+        self._record(critic_tags(targets.values, targets.returns, rollout.completion_mask))
         sums: dict[str, float] = {}
         count = 0
         for _ in range(self.n_epochs):
             order = torch.randperm(len(rollout), generator=self.generator)
             for rows in torch.split(order, self.batch_size):
-                loss, statistics = self.loss(rollout[rows], targets[rows])
-                norm = self._step(loss)
+                minibatch = rollout[rows]
+                batch = Batch(minibatch, targets[rows], self.weights(minibatch.completion_mask))
+                for name, value in self._step(batch).items():
+                    sums[name] = sums.get(name, 0.0) + value
                 count += 1
-                for name, statistic in (statistics | {"loss": loss, "gradient_norm": norm}).items():
-                    sums[name] = sums.get(name, 0.0) + float(statistic.detach())
         self.n_updates += 1
         self.policy.parameters_changed()
-        for name, value in sums.items():
-            self.logger.record(f"train/{name}", value / count)
-        self.logger.record("train/learning_rate", rate)
+        self._record({f"train/{name}": value / count for name, value in sums.items()} | {"train/learning_rate": rate})
 
-    def _step(self, loss: Tensor) -> Tensor:
+    def _step(self, batch: Batch) -> dict[str, float]:
+        """One step of the optimizer on a minibatch, part by part; returns what to log."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        if not math.isfinite(float(loss.detach())) or not math.isfinite(float(norm)):
+        total, sums = 0.0, dict[str, Any]()
+        for rows in self._parts(len(batch)):
+            part = batch[rows]
+            loss, statistics = self.loss(part)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+            for name, statistic in statistics.items():
+                sums[name] = sums.get(name, 0.0) + statistic.detach()
+        norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm))
+        if not math.isfinite(total) or not math.isfinite(norm):
             raise InputError(
-                f"the loss is {float(loss.detach())}, its gradient norm {float(norm)} at update {self.n_updates + 1}; "
+                f"the loss is {total}, its gradient norm {norm} at update {self.n_updates + 1}; "
                 "the parameters are those of before this step. Lower learning_rate, or look at the rewards"
             )
         self.optimizer.step()
-        return norm
+        return {name: float(value) for name, value in sums.items()} | {"loss": total, "gradient_norm": norm}
 
-    def _log_rollout(self, rollout: Rollout) -> None:
-        """SB3's rollout tags, and the objective's parts under the names that TRL uses."""
-        lengths = rollout.completion_mask.sum(dim=1).float()
-        returns = torch.where(rollout.completion_mask, rollout.rewards, 0.0).sum(dim=1)
-        record = self.logger.record
-        record("rollout/ep_rew_mean", float(returns.mean()))
-        record("rollout/ep_len_mean", float(lengths.mean()))
-        record("objective/scores", float(rollout.scores.mean()))
-        record("objective/rlhf_reward", float(returns.mean()))
-        record("objective/non_score_reward", float((returns - rollout.scores).mean()))
-        record("objective/kl", float(rollout.kl.mean()))
-        record("objective/kl_coef", self.env.kl_coef)
-        # Minus the log-probability of what was sampled: an unbiased estimate of the entropy per token.
-        record("objective/entropy", float(masked_mean(-rollout.logprobs, rollout.completion_mask)))
+    def _parts(self, n: int) -> tuple[Tensor, ...]:
+        return torch.split(torch.arange(n), self.microbatch_size)
 
-    def _callbacks(self, callback: MaybeCallback, progress_bar: bool) -> BaseCallback:
-        if isinstance(callback, list):
-            callback = CallbackList(callback)
-        if callback is None or not isinstance(callback, BaseCallback):
-            callback = ConvertCallback(callback) if callback is not None else CallbackList([])
-        if progress_bar:
-            callback = CallbackList([callback, ProgressBarCallback()])
-        # SB3's callbacks ask an algorithm for `logger`, `num_timesteps` and `get_env()`, which this one has too.
-        callback.init_callback(self)  # type: ignore[arg-type]
-        return callback
+    def _in_parts(self, score: Callable[[Rollout], Tensor], rollout: Rollout) -> Tensor:
+        return torch.cat([score(rollout[rows]) for rows in self._parts(len(rollout))])
+
+    def _reference_logprobs(self, rollout: Rollout) -> Tensor:
+        assert self.reference is not None
+        return self.policy.completion_logprobs(self.reference.model, rollout)

@@ -1,14 +1,15 @@
 """Proximal policy optimisation with a critic (Schulman et al. 2017), on whole completions."""
 
-from pathlib import Path
+from typing import Unpack
 
 from torch import Tensor
 
 from textrl_env import InputError, TextGenVectorEnv
 from textrl_env.agents.actor_critic import ActorCriticLM
+from textrl_env.agents.batch import Batch, Targets
 from textrl_env.agents.gae import gae
-from textrl_env.agents.losses import explained_variance, masked_mean, ppo_policy_loss, value_loss, whiten
-from textrl_env.agents.on_policy import OnPolicyAlgorithm, Schedule, Targets
+from textrl_env.agents.losses import ppo_policy_loss, value_loss, weighted_sum, whiten
+from textrl_env.agents.on_policy import OnPolicyAlgorithm, OnPolicyOptions
 from textrl_env.agents.rollout import Rollout
 from textrl_env.errors import require_above, require_at_least
 
@@ -16,12 +17,8 @@ from textrl_env.errors import require_above, require_at_least
 class PPO(OnPolicyAlgorithm):
     """PPO over tokens: the policy and the critic are updated together on clipped losses.
 
-    KL shaping is the environment's; there is no KL term in the loss.
-
     Args:
-        policy, env, n_episodes, batch_size, n_epochs, gamma, max_grad_norm, log_dir, verbose, seed: see
-            `OnPolicyAlgorithm`.
-        learning_rate: of Adam, for policy and critic.
+        policy, env, **options: see `OnPolicyAlgorithm`; the policy needs a critic.
         gae_lambda: λ of generalized advantage estimation, in [0, 1].
         clip_range: the policy ratio may leave 1 by this much before its gradient stops, in (0, 1).
         clip_range_vf: the value may leave its old value by this much, above 0; None does not clip it.
@@ -30,26 +27,20 @@ class PPO(OnPolicyAlgorithm):
         vf_coef: weight of the critic's loss, 0 or more.
     """
 
+    needs_critic = True
+
     def __init__(
         self,
         policy: ActorCriticLM,
         env: TextGenVectorEnv,
         *,
-        learning_rate: float | Schedule = 3e-4,
-        n_episodes: int = 64,
-        batch_size: int | None = None,
-        n_epochs: int = 4,
-        gamma: float = 1.0,
         gae_lambda: float = 0.95,
         clip_range: float = 0.2,
         clip_range_vf: float | None = None,
         normalize_advantage: bool = True,
         ent_coef: float = 0.0,
         vf_coef: float = 0.5,
-        max_grad_norm: float = 1.0,
-        log_dir: str | Path | None = None,
-        verbose: int = 0,
-        seed: int = 0,
+        **options: Unpack[OnPolicyOptions],
     ) -> None:
         if not 0 < clip_range < 1:
             raise InputError(f"clip_range must be in (0, 1), got {clip_range}")
@@ -58,10 +49,7 @@ class PPO(OnPolicyAlgorithm):
         if not 0 <= gae_lambda <= 1:
             raise InputError(f"gae_lambda must be in [0, 1], got {gae_lambda}")
         require_at_least(0, ent_coef=ent_coef, vf_coef=vf_coef)
-        super().__init__(
-            policy, env, learning_rate=learning_rate, n_episodes=n_episodes, batch_size=batch_size, n_epochs=n_epochs,
-            gamma=gamma, max_grad_norm=max_grad_norm, log_dir=log_dir, verbose=verbose, seed=seed,
-        )  # fmt: skip
+        super().__init__(policy, env, **options)
         self.gae_lambda = gae_lambda
         self.clip_range, self.clip_range_vf = clip_range, clip_range_vf
         self.normalize_advantage = normalize_advantage
@@ -69,33 +57,22 @@ class PPO(OnPolicyAlgorithm):
 
     def advantages(self, rollout: Rollout) -> Targets:
         mask = rollout.completion_mask
-        values, bootstrap = self._values(rollout)
+        values, bootstrap = self.values(rollout)
         advantages, returns = gae(rollout.rewards, values, bootstrap, mask, gamma=self.gamma, lam=self.gae_lambda)
-        if (explained := explained_variance(values, returns, mask)) is not None:
-            self.logger.record("train/explained_variance", explained)
-        self.logger.record("train/value_mean", float(masked_mean(values, mask)))
         return Targets(whiten(advantages, mask) if self.normalize_advantage else advantages, returns, values)
 
-    def loss(self, batch: Rollout, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        targets, weights = batch.targets, batch.weights
         assert targets.returns is not None and targets.values is not None
-        mask = batch.completion_mask
-        logprobs, entropies, values = self.policy.evaluate(batch)
+        new = self.policy.evaluate(batch.rollout, entropies=self.ent_coef > 0)
+        assert new.values is not None
         policy_loss, statistics = ppo_policy_loss(
-            logprobs, batch.logprobs, targets.advantages, mask, clip_range=self.clip_range
+            new.logprobs, batch.rollout.logprobs, targets.advantages, weights, clip_range=self.clip_range
         )
-        critic_loss = value_loss(values, targets.values, targets.returns, mask, clip_range=self.clip_range_vf)
-        entropy = masked_mean(entropies, mask)
-        loss = policy_loss + self.vf_coef * critic_loss - self.ent_coef * entropy
-        return loss, statistics | {
-            "policy_gradient_loss": policy_loss,
-            "value_loss": critic_loss,
-            "entropy_loss": -entropy,
-        }
-
-    def _values(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
-        """Values of the states before each token (B, C), and of the state after a cut completion (B,), else 0."""
-        if not rollout.truncated.any():
-            return self.policy.values(rollout), rollout.scores.new_zeros(len(rollout))
-        # A cut completion has the full length, so the state after its last token is the last one read.
-        values = self.policy.values(rollout, after=True)
-        return values[:, :-1], values[:, -1] * rollout.truncated
+        critic_loss = value_loss(new.values, targets.values, targets.returns, weights, clip_range=self.clip_range_vf)
+        loss = policy_loss + self.vf_coef * critic_loss + self.kl_loss(new.logprobs, batch)
+        statistics |= {"policy_gradient_loss": policy_loss, "value_loss": critic_loss}
+        if new.entropies is not None:
+            entropy = weighted_sum(new.entropies, weights)
+            loss, statistics["entropy_loss"] = loss - self.ent_coef * entropy, -entropy
+        return loss, statistics

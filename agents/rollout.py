@@ -72,7 +72,12 @@ class Rollout:
 
 
 def collect(
-    env: TextGenVectorEnv, policy: Actor, n_episodes: int, *, on_step: Callable[[], bool] = lambda: True
+    env: TextGenVectorEnv,
+    policy: Actor,
+    n_episodes: int,
+    *,
+    group_size: int = 1,
+    on_step: Callable[[], bool] = lambda: True,
 ) -> Rollout | None:
     """Starts `n_episodes` episodes in the environment's slots, refilling slots as they end, and finishes them all.
 
@@ -81,21 +86,21 @@ def collect(
     Args:
         env: in autoreset mode DISABLED; all its slots are used, or the first `n_episodes` if it has more.
         policy: chooses the tokens.
+        group_size: completions per prompt; `n_episodes` is a multiple of it, and groups stand side by side.
         on_step: called after every step of the environment; False stops at once.
     Returns:
         the episodes in the order in which they were started, or None where `on_step` said stop.
     """
     if env.autoreset_mode is not AutoresetMode.DISABLED:
         raise InputError("gathering whole episodes needs an environment with autoreset_mode='Disabled'")
-    n, limit = env.num_envs, env.task.max_new_tokens
+    n = env.num_envs
     episode_of_slot = np.arange(n)
     running = episode_of_slot < n_episodes
     started = int(running.sum())
-    observation, info = env.reset(options={"reset_mask": running})
+    record = _Record(n_episodes, group_size, env)
+    observation = record.start(episode_of_slot, running)
     # An episode that somebody else began in a slot unused here would run on, on tokens that nobody chose.
     env.abandon(~running)
-    record = _Record(n_episodes, limit, env)
-    record.begin(episode_of_slot[running], observation, info, running)
     while running.any():
         masks = env.action_masks() if env.masks_actions else None
         tokens, logprobs = policy.act(observation, live=running, action_masks=masks)
@@ -113,9 +118,7 @@ def collect(
             episode_of_slot[refill] = np.arange(started, started + len(refill))
             started += len(refill)
             running[refill] = True
-            mask = np.isin(np.arange(n), refill)
-            observation, info = env.reset(options={"reset_mask": mask})
-            record.begin(episode_of_slot[refill], observation, info, mask)
+            observation = record.start(episode_of_slot, np.isin(np.arange(n), refill))
         if not on_step():
             return None
     return record.rollout()
@@ -124,8 +127,9 @@ def collect(
 class _Record:
     """The arrays of a rollout while it is gathered, one row an episode."""
 
-    def __init__(self, n_episodes: int, limit: int, env: TextGenVectorEnv) -> None:
-        task = env.task
+    def __init__(self, n_episodes: int, group_size: int, env: TextGenVectorEnv) -> None:
+        self.env, self.group_size = env, group_size
+        task, limit = env.task, env.task.max_new_tokens
         self.prompt_ids = np.full((n_episodes, task.length), task.pad_id, dtype=np.int64)
         self.prompt_mask = np.zeros((n_episodes, task.length), dtype=np.bool_)
         self.completion_ids = np.full((n_episodes, limit), task.pad_id, dtype=np.int64)
@@ -139,10 +143,23 @@ class _Record:
         shape = (n_episodes, limit, task.vocab_size)
         self.action_masks = np.ones(shape, dtype=np.bool_) if env.masks_actions else None
 
-    def begin(self, episodes: Array, observation: dict[str, Array], info: dict[str, Any], slots: Array) -> None:
+    def start(self, episode_of_slot: Array, slots: Array) -> dict[str, Array]:
+        """Starts the episodes of the slots marked in (N,), a group's on the prompt that its first one drew."""
+        first = slots & (episode_of_slot % self.group_size == 0)
+        if first.any():
+            observation, info = self.env.reset(options={"reset_mask": first})
+            self.prompt_index[episode_of_slot[first]] = info["prompt_index"][first]
+        followers = slots & ~first
+        if followers.any():
+            followed = episode_of_slot[followers] // self.group_size * self.group_size
+            self.prompt_index[episode_of_slot[followers]] = self.prompt_index[followed]
+            prompts = np.zeros(len(slots), dtype=np.int64)
+            prompts[followers] = self.prompt_index[followed]
+            observation, _ = self.env.reset(options={"reset_mask": followers, "prompt_index": prompts})
+        episodes = episode_of_slot[slots]
         self.prompt_ids[episodes] = observation["input_ids"][slots]
         self.prompt_mask[episodes] = observation["attention_mask"][slots].astype(bool)
-        self.prompt_index[episodes] = info["prompt_index"][slots]
+        return observation
 
     def step(
         self, episodes: Array, slots: Array, tokens: Array, logprobs: Array, rewards: Array, masks: Array | None

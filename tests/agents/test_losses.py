@@ -23,6 +23,11 @@ def mask() -> Tensor:
     return torch.arange(C)[None] < torch.tensor([1, C, 3, 4, 2])[:, None]
 
 
+def shares(mask: Tensor) -> Tensor:
+    """All counted tokens weigh alike."""
+    return mask.double() / mask.sum()
+
+
 def counted(mask: Tensor) -> list[tuple[int, int]]:
     return [(row, column) for row in range(B) for column in range(C) if mask[row, column]]
 
@@ -30,7 +35,7 @@ def counted(mask: Tensor) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("clip_range", [0.05, 0.2, 0.9])
 def test_ppo_policy_loss_equals_a_loop(mask: Tensor, clip_range: float) -> None:
     new, old, advantages = tensors(0, 0.4, 0.4, 1.0)
-    loss, statistics = ppo_policy_loss(new, old, advantages, mask, clip_range=clip_range)
+    loss, statistics = ppo_policy_loss(new, old, advantages, shares(mask), clip_range=clip_range)
     total, kl, outside, ratios = 0.0, 0.0, 0, 0.0
     for place in counted(mask):
         ratio = math.exp(new[place]) / math.exp(old[place])
@@ -61,7 +66,7 @@ def test_the_clip_stops_the_gradient_only_where_the_ratio_went_too_far(
 ) -> None:
     logprob = torch.tensor([[math.log(ratio)]], dtype=torch.float64, requires_grad=True)
     value, _ = ppo_policy_loss(
-        logprob, torch.zeros(1, 1), torch.full((1, 1), advantage), torch.ones(1, 1).bool(), clip_range=0.2
+        logprob, torch.zeros(1, 1), torch.full((1, 1), advantage), torch.ones(1, 1), clip_range=0.2
     )
     value.backward()
     assert float(value.detach()) == pytest.approx(loss)
@@ -78,14 +83,14 @@ def test_value_loss_equals_a_loop(mask: Tensor, clip_range: float | None) -> Non
         if clip_range is not None:
             errors.append((min(max(v, o - clip_range), o + clip_range) - r) ** 2)
         total += 0.5 * max(errors)
-    loss = value_loss(values, old, returns, mask, clip_range=clip_range)
+    loss = value_loss(values, old, returns, shares(mask), clip_range=clip_range)
     assert float(loss) == pytest.approx(total / len(counted(mask)), abs=1e-12)
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
-    "policy": lambda a, b, c, mask: ppo_policy_loss(a, b, c, mask, clip_range=0.2)[0],
-    "value": lambda a, b, c, mask: value_loss(a, b, c, mask, clip_range=None),
-    "value, clipped": lambda a, b, c, mask: value_loss(a, b, c, mask, clip_range=0.2),
+    "policy": lambda a, b, c, mask: ppo_policy_loss(a, b, c, shares(mask), clip_range=0.2)[0],
+    "value": lambda a, b, c, mask: value_loss(a, b, c, shares(mask), clip_range=None),
+    "value, clipped": lambda a, b, c, mask: value_loss(a, b, c, shares(mask), clip_range=0.2),
     "mean": lambda a, b, c, mask: masked_mean(a, mask),
     "whiten": lambda a, b, c, mask: (whiten(a, mask) * torch.where(mask, b, 0.0)).sum(),
 }

@@ -12,8 +12,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor
 
 from textrl_env import AdaptiveKL, InputError, KLShaping
-from textrl_env.agents import PPO, ActorCriticLM
+from textrl_env.agents import PPO, ActorCriticLM, Batch
 from textrl_env.agents.rollout import collect
+from textrl_env.reference import FrozenReference
 
 V = 8
 
@@ -51,13 +52,15 @@ def test_the_first_update_has_ratio_one_and_no_kl(
         assert float(rollout.kl.abs().max()) <= 1e-5
     with torch.no_grad():
         targets = ppo.advantages(rollout)
-    _, statistics = ppo.loss(rollout, targets)
+    _, statistics = ppo.loss(Batch(rollout, targets, ppo.weights(rollout.completion_mask)))
     assert float(statistics["ratio"]) == pytest.approx(1, abs=1e-5)
     assert float(statistics["clip_fraction"]) == 0
     assert abs(float(statistics["approx_kl"])) <= 1e-6
     scored, entropies, values = agent.evaluate(rollout)
     mask = rollout.completion_mask
     torch.testing.assert_close(scored[mask], rollout.logprobs[mask], rtol=0, atol=1e-5)
+    assert values is not None
+    assert entropies is not None
     assert values.shape == entropies.shape == mask.shape
 
 
@@ -73,6 +76,7 @@ def test_values_and_entropies_are_those_of_single_unpadded_sequences(
         assert rollout is not None
         slow = exact_logprobs(agent.policy)
         _, entropies, values = agent.evaluate(rollout)
+        assert entropies is not None and values is not None
         after = agent.values(rollout, after=True)
         torch.testing.assert_close(agent.values(rollout), values, rtol=0, atol=1e-5)
         trunk = agent.critic_trunk if agent.critic_trunk is not None else agent.policy.base_model
@@ -141,7 +145,7 @@ def test_cut_completions_bootstrap_from_the_value_after_them(make_ppo: Any) -> N
     rollout = collect(ppo.env, ppo.policy, 16)
     assert rollout.truncated.any()
     assert not rollout.truncated.all()
-    values, bootstrap = ppo._values(rollout)
+    values, bootstrap = ppo.values(rollout)
     mask = rollout.completion_mask
     torch.testing.assert_close(values[mask], ppo.policy.values(rollout)[mask], rtol=0, atol=1e-5)
     for row in range(16):
@@ -298,3 +302,58 @@ def test_impossible_options_are_named(make_ppo: Any, options: dict[str, Any], me
 def test_learn_takes_one_positive_length(make_ppo: Any, arguments: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="total_timesteps"):
         make_ppo().learn(**arguments)
+
+
+@pytest.mark.parametrize("critic", ["separate", "shared"])
+def test_microbatches_give_the_gradients_of_the_whole_minibatch(make_ppo: Any, critic: Any) -> None:
+    gradients = []
+    for microbatch_size in (40, 7, 1):
+        ppo = make_ppo(
+            n_episodes=40, batch_size=40, n_epochs=1, microbatch_size=microbatch_size, ent_coef=0.1, critic=critic
+        )
+        ppo.optimizer.step = lambda: None
+        ppo.learn(total_updates=1)
+        assert len(set(ppo.rollout.completion_mask.sum(dim=1).tolist())) > 1
+        gradients.append(torch.cat([p.grad.flatten() for p in ppo.policy.parameters() if p.grad is not None]))
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(gradients[2], gradients[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("estimator", ["k2", "k3"])
+def test_a_kl_term_in_the_loss_pulls_towards_its_reference(
+    make_ppo: Any, make_model: Any, estimator: Any, exact_logprobs: Any
+) -> None:
+    """With a reward of nothing, the loss is the KL term alone, and the policy becomes the reference."""
+    reference = FrozenReference(make_model("gpt2", seed=5), vocab_size=V)
+
+    def distance(ppo: PPO) -> float:
+        ours, theirs = (exact_logprobs(model)([3, 4])[-1] for model in (ppo.policy.policy, reference.model))
+        return float((np.exp(ours) * (ours - theirs)).sum())
+
+    nothing = {"reward": lambda prompts, completions: [0.0] * len(prompts)}
+    options = {
+        "kl_loss_coef": 1.0,
+        "kl_loss_estimator": estimator,
+        "reference": reference,
+        "n_episodes": 64,
+        "learning_rate": 3e-3,
+    }
+    ppo = make_ppo(env=nothing | {"kl": KLShaping(0.0, "sampled", pay="episode")}, batch_size=32, **options)
+    before = distance(ppo)
+    ppo.learn(total_updates=15)
+    assert distance(ppo) < 0.5 * before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kl_loss_coef": 0.1}, "reference"),
+        ({"kl_loss_estimator": "k1"}, "k2"),
+        ({"critic": "none"}, "critic"),
+        ({"group_size": 3}, "group_size"),
+        ({"microbatch_size": 0}, "microbatch_size"),
+    ],
+)
+def test_options_that_do_not_go_together_are_named(make_ppo: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_ppo(**options)

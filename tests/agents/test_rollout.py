@@ -98,6 +98,21 @@ def test_short_completions_are_not_favoured(make_env: Any, make_model: Any) -> N
     assert abs(lengths.mean() - few.mean()) < 4 * spread
 
 
+@pytest.mark.parametrize("num_envs", [4, 5, 30])
+def test_a_group_shares_its_prompt_and_draws_it_once(make_env: Any, make_model: Any, num_envs: int) -> None:
+    env = make_env(num_envs=num_envs, prompt_order="epoch")
+    env.reset(seed=0)
+    rollout = collect(env, agent_of(make_model("gpt2")), 24, group_size=3)
+    assert rollout is not None
+    groups = rollout.prompt_index.reshape(8, 3)
+    assert (groups == groups[:, :1]).all()
+    for row in range(24):
+        prompt = rollout.prompt_ids[row][rollout.prompt_mask[row]].tolist()
+        assert prompt == LetterTokenizer(V).encode(PROMPTS[int(rollout.prompt_index[row])])
+    assert len({tuple(row) for row in rollout.completion_ids.tolist()}) > 8
+    assert len(set(groups[:, 0].tolist())) > 1
+
+
 def test_indexing_takes_whole_episodes(make_env: Any, model: Any) -> None:
     rollout = gather(make_env(min_new_tokens=1), agent_of(model), 5)
     part = rollout[torch.tensor([3, 1])]

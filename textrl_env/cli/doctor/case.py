@@ -118,6 +118,7 @@ class Case:
         agent = ActorCriticLM.from_pretrained(
             self.policy.folder, vocab_size=len(self.policy.tokenizer), dtype=self.dtype
         )
+        assert agent.value_head is not None
         head = agent.value_head.weight
         noise = torch.randn(head.shape, generator=torch.Generator().manual_seed(self.seed))
         head.data = noise / head.shape[1] ** 0.5
