@@ -13,11 +13,14 @@ from transformers import AutoModel, AutoModelForCausalLM
 
 from textrl_env import InputError
 from textrl_env.agents.rollout import Rollout
-from textrl_env.decoding import CachedDecoder, positions
+from textrl_env.decoding import CachedDecoder
 from textrl_env.errors import require_above
+from textrl_env.packing import read_states
+from textrl_env.scoring import read_logits, token_logprobs
 
 Array = npt.NDArray[Any]
 CriticKind = Literal["separate", "shared", "none"]
+Precision = Literal["float32", "bfloat16"]
 
 
 class Evaluated(NamedTuple):
@@ -46,14 +49,24 @@ class ActorCriticLM(nn.Module):
         critic: `"separate"`: a trunk of its own, initialised from the policy's. `"shared"`: a head on the policy's
             trunk, which halves the work and couples the two. `"none"`: for algorithms that learn without one.
         temperature: of sampling and scoring, above 0.
+        precision: of the linear layers, `"float32"` or `"bfloat16"`: parameters, attention, norms, logits and values
+            stay float32 (mixed precision; Micikevicius et al. 2018).
     """
 
     def __init__(
-        self, policy: Any, *, vocab_size: int, critic: CriticKind = "separate", temperature: float = 1.0
+        self,
+        policy: Any,
+        *,
+        vocab_size: int,
+        critic: CriticKind = "separate",
+        temperature: float = 1.0,
+        precision: Precision = "float32",
     ) -> None:
         super().__init__()
         if critic not in get_args(CriticKind):
             raise InputError(f"critic must be 'separate', 'shared' or 'none', got {critic!r}")
+        if precision not in get_args(Precision):
+            raise InputError(f"precision must be 'float32' or 'bfloat16', got {precision!r}")
         require_above(0, temperature=temperature)
         if policy.config.vocab_size < vocab_size:
             raise InputError(
@@ -63,6 +76,7 @@ class ActorCriticLM(nn.Module):
         self.policy = policy
         self.vocab_size = vocab_size
         self.temperature = temperature
+        self.precision: Precision = precision
         self.critic_kind: CriticKind = critic
         self.critic_trunk = copy.deepcopy(policy.base_model) if critic == "separate" else None
         self.value_head = None if critic == "none" else _zero_head(policy.config.get_text_config().hidden_size)
@@ -78,6 +92,7 @@ class ActorCriticLM(nn.Module):
         vocab_size: int | None = None,
         critic: CriticKind = "separate",
         temperature: float = 1.0,
+        precision: Precision = "float32",
         dtype: torch.dtype = torch.float32,
     ) -> "ActorCriticLM":
         """From a causal LM's folder, or from a folder that `save_pretrained` wrote (then with its critic).
@@ -89,7 +104,10 @@ class ActorCriticLM(nn.Module):
         if not (folder / "config.json").is_file():
             raise InputError(f"{path}: no model here (no config.json); expected a folder that save_pretrained wrote")
         policy = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-        agent = cls(policy, vocab_size=vocab_size or policy.config.vocab_size, critic=critic, temperature=temperature)
+        agent = cls(
+            policy, vocab_size=vocab_size or policy.config.vocab_size, critic=critic, temperature=temperature,
+            precision=precision,
+        )  # fmt: skip
         if (path / "critic").is_dir():
             agent._load_critic(path / "critic")
         return agent
@@ -163,53 +181,43 @@ class ActorCriticLM(nn.Module):
 
     def evaluate(self, batch: Rollout, *, entropies: bool = True) -> Evaluated:
         """A rollout's tokens and states under the present parameters, with gradients."""
-        ids, mask, length = self._sequences(batch)
-        output = self.policy(
-            input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False,
-            logits_to_keep=length, output_hidden_states=self.critic_kind == "shared",
-        )  # fmt: skip
-        logprobs = self._distribution(output.logits, batch.action_masks)
-        chosen = logprobs.gather(-1, batch.completion_ids[..., None]).squeeze(-1)
-        values = None
-        if self.critic_kind == "shared":
-            values = self._head(output.hidden_states[-1], length)
-        elif self.critic_trunk is not None:
-            values = self._trunk_values(self.critic_trunk, ids, mask, length)
-        return Evaluated(chosen, _entropies(logprobs) if entropies else None, values)
-
-    @torch.no_grad()
-    def completion_logprobs(self, model: Any, batch: Rollout) -> Tensor:
-        """Log-probabilities (B, C) of a rollout's tokens under another causal LM, at this policy's temperature."""
-        ids, mask, length = self._sequences(batch)
-        logits = model(
-            input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False, logits_to_keep=length
-        ).logits
-        logprobs = self._distribution(logits, batch.action_masks)
-        return logprobs.gather(-1, batch.completion_ids[..., None]).squeeze(-1)
+        states = batch.states()
+        shared = self.critic_kind == "shared"
+        with self.autocast():
+            logits, hidden = read_logits(self.policy, *states, with_states=shared)
+            if self.critic_trunk is not None:
+                hidden = read_states(self.critic_trunk, *states)
+        counted = batch.completion_mask
+        tokens = batch.completion_ids[counted]
+        entropy = None
+        if entropies or batch.action_masks is not None:
+            allowed = None if batch.action_masks is None else batch.action_masks[counted]
+            distribution = self._distribution(logits, allowed)
+            chosen = distribution.gather(-1, tokens[:, None]).squeeze(-1)
+            entropy = _unpacked(_entropies(distribution), counted) if entropies else None
+        else:
+            chosen = token_logprobs(logits, tokens, vocab_size=self.vocab_size, temperature=self.temperature)
+        values = None if hidden is None else _unpacked(self._head(hidden), counted)
+        return Evaluated(_unpacked(chosen, counted), entropy, values)
 
     @torch.no_grad()
     def values(self, batch: Rollout, *, after: bool = False) -> Tensor:
         """Values of the states before each token, (B, C); with `after` also of the state after the last, (B, C + 1)."""
-        ids, mask, length = self._sequences(batch, whole=after)
         trunk = self.policy.base_model if self.critic_trunk is None else self.critic_trunk
-        return self._trunk_values(trunk, ids, mask, length)
+        ids, mask, read = batch.states(after=after)
+        with self.autocast():
+            hidden = read_states(trunk, ids, mask, read)
+        before = slice(batch.prompt_ids.shape[1] - 1, None if after else -1)
+        return _unpacked(self._head(hidden), read[:, before])
 
-    def _trunk_values(self, trunk: Any, ids: Tensor, mask: Tensor, length: int) -> Tensor:
-        hidden = trunk(input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False)
-        return self._head(hidden.last_hidden_state, length)
+    def autocast(self) -> torch.autocast:
+        """In bfloat16 precision, linear layers round their inputs and weights to it; the parameters stay float32."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
-    def _head(self, hidden: Tensor, length: int) -> Tensor:
+    def _head(self, hidden: Tensor) -> Tensor:
         assert self.value_head is not None
-        values: Tensor = self.value_head(hidden[:, -length:].to(self.value_head.weight.dtype)).squeeze(-1)
+        values: Tensor = self.value_head(hidden.to(self.value_head.weight.dtype)).squeeze(-1)
         return values.float()
-
-    def _sequences(self, batch: Rollout, *, whole: bool = False) -> tuple[Tensor, Tensor, int]:
-        """Prompt and completion side by side, without the last token unless `whole`; and how many states to read."""
-        ids = torch.cat([batch.prompt_ids, batch.completion_ids], dim=1)
-        mask = torch.cat([batch.prompt_mask, batch.completion_mask], dim=1).long()
-        length = batch.completion_ids.shape[1]
-        # logits at position i predict token i + 1, so the last token's own position is not needed.
-        return (ids, mask, length + 1) if whole else (ids[:, :-1], mask[:, :-1], length)
 
     def _distribution(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         logits = logits[..., : self.vocab_size].float() / self.temperature
@@ -224,6 +232,11 @@ def _zero_head(width: int) -> nn.Linear:
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     return head
+
+
+def _unpacked(flat: Tensor, mask: Tensor) -> Tensor:
+    """Values of the entries where mask (B, C) is True, in their places; 0 elsewhere."""
+    return flat.new_zeros(mask.shape).masked_scatter(mask, flat)
 
 
 def _entropies(logprobs: Tensor) -> Tensor:

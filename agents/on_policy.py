@@ -297,4 +297,6 @@ class OnPolicyAlgorithm(ABC):
 
     def _reference_logprobs(self, rollout: Rollout) -> Tensor:
         assert self.reference is not None
-        return self.policy.completion_logprobs(self.reference.model, rollout)
+        counted = rollout.completion_mask
+        logprobs = self.reference.following_logprobs(*rollout.states())
+        return logprobs.new_zeros(counted.shape).masked_scatter(counted, logprobs)

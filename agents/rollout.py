@@ -58,6 +58,23 @@ class Rollout:
         """Counted completion tokens: the timesteps of this rollout."""
         return int(self.completion_mask.sum())
 
+    def states(self, *, after: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """The episodes as sequences: ids, mask, and where the state before a completion token stands, (B, L) each.
+
+        With `after`, the state after the last token as well.
+        """
+        columns = self.prompt_ids.shape[1]
+        counted = self.completion_mask
+        ids = torch.cat([self.prompt_ids, self.completion_ids], dim=1)
+        # The prompt's newest token stands in front of the completion's first.
+        read = torch.zeros_like(ids, dtype=torch.bool)
+        read[:, columns - 1 : -1] = counted
+        if after:
+            read[:, columns:] |= counted
+        # Tokens after the last state that is read are not needed.
+        mask = torch.cat([self.prompt_mask, read[:, columns:]], dim=1)
+        return ids, mask, read
+
     def __getitem__(self, rows: Tensor) -> "Rollout":
         """Some of the episodes, as a rollout."""
         return self._map(lambda value: value[rows])

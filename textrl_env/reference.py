@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from textrl_env.decoding import CachedDecoder, positions
+from textrl_env.decoding import CachedDecoder
 from textrl_env.errors import InputError
+from textrl_env.scoring import read_logits, token_logprobs
 
 
 class FrozenReference:
@@ -41,19 +42,23 @@ class FrozenReference:
     def completion_logprobs(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], n_tokens: int
     ) -> npt.NDArray[np.float32]:
-        """log π_ref of the last `n_tokens` tokens of each left-padded row: (N, L) -> (N, n_tokens)."""
+        """log π_ref of the last `n_tokens` tokens of each left-padded row: (N, L) -> (N, n_tokens); 0 for padding."""
         device = next(self.model.parameters()).device
         ids = torch.from_numpy(np.ascontiguousarray(input_ids)).to(device)
-        mask = torch.from_numpy(np.ascontiguousarray(attention_mask)).to(device, torch.long)
-        # logits at position i predict token i + 1; the newest token's own logits are not needed.
-        logits = self.model(
-            input_ids=ids[:, :-1], attention_mask=mask[:, :-1], position_ids=positions(mask[:, :-1]),
-            use_cache=False, logits_to_keep=n_tokens,
-        ).logits  # fmt: skip
-        logprobs = self._distribution(logits)
-        chosen = logprobs.gather(-1, ids[:, -n_tokens:, None]).squeeze(-1)
-        out: npt.NDArray[np.float32] = chosen.cpu().numpy()
-        return out
+        mask = torch.from_numpy(np.ascontiguousarray(attention_mask)).to(device, torch.bool)
+        read = mask.clone()
+        read[:, : -n_tokens - 1], read[:, -1] = False, False
+        out = torch.zeros(ids.shape, device=device)
+        out[:, 1:][read[:, :-1]] = self.following_logprobs(ids, mask, read)
+        return out[:, -n_tokens:].cpu().numpy()
+
+    @torch.inference_mode()
+    def following_logprobs(self, ids: torch.Tensor, mask: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
+        """log π_ref of the tokens that stand after those marked in `read`, (R,); see `scoring.read_logits`."""
+        logits = read_logits(self.model, ids, mask, read).logits
+        return token_logprobs(
+            logits, ids[:, 1:][read[:, :-1]], vocab_size=self.vocab_size, temperature=self.temperature
+        )
 
     def _distribution(self, logits: torch.Tensor) -> torch.Tensor:
         return torch.log_softmax(logits[..., : self.vocab_size].float() / self.temperature, dim=-1)

@@ -1,0 +1,144 @@
+"""The layers of GPT-2 and Llama models as plain steps, for forwards that bring their own attention.
+
+transformers' own forward builds masks, caches and padding for every call. What `packing` and `decoding` need is less:
+queries, keys and values of a layer, and what follows once attention is done. The modules and parameters are the
+model's own, so training, adapters and `save_pretrained` see no difference; other architectures take the stock forward.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from transformers import GPT2Model, LlamaModel
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+Rotation = tuple[Tensor, Tensor] | None
+"""Cosines and sines of rotary positions, (T, d) each, or None where positions are embedded."""
+
+
+class Heads(NamedTuple):
+    """Queries (T, heads, d), keys and values (T, key-value heads, d) of T tokens."""
+
+    queries: Tensor
+    keys: Tensor
+    values: Tensor
+
+
+class Layer(Protocol):
+    """One transformer layer around its attention."""
+
+    def heads(self, x: Tensor, rotation: Rotation) -> Heads:
+        """Of tokens (T, H)."""
+
+    def after_attention(self, x: Tensor, attended: Tensor) -> Tensor:
+        """The layer's output (T, H) from its input (T, H) and the heads' results side by side (T, heads · d)."""
+
+
+class Trunk(Protocol):
+    """A transformer without its head."""
+
+    @property
+    def layers(self) -> Sequence[Layer]:
+        """From the first to the last."""
+
+    def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """Tokens (T,) at positions (T,) -> (T, H)."""
+
+    def rotation(self, x: Tensor, positions: Tensor) -> Rotation:
+        """Of positions (T,)."""
+
+    def normed(self, x: Tensor) -> Tensor:
+        """The final norm, (T, H) -> (T, H)."""
+
+
+def trunk_of(base_model: Any) -> Trunk | None:
+    """The trunk of a `base_model` of transformers, or None where only its own forward is known to be right."""
+    if type(base_model) is GPT2Model and _is_plain_gpt2(base_model.config):
+        return _GPT2(base_model)
+    if type(base_model) is LlamaModel:
+        return _Llama(base_model)
+    return None
+
+
+def _is_plain_gpt2(config: Any) -> bool:
+    return (
+        config.activation_function in _GELU
+        and config.scale_attn_weights
+        and not (config.scale_attn_by_inverse_layer_idx or config.reorder_and_upcast_attn or config.add_cross_attention)
+    )
+
+
+# transformers spells this activation out in eight operations; torch has it as one.
+_GELU = {"gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "gelu": "none"}
+
+
+class _GPT2:
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.layers: Sequence[Layer] = [_GPT2Layer(block, model.config) for block in model.h]
+
+    def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
+        x: Tensor = self.model.wte(ids) + self.model.wpe(positions)
+        return x
+
+    def rotation(self, x: Tensor, positions: Tensor) -> Rotation:
+        return None
+
+    def normed(self, x: Tensor) -> Tensor:
+        out: Tensor = self.model.ln_f(x)
+        return out
+
+
+class _GPT2Layer:
+    def __init__(self, block: Any, config: Any) -> None:
+        self.block, self.n_heads = block, config.n_head
+        self.gelu = _GELU[config.activation_function]
+
+    def heads(self, x: Tensor, rotation: Rotation) -> Heads:
+        mixed: Tensor = self.block.attn.c_attn(self.block.ln_1(x))
+        return Heads(*mixed.view(len(x), 3, self.n_heads, -1).unbind(1))
+
+    def after_attention(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = x + self.block.attn.c_proj(attended)
+        mlp = self.block.mlp
+        out: Tensor = x + mlp.c_proj(torch.nn.functional.gelu(mlp.c_fc(self.block.ln_2(x)), approximate=self.gelu))
+        return out
+
+
+class _Llama:
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.layers: Sequence[Layer] = [_LlamaLayer(layer) for layer in model.layers]
+
+    def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
+        x: Tensor = self.model.embed_tokens(ids)
+        return x
+
+    def rotation(self, x: Tensor, positions: Tensor) -> Rotation:
+        cosines, sines = self.model.rotary_emb(x, positions[None])
+        return cosines[0], sines[0]
+
+    def normed(self, x: Tensor) -> Tensor:
+        out: Tensor = self.model.norm(x)
+        return out
+
+
+class _LlamaLayer:
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+
+    def heads(self, x: Tensor, rotation: Rotation) -> Heads:
+        assert rotation is not None
+        attention, y = self.layer.self_attn, self.layer.input_layernorm(x)
+        queries, keys, values = (
+            project(y).view(len(x), -1, attention.head_dim)
+            for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        queries, keys = apply_rotary_pos_emb(queries, keys, *rotation)
+        return Heads(queries, keys, values)
+
+    def after_attention(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = x + self.layer.self_attn.o_proj(attended)
+        out: Tensor = x + self.layer.mlp(self.layer.post_attention_layernorm(x))
+        return out
