@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from textrl_env.errors import require_above
 from textrl_env.oracle import LogPolicy, PrefixTree, evaluate, solve
 
 Floats = npt.NDArray[np.float64]
@@ -44,3 +45,21 @@ def frontier(
         np.array([each.kl for each in reached]),
         np.array([each.score for each in reached]),
     )
+
+
+def best_score_within(tree: PrefixTree, log_reference: LogPolicy, *, kl: float) -> float:
+    """The best score that a policy reaches with at most `kl` nats per completion; `kl` above 0.
+
+    By Lagrangian duality it is the least of V*(coef) + coef · kl over the coefficients, where the optimum's KL is `kl`:
+    found by bisection, for about 35 times the work of `solve` and `evaluate`.
+    """
+    require_above(0, kl=kl)
+    paid = np.concatenate([scores[end] for end, scores in zip(tree.ends, tree.scores, strict=True)])
+    span = float(np.ptp(paid)) or 1.0
+    # An optimum's KL falls as its coefficient rises, and is at most (span / coef)^2 / 8 (Hoeffding's lemma).
+    low, high = 1e-9 * span, span / (8 * kl) ** 0.5
+    while high > (1 + 1e-8) * low:
+        coef = (low * high) ** 0.5
+        spent = evaluate(tree, solve(tree, log_reference, coef=coef).log_policy, log_reference, coef=coef).kl
+        low, high = (coef, high) if spent > kl else (low, coef)
+    return solve(tree, log_reference, coef=high).objective + high * kl

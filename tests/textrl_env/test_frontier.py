@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from textrl_env.frontier import frontier
+from textrl_env.frontier import best_score_within, frontier
 from textrl_env.oracle import PrefixTree, evaluate, prefix_tree, uniform_policy
 
 COEFS = np.geomspace(20, 0.1, 40)
@@ -47,6 +47,21 @@ def test_it_runs_from_the_reference_to_the_best_completion() -> None:
     assert reached.kl[0] == pytest.approx(0, abs=1e-6)
     assert reached.score[0] == pytest.approx(evaluate(tree, reference, reference, coef=0.0).score, abs=1e-4)
     assert reached.score[1] == pytest.approx(max(scores.max() for scores in tree.scores), abs=1e-6)
+
+
+def test_the_best_score_within_a_kl_is_the_frontier_s_there_and_no_policy_with_that_kl_has_more() -> None:
+    tree, rng = random_tree(2), np.random.default_rng(2)
+    reference = random_policy(tree, rng)
+    reached = frontier(tree, reference, COEFS[::8])
+    for kl, score in zip(reached.kl, reached.score, strict=True):
+        assert best_score_within(tree, reference, kl=kl) == pytest.approx(score, abs=1e-9)
+    for sharpness in (0.1, 1.0, 10.0):
+        other = evaluate(tree, random_policy(tree, rng, sharpness), reference, coef=0.0)
+        assert other.score < best_score_within(tree, reference, kl=other.kl)
+    # More than the best completion there is none, and no KL buys nothing.
+    assert best_score_within(tree, reference, kl=100) == pytest.approx(max(map(np.max, tree.scores)), abs=1e-6)
+    unchanged = evaluate(tree, reference, reference, coef=0.0).score
+    assert best_score_within(tree, reference, kl=1e-12) == pytest.approx(unchanged, abs=1e-5)
 
 
 def test_a_judge_reports_its_own_score_of_the_same_policies() -> None:

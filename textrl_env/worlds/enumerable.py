@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.oracle import PrefixTree
+from textrl_env.oracle import PrefixTree, prefix_tree
+from textrl_env.prefix_tree import Floats, Ints
 from textrl_env.worlds import exact
 from textrl_env.worlds.characters import CharacterTokenizer
 
@@ -101,17 +102,24 @@ class EnumerableWorld:
 
     def tree(self, prompt: str) -> PrefixTree:
         """All completions of a prompt with their scores, for `textrl_env.oracle`."""
-        return exact.completion_tree(self, prompt)
+        weights, before = _weights(self, prompt), self.tokenizer.encode(prompt)[-1]
+
+        def score(completions: Ints) -> Floats:
+            # From left to right, a column at a time: the same sums as `reward`, rounded alike.
+            left, right = np.insert(completions, 0, before, axis=1)[:, :-1].T, completions.T
+            return np.asarray(sum(weights[pair] for pair in zip(left, right, strict=True)))
+
+        return prefix_tree(self.vocab_size, self.horizon, eos_id=0, score=score)
 
     @property
     def best_return(self) -> float:
         """The mean over prompts of the best completion's score, exact."""
-        return exact.best_return(self)
+        return float(np.mean([exact.best_score(self.tree(prompt)) for prompt in self.prompts]))
 
     @property
     def random_return(self) -> float:
         """The mean score of a uniform random policy, exact."""
-        return exact.random_return(self)
+        return float(np.mean([exact.random_score(self.tree(prompt)) for prompt in self.prompts]))
 
     def _score(self, prompt: str, completion: str) -> float:
         weights = _weights(self, prompt)
