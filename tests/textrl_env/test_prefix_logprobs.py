@@ -27,6 +27,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "Qwen3": {**SIZES, "head_dim": 8},
     "Gemma2": {**SIZES, **SLIDING},
     "Gemma3Text": {**SIZES, **SLIDING},
+    "Mistral": {**SIZES, "sliding_window": 3},
+    "Phi3": SIZES,
+    "GPTNeoX": {key: value for key, value in SIZES.items() if key != "num_key_value_heads"},
+    "Bloom": {"vocab_size": 8, "hidden_size": 32, "n_layer": 2, "n_head": 4},
     # Layers with a recurrent state beside layers with keys and values.
     "Lfm2": {**SIZES, "layer_types": ["conv", "full_attention"]},
     # No cache at all.
@@ -50,9 +54,9 @@ def empty_tree(vocab_size: int, horizon: int) -> PrefixTree:
     return prefix_tree(vocab_size, horizon, eos_id=0, score=lambda batch: np.zeros(len(batch)))
 
 
-@pytest.mark.parametrize("batch_size", [5, 1000])
+@pytest.mark.parametrize("batch_size", [2, 1000])
 def test_the_walk_gives_what_each_prefix_alone_gives(any_model: Any, exact_logprobs: Any, batch_size: int) -> None:
-    tree = empty_tree(vocab_size=4, horizon=4)
+    tree = empty_tree(vocab_size=4, horizon=3)
     levels = prefix_logprobs(any_model, PROMPT, tree, vocab_size=4, batch_size=batch_size)
     alone = exact_logprobs(any_model, vocab_size=4)
     for level, prefixes in zip(levels, tree.prefixes, strict=True):
