@@ -1,5 +1,6 @@
 """The best score reachable at each KL, exactly; and what another reward makes of the same policies."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,9 +58,9 @@ def best_score_within(tree: PrefixTree, log_reference: LogPolicy, *, kl: float) 
     paid = np.concatenate([scores[end] for end, scores in zip(tree.ends, tree.scores, strict=True)])
     span = float(np.ptp(paid)) or 1.0
     # An optimum's KL falls as its coefficient rises, and is at most (span / coef)^2 / 8 (Hoeffding's lemma).
-    low, high = 1e-9 * span, span / (8 * kl) ** 0.5
+    low, high = 1e-9 * span, span / math.sqrt(8 * kl)
     while high > (1 + 1e-8) * low:
-        coef = (low * high) ** 0.5
+        coef = math.sqrt(low * high)
         spent = evaluate(tree, solve(tree, log_reference, coef=coef).log_policy, log_reference, coef=coef).kl
         low, high = (coef, high) if spent > kl else (low, coef)
     return solve(tree, log_reference, coef=high).objective + high * kl
