@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from textrl_env.worlds.enumerable import LetterTokenizer
 
@@ -26,8 +33,12 @@ def tiny_model(kind: str, *, vocab_size: int = 8, dropout: float = 0.0, seed: in
                 )
             )  # fmt: skip
         else:
-            model = LlamaForCausalLM(
-                LlamaConfig(
+            # Qwen2 is a Llama with biases that runs through transformers' own forward, not through the packed one.
+            causal_lm, config = {
+                "llama": (LlamaForCausalLM, LlamaConfig), "qwen2": (Qwen2ForCausalLM, Qwen2Config)
+            }[kind]  # fmt: skip
+            model = causal_lm(
+                config(
                     vocab_size=vocab_size, max_position_embeddings=64, hidden_size=width, intermediate_size=2 * width,
                     num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, bos_token_id=0, eos_token_id=0,
                     pad_token_id=0, attention_dropout=dropout,

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+
+from textrl_env.caches import cache_for
 
 Array = npt.NDArray[Any]
 
@@ -32,11 +33,16 @@ class CachedDecoder:
 
     def reset(self) -> None:
         """Forgets the cache; to be called when the model's parameters change."""
-        self._cache: Any = None
+        self._cache = cache_for(self.model)
+        self._rows: Array = np.empty(0, dtype=np.int64)
         self._seen_ids: Array = np.empty((0, 0), dtype=np.int64)
         self._seen_length: Array = np.empty(0, dtype=np.int64)
-        self._rows: Array = np.empty(0, dtype=np.int64)
         self._mask: Tensor = torch.empty(0, 0, dtype=torch.long)
+
+    @property
+    def width(self) -> int:
+        """Columns of the cache."""
+        return self._mask.shape[1]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"model": self.model}
@@ -65,7 +71,7 @@ class CachedDecoder:
         return out
 
     def _continuing(self, input_ids: Array, lengths: Array) -> npt.NDArray[np.bool_]:
-        if self._cache is None or self._seen_ids.shape != input_ids.shape:
+        if self._seen_ids.shape != input_ids.shape:
             return np.zeros(len(lengths), dtype=np.bool_)
         # A row may have slid past the window: the oldest column then holds a token that the cache no longer explains.
         shifted = (input_ids[:, :-1] == self._seen_ids[:, 1:]).all(axis=1)
@@ -78,15 +84,13 @@ class CachedDecoder:
         ids = torch.from_numpy(np.ascontiguousarray(input_ids[rows, -width:])).to(self._device)
         self._mask = left_padded_mask(lengths[rows], width).to(self._device)
         self._rows = rows
-        self._cache = DynamicCache()
-        return self._forward(ids, self._mask, positions(self._mask), self._cache)
+        return self._cache.start(ids, self._mask)
 
     def _append(self, tokens: Array, at: Array) -> Tensor:
         """One token for every cached row: tokens (R,), their positions (R,) -> logits (R, V)."""
         self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), 1)], dim=1)
-        ids = torch.from_numpy(tokens).to(self._device)[:, None]
-        position_ids = torch.from_numpy(at).to(self._device)[:, None]
-        return self._forward(ids, self._mask, position_ids, self._cache)
+        device = self._device
+        return self._cache.append(torch.from_numpy(tokens).to(device), torch.from_numpy(at).to(device), self._mask)
 
     def _compact(self, live: npt.NDArray[np.bool_], continuing: npt.NDArray[np.bool_]) -> None:
         """Drops rows that are not live once they are half of the cache, and leading columns no row goes on reading."""
@@ -94,13 +98,13 @@ class CachedDecoder:
         if 2 * len(keep) <= len(self._rows):
             chosen = torch.from_numpy(keep).to(self._device)
             self._rows, self._mask = self._rows[keep], self._mask[chosen]
-            self._edit(lambda tensor: tensor[chosen])
+            self._cache.select(chosen)
         # A row that idles is fed on with the others: were its columns kept, the cache would widen as long.
         reading = torch.from_numpy(np.flatnonzero(continuing[self._rows])).to(self._device)
         unread = int(self._mask[reading].any(dim=0).int().argmax().item())
         if unread > 0:
             self._mask = self._mask[:, unread:]
-            self._edit(lambda tensor: tensor[:, :, unread:])
+            self._cache.crop(unread)
 
     def _refill(self, input_ids: Array, lengths: Array, fresh: npt.NDArray[np.bool_]) -> None:
         """Writes the prompts of fresh rows, all but their newest token, into the columns before the current one."""
@@ -115,31 +119,12 @@ class CachedDecoder:
         missing = width - self._mask.shape[1]
         if missing > 0:
             self._mask = torch.nn.functional.pad(self._mask, (missing, 0))
-            self._edit(lambda tensor: torch.nn.functional.pad(tensor, (0, 0, missing, 0)))
+            self._cache.pad(missing)
         ids = torch.from_numpy(np.ascontiguousarray(input_ids[rows, -width - 1 : -1])).to(self._device)
         mask = left_padded_mask(lengths[rows] - 1, width).to(self._device)
-        cache = DynamicCache()
-        # A prompt of one token beside longer ones has nothing to prefill: let its row attend to one padding column.
-        attended = mask.clone()
-        attended[:, -1] = 1
-        self._forward(ids, attended, positions(attended), cache)
         chosen = torch.from_numpy(places).to(self._device)
         self._mask[chosen, -width:] = mask
-        for layer, small in zip(self._cache.layers, cache.layers, strict=True):
-            layer.keys[chosen, :, -width:] = small.keys
-            layer.values[chosen, :, -width:] = small.values
-
-    def _edit(self, change: Any) -> None:
-        for layer in self._cache.layers:
-            layer.keys, layer.values = change(layer.keys), change(layer.values)
-
-    def _forward(self, ids: Tensor, mask: Tensor, position_ids: Tensor, cache: Any) -> Tensor:
-        output = self.model(
-            input_ids=ids, attention_mask=mask, position_ids=position_ids, past_key_values=cache, use_cache=True,
-            logits_to_keep=1,
-        )  # fmt: skip
-        logits: Tensor = output.logits[:, -1]
-        return logits
+        self._cache.rewrite(chosen, ids, mask)
 
     @property
     def _device(self) -> torch.device:
@@ -150,8 +135,3 @@ class CachedDecoder:
 def left_padded_mask(lengths: Array, width: int) -> Tensor:
     """(R,) lengths -> (R, width) long, 1 on the last `length` columns of each row."""
     return torch.from_numpy((np.arange(width)[None] >= width - lengths[:, None]).astype(np.int64))
-
-
-def positions(mask: Tensor) -> Tensor:
-    """Position ids of masked rows, 0 at the first counted token: (R, W) -> (R, W)."""
-    return (mask.cumsum(dim=1) - 1).clamp_min(0)

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textrl_env.decoding import positions
 from textrl_env.trunks import Heads, Trunk, trunk_of
 
 
@@ -67,12 +66,12 @@ def packed_states(trunk: Trunk, packing: Packing) -> Tensor:
     rotation = trunk.rotation(x, packing.positions)
     *first, last = trunk.layers
     for layer in first:
-        x = layer.after_attention(x, _attend(layer.heads(x, rotation), packing)[packing.cells])
-    attended = _attend(last.heads(x, rotation), packing)[packing.cells[packing.read]]
+        x = layer.after_attention(x, attend(layer.heads(x, rotation), packing)[packing.cells])
+    attended = attend(last.heads(x, rotation), packing)[packing.cells[packing.read]]
     return trunk.normed(last.after_attention(x[packing.read], attended))
 
 
-def _attend(heads: Heads, packing: Packing) -> Tensor:
+def attend(heads: Heads, packing: Packing) -> Tensor:
     """Causal attention within each sequence: T tokens' heads -> (B · width, heads · d)."""
     batch, width = packing.shape
 
@@ -87,3 +86,8 @@ def _attend(heads: Heads, packing: Packing) -> Tensor:
         queries, keys, values, is_causal=True, enable_gqa=queries.shape[1] != keys.shape[1]
     )
     return out.transpose(1, 2).reshape(batch * width, -1).to(heads.values.dtype)
+
+
+def positions(mask: Tensor) -> Tensor:
+    """Position ids of masked rows, 0 at the first counted token: (R, W) -> (R, W)."""
+    return (mask.cumsum(dim=1) - 1).clamp_min(0)

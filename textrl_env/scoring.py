@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from textrl_env.decoding import positions
-from textrl_env.packing import pack, packed_states
+from textrl_env.packing import pack, packed_states, positions
 from textrl_env.trunks import trunk_of
 
 
