@@ -12,6 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from textrl_env.conversations import Prompt, completion_text
 from textrl_env.errors import InputError
+from textrl_env.packing import read_states
 from textrl_env.seeded import seeded
 from textrl_env.tokenization import encode_completion, encode_prompt, pad_id
 
@@ -78,22 +79,21 @@ class RewardModel:
 
     def forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Scores with gradients: B token lists -> (B,)."""
-        lengths = [len(sequence) for sequence in sequences]
-        if len(sequences) >= 16 and sum(lengths) < 0.75 * len(lengths) * max(lengths):
-            # More than a quarter would be padding: the shorter and the longer half go separately.
-            order = sorted(range(len(lengths)), key=lengths.__getitem__)
-            half = len(order) // 2
-            parts = [self.forward([sequences[index] for index in part]) for part in (order[:half], order[half:])]
-            return torch.cat(parts)[torch.tensor(order).argsort().to(parts[0].device)]
-        # Few different widths: a CPU's bfloat16 kernels are compiled anew for every shape.
-        limit = self.model.config.get_text_config().max_position_embeddings
-        width = max(max(lengths), min(-(-max(lengths) // 8) * 8, limit))
-        fill = pad_id(self.tokenizer)
-        ids = torch.tensor([[*sequence, *[fill] * (width - len(sequence))] for sequence in sequences])
-        mask = (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
-        device = next(self.model.parameters()).device
-        scores: Tensor = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits[:, 0]
-        return scores.float()
+        fill, device = pad_id(self.tokenizer), next(self.model.parameters()).device
+        lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
+        at = torch.arange(int(lengths.max()), device=device)
+        ids = torch.tensor([[*sequence, *[fill] * (len(at) - len(sequence))] for sequence in sequences]).to(device)
+        mask = at < lengths[:, None]
+        head = getattr(self.model, "score", None)
+        if head is None:
+            scores: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).logits
+        else:
+            # The classifiers of causal models are a linear head on the state of the last token that is not padding;
+            # where padding and end token are one, that is the token before the end.
+            last = (at * (ids != fill)).argmax(dim=1)
+            newest = at == last[:, None]
+            scores = head(read_states(self.model.base_model, ids, mask, newest))
+        return scores[:, 0].float()
 
     @torch.inference_mode()
     def score(

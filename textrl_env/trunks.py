@@ -54,11 +54,18 @@ class Trunk(Protocol):
 
 def trunk_of(base_model: Any) -> Trunk | None:
     """The trunk of a `base_model` of transformers, or None where only its own forward is known to be right."""
+    if base_model.training and _has_dropout(base_model.config):
+        return None
     if type(base_model) is GPT2Model and _is_plain_gpt2(base_model.config):
         return _GPT2(base_model)
     if type(base_model) is LlamaModel:
         return _Llama(base_model)
     return None
+
+
+def _has_dropout(config: Any) -> bool:
+    names = ("attention_dropout", "attn_pdrop", "embd_pdrop", "resid_pdrop")
+    return any(getattr(config, name, 0.0) > 0 for name in names)
 
 
 def _is_plain_gpt2(config: Any) -> bool:
