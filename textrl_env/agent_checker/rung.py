@@ -1,0 +1,123 @@
+"""A rung of the ladder: a tiny task, what passing it proves, and its exact values."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from textrl_env.agent_checker.bigram_reference import BigramReference
+from textrl_env.agent_checker.completions import Completions, best_of_n
+from textrl_env.errors import InputError, require_above, require_at_least
+from textrl_env.kl import KLShaping
+from textrl_env.oracle import Floats, PrefixTree, evaluate, prefix_tree, solve, uniform_policy
+from textrl_env.rewards import RewardCallable
+from textrl_env.tokenization import Tokenizer, encode_prompt
+from textrl_env.vector_env import TextGenVectorEnv
+
+KLMode = Literal["reference", "sampled", "exact"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rung:
+    """A task small enough to enumerate, and the bar an agent has to clear on it.
+
+    The objective is E[score] - coef · KL(π ‖ π_ref), the mean over the prompts, of the policy that the agent samples
+    from; with coef 0 it is the mean score.
+    """
+
+    name: str
+    asks: str
+    """What an agent needs here that the rungs below did not ask for."""
+    cause: str
+    """What is likely wrong with an agent that passes the rungs below and fails here."""
+    prompts: list[str]
+    """Distinct prompts; each counts the same."""
+    reward: RewardCallable
+    """`(prompts, completions) -> scores`."""
+    tokenizer: Tokenizer
+    """V tokens."""
+    max_new_tokens: int
+    """The length limit; V to this power is the size of the task."""
+    timesteps: int
+    """Tokens that the agent may train on."""
+    coef: float = 0.0
+    """Score given up per nat of KL to the reference; 0 or more."""
+    reference_logits: Floats | None = field(default=None, repr=False)
+    """(V, V) of the `BigramReference`; None makes it uniform."""
+    share: float = 0.9
+    """The pass mark: random + share · (oracle - random); in (0, 1)."""
+    n: int = 4
+    """Of best-of-n."""
+
+    def __post_init__(self) -> None:
+        require_at_least(1, timesteps=self.timesteps, n=self.n)
+        require_at_least(0, coef=self.coef)
+        require_above(0, share=self.share)
+        if self.share >= 1:
+            raise InputError(f"share must be below 1, got {self.share}: no agent that samples beats the oracle")
+
+    @cached_property
+    def reference(self) -> BigramReference:
+        """The policy that KL is measured from and best-of-n draws from."""
+        vocab_size = len(self.tokenizer)
+        logits = np.zeros((vocab_size, vocab_size)) if self.reference_logits is None else self.reference_logits
+        return BigramReference(logits)
+
+    @cached_property
+    def completions(self) -> list[Completions]:
+        """Per prompt, every completion with its score and its probability under the reference."""
+        return [Completions.of(tree, log_reference) for tree, log_reference in self._trees]
+
+    @cached_property
+    def oracle(self) -> float:
+        """The best objective of all policies."""
+        if self.coef == 0:
+            return float(np.mean([each.scores.max() for each in self.completions]))
+        return float(np.mean([solve(tree, ref, coef=self.coef).objective for tree, ref in self._trees]))
+
+    @cached_property
+    def random(self) -> float:
+        """The objective of choosing every token equally often."""
+        values = [evaluate(tree, uniform_policy(tree), ref, coef=self.coef).objective for tree, ref in self._trees]
+        return float(np.mean(values))
+
+    @cached_property
+    def best_of_n(self) -> float:
+        """The objective of the best of n completions drawn from the reference."""
+        return float(np.mean([best_of_n(each, self.n, coef=self.coef).objective for each in self.completions]))
+
+    @property
+    def mark(self) -> float:
+        """The objective that an agent has to reach."""
+        return self.random + self.share * (self.oracle - self.random)
+
+    def training_env(self, *, num_envs: int, autoreset_mode: AutoresetMode | str, kl_mode: KLMode) -> TextGenVectorEnv:
+        """What an agent trains in; KL shaping has coefficient 0 where the objective has none."""
+        return self._env(num_envs, autoreset_mode, kl=KLShaping(self.coef, kl_mode), reference=self.reference)
+
+    def playing_env(self, num_envs: int) -> TextGenVectorEnv:
+        """What a trained agent is watched in: its actions are plain tokens."""
+        return self._env(num_envs, AutoresetMode.DISABLED)
+
+    def _env(self, num_envs: int, autoreset_mode: AutoresetMode | str, **options: Any) -> TextGenVectorEnv:
+        return TextGenVectorEnv(
+            self.prompts, self.reward, self.tokenizer, num_envs=num_envs, autoreset_mode=autoreset_mode,
+            max_new_tokens=self.max_new_tokens, **options,
+        )  # fmt: skip
+
+    @cached_property
+    def _trees(self) -> list[tuple[PrefixTree, list[Floats]]]:
+        """Per prompt, all completions, and the reference's log-probabilities on them."""
+        trees = [self._tree(prompt) for prompt in self.prompts]
+        last = [encode_prompt(self.tokenizer, prompt)[-1] for prompt in self.prompts]
+        return [(tree, self.reference.log_policy(token, tree)) for tree, token in zip(trees, last, strict=True)]
+
+    def _tree(self, prompt: str) -> PrefixTree:
+        def score(completions: list[list[int]]) -> list[float]:
+            texts = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in completions]
+            return list(self.reward([prompt] * len(texts), texts))
+
+        end = self.tokenizer.eos_token_id
+        return prefix_tree(len(self.tokenizer), self.max_new_tokens, eos_id=end, score=score)
