@@ -48,7 +48,7 @@ LADDER = (
         cause="the oldest tokens are lost or moved: a context that is too short, positions that ignore left padding, "
         "a cache that is stale",
         prompts=REVERSE.prompts, reward=REVERSE.reward, tokenizer=REVERSE.tokenizer, max_new_tokens=REVERSE.length,
-        timesteps=30_000,
+        timesteps=30_000, share=0.85,
     ),
     Rung(
         name="preferences",
