@@ -26,6 +26,7 @@ NAMES = [
     "train_with_sb3",
     "write_your_own_algorithm",
     "cleanrl_style_ppo",
+    "check_your_agent",
 ]
 
 
@@ -58,6 +59,7 @@ def options(name: str, folder: Path) -> dict[str, Any]:
         "train_with_sb3": {"total_timesteps": 300, "num_envs": 2},
         "write_your_own_algorithm": {"n_steps": 60, "num_envs": 8},
         "cleanrl_style_ppo": {"total_timesteps": 200, "num_envs": 8},
+        "check_your_agent": {"budget": 0.001},
     }[name]  # fmt: skip
 
 
