@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.oracle import Floats, PrefixTree
+from textrl_env.prefix_tree import Floats, PrefixTree
 
 
 class BigramReference:

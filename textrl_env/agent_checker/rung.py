@@ -11,7 +11,8 @@ from textrl_env.agent_checker.bigram_reference import BigramReference
 from textrl_env.agent_checker.completions import Completions, best_of_n
 from textrl_env.errors import InputError, require_above, require_at_least
 from textrl_env.kl import KLShaping
-from textrl_env.oracle import Floats, PrefixTree, evaluate, prefix_tree, solve, uniform_policy
+from textrl_env.oracle import evaluate, solve, uniform_policy
+from textrl_env.prefix_tree import Floats, Ints, PrefixTree, prefix_tree
 from textrl_env.rewards import RewardCallable
 from textrl_env.tokenization import Tokenizer, encode_prompt
 from textrl_env.vector_env import TextGenVectorEnv
@@ -115,8 +116,8 @@ class Rung:
         return [(tree, self.reference.log_policy(token, tree)) for tree, token in zip(trees, last, strict=True)]
 
     def _tree(self, prompt: str) -> PrefixTree:
-        def score(completions: list[list[int]]) -> list[float]:
-            texts = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in completions]
+        def score(completions: Ints) -> list[float]:
+            texts = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in completions.tolist()]
             return list(self.reward([prompt] * len(texts), texts))
 
         end = self.tokenizer.eos_token_id
