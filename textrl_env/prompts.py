@@ -124,8 +124,10 @@ class PromptDataset:
         return cls(tuple(prompts), columns, tuple(where))
 
     def columns_of(self, indices: Sequence[int]) -> dict[str, list[Any]]:
-        """The further columns of some rows, one list a column; None where a row lacks it."""
-        return {name: [values[index] for index in indices] for name, values in self.columns.items()}
+        """The further columns of some rows, one list a column; None where a row lacks it and for -1, no row."""
+        return {
+            name: [values[index] if index >= 0 else None for index in indices] for name, values in self.columns.items()
+        }
 
     def select(self, indices: Sequence[int]) -> "PromptDataset":
         """The rows at `indices`, in that order."""

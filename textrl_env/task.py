@@ -158,13 +158,13 @@ class TextGenTask:
         """The reward terms of B finished completions, (B,) each, in one call of every reward function.
 
         Args:
-            prompt_indices: B rows of the dataset, whose columns the functions receive; -1 for a prompt from elsewhere.
+            prompt_indices: B rows of the dataset, whose columns the functions receive; -1 for a prompt from elsewhere,
+                whose columns are None.
             prompts: B texts or conversations.
             completions: B lists of token ids.
             finish_reasons: B of "eos", "stop" and "length".
         """
-        known = all(index >= 0 for index in prompt_indices)
-        columns = self.prompts.columns_of(prompt_indices) if known else {}
+        columns = self.prompts.columns_of(prompt_indices)
         columns["completion_ids"] = [list(ids) for ids in completions]
         columns["finish_reason"] = list(finish_reasons)
         written = [

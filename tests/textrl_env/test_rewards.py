@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from textrl_env import InputError, LengthPenalty, MissingEOSPenalty, RepetitionPenalty, TextGenEnv, Weighted
+from textrl_env import (
+    InputError,
+    LengthPenalty,
+    MissingEOSPenalty,
+    RepetitionPenalty,
+    TextGenEnv,
+    TextGenVectorEnv,
+    Weighted,
+)
 from textrl_env.rewards import RewardSum
 from textrl_env.worlds.enumerable import LetterTokenizer
 
@@ -74,6 +82,23 @@ def test_columns_follow_their_rows_and_lacking_ones_are_none() -> None:
     sums = RewardSum(look)
     sums(["x", "y"], ["", ""], prompt_indices=[0, 1], level=[1, None], answer=["c", "d"])
     assert seen[-1] == (["x", "y"], [1, None], ["c", "d"])
+
+
+def test_a_prompt_from_elsewhere_has_columns_of_none_and_takes_none_from_others() -> None:
+    seen: list[Any] = []
+
+    def look(prompts: list[str], completions: list[str], answer: list[str | None]) -> list[float]:
+        seen.append((prompts, answer))
+        return [0.0] * len(prompts)
+
+    env = make(look)
+    env.reset(options={"prompt": "f"})
+    env.step(0)
+    vector = TextGenVectorEnv(ROWS, look, LetterTokenizer(8), num_envs=2, max_new_tokens=4)
+    vector.reset(options={"prompt_index": 1})
+    vector.reset(options={"prompt": "f", "reset_mask": np.array([True, False])})
+    vector.step(np.zeros(2, dtype=np.int64))
+    assert seen == [(["f"], [None]), (["f", "cd"], [None, "d"])]
 
 
 def test_terms_are_weighted_named_and_summed() -> None:
