@@ -149,6 +149,9 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         return mask
 
     def _begin(self, slots: npt.NDArray[np.int64], options: dict[str, Any]) -> None:
+        for key, value in options.items():
+            if _one_a_slot(value) and len(value) != self.num_envs:
+                raise InputError(f"reset option {key!r} must be one value or {self.num_envs} of them, got {len(value)}")
         starts = []
         for slot in slots:
             mine = {key: value[slot] if _one_a_slot(value) else value for key, value in options.items()}
@@ -176,7 +179,9 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
 
 def _one_a_slot(value: Any) -> bool:
     """Whether a reset option is a sequence over slots; a conversation, a list of messages, is one prompt for all."""
-    return isinstance(value, list | tuple | np.ndarray) and not isinstance(value[0], Mapping)
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, list | tuple) and not any(isinstance(entry, Mapping) for entry in value)
 
 
 def _masked(arrays: dict[str, Any], mask: npt.NDArray[np.bool_]) -> dict[str, Any]:

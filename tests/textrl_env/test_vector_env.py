@@ -197,7 +197,7 @@ def test_make_vec_makes_the_native_environment(arguments: dict[str, Any]) -> Non
     assert (env.num_envs, env.autoreset_mode) == (3, AutoresetMode.NEXT_STEP)
 
 
-@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
+@pytest.mark.parametrize("mode", list(AutoresetMode))
 @pytest.mark.parametrize("arguments", ["reference"], indirect=True)
 def test_make_and_every_make_vec_play_alike(arguments: dict[str, Any], mode: AutoresetMode) -> None:
     """Native, in one process, and in worker processes: the same tokens, rewards and infos from the same seeds."""
@@ -229,7 +229,11 @@ def test_make_and_every_make_vec_play_alike(arguments: dict[str, Any], mode: Aut
             running = True
         if not running:
             single.reset()
-            running = mode is AutoresetMode.SAME_STEP
+            running = mode is not AutoresetMode.NEXT_STEP
+        if mode is AutoresetMode.DISABLED and mine[2].any():
+            again = native.reset(options={"reset_mask": mine[2]})
+            for other in others:
+                assert_same(other.reset(options={"reset_mask": mine[2].copy()}), again)
     for other in others:
         other.close()
     assert endings > 10
@@ -312,6 +316,9 @@ def test_an_error_leaves_every_slot_as_it_was(arguments: dict[str, Any]) -> None
         (lambda env: env.reset(options={"reset_mask": np.zeros(N, dtype=bool)}), "reset_mask"),
         (lambda env: env.reset(options={"reset_mask": [True] * N}), "reset_mask"),
         (lambda env: env.reset(options={"reset_mask": np.ones(N + 1, dtype=bool)}), "reset_mask"),
+        (lambda env: env.reset(options={"prompt_index": [0, 1]}), "'prompt_index' must be one value or 4 .* got 2"),
+        (lambda env: env.reset(options={"prompt": []}), "'prompt' must be one value or 4 .* got 0"),
+        (lambda env: env.reset(options={"prompt_index": np.array(4)}), "prompt_index"),
         (lambda env: TextGenVectorEnv(["a"], count_a, LetterTokenizer(V), num_envs=0), "num_envs .* got 0"),
     ],
 )
