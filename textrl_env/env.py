@@ -110,6 +110,15 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
         masks: npt.NDArray[np.bool_] = self._episodes.action_masks()[0]
         return masks
 
+    @property
+    def kl_coef(self) -> float:
+        """The KL coefficient in force; a controller may change it as episodes finish."""
+        return self._episodes.coef
+
+    @kl_coef.setter
+    def kl_coef(self, value: float) -> None:
+        self._episodes.coef = float(value)
+
     def render(self) -> str | None:  # type: ignore[override]
         """The episode so far with its ledger, as coloured text (`ansi`) or a strip of HTML (`html`); `human` prints
         the newest token in the colour of the term that paid it."""

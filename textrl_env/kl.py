@@ -46,7 +46,10 @@ ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}
 
 
 class KLController(Protocol):
-    """Turns the KL of finished episodes into the next coefficient."""
+    """Turns the KL of finished episodes into the next coefficient, the only thing it may remember.
+
+    The environment holds that coefficient as `kl_coef`, and an agent's checkpoint restores it.
+    """
 
     def update(self, coef: float, *, kl: float, episodes: int) -> float:
         """The coefficient after `episodes` finished with a mean KL of `kl` nats each."""

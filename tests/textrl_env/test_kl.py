@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from textrl_env import AdaptiveKL, FixedKL, InputError, KLShaping, TextGenEnv
+from textrl_env import AdaptiveKL, FixedKL, InputError, KLShaping, TextGenEnv, TextGenVectorEnv
 from textrl_env.kl import ESTIMATORS, exact_kl, k1, k2, k3
 from textrl_env.reference import FrozenReference
 from textrl_env.worlds.enumerable import LetterTokenizer
@@ -80,6 +80,36 @@ def test_the_environment_steers_its_coefficient_with_the_kl_of_finished_episodes
         # Far above the target: 2 % up after each episode.
         assert steps[-1][4]["kl"] > 1.2
     assert [later / paid[0] for later in paid] == pytest.approx([1, 1.02, 1.02**2], rel=1e-5)
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+@pytest.mark.parametrize("pay", ["step", "episode"])
+def test_the_coefficient_is_all_that_a_resumed_run_needs(num_envs: int, pay: Any, make_model: Any) -> None:
+    """Steered on from a coefficient that was put back, rewards are those of a run without interruption."""
+    shaping = KLShaping(0.5, "sampled", controller=AdaptiveKL(target=1.0, horizon=10), pay=pay)
+    common = {"kl": shaping, "reference": FrozenReference(make_model("gpt2"), vocab_size=V), "max_new_tokens": 2}
+
+    def make() -> Any:
+        if num_envs == 1:
+            return TextGenEnv(["ab", "c"], zero, LetterTokenizer(V), **common)
+        return TextGenVectorEnv(["ab", "c"], zero, LetterTokenizer(V), num_envs=num_envs, **common)
+
+    def play(env: Any) -> list[float]:
+        paid, shape = [], () if num_envs == 1 else (num_envs,)
+        for seed in range(5):
+            env.reset(seed=seed)
+            for token in (1, 0):
+                reward = env.step({"token": np.full(shape, token), "logprob": np.full(shape, -0.1 * (seed + 1))})[1]
+                paid.append(np.asarray(reward).tolist())
+        return paid
+
+    whole, resumed = make(), make()
+    fresh = play(whole)
+    assert whole.kl_coef != 0.5
+    resumed.kl_coef = whole.kl_coef
+    expected = play(whole)
+    assert play(resumed) == expected != fresh
+    assert resumed.kl_coef == whole.kl_coef
 
 
 @pytest.mark.parametrize("pay", ["step", "episode"])
