@@ -32,6 +32,12 @@ def world_of(name: str, **parameters: Any) -> Any:
     return load_env_creator(WORLDS[name])(**parameters)
 
 
+def test_every_registered_id_is_a_world_or_the_environment_itself() -> None:
+    """The checkers run on each: here on the worlds, in test_env.py on the environment."""
+    registered = {name for name in gymnasium.registry if name.startswith("TextRL/")}
+    assert registered == {"TextRL/TextGen-v0", *IDS}
+
+
 @pytest.mark.parametrize("name", IDS)
 def test_checkers_have_nothing_to_say(name: str) -> None:
     with warnings.catch_warnings():
