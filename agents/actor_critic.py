@@ -15,6 +15,7 @@ from textrl_env import InputError
 from textrl_env.agents.rollout import Rollout
 from textrl_env.decoding import CachedDecoder
 from textrl_env.errors import require_above
+from textrl_env.master_weights import rounded_copy
 from textrl_env.packing import read_states
 from textrl_env.scoring import read_logits, token_logprobs
 
@@ -81,7 +82,7 @@ class ActorCriticLM(nn.Module):
         self.critic_trunk = copy.deepcopy(policy.base_model) if critic == "separate" else None
         self.value_head = None if critic == "none" else _zero_head(policy.config.get_text_config().hidden_size)
         self.eval()
-        self._decoder = CachedDecoder(self.policy)
+        self.parameters_changed()
         self.generator = torch.Generator(device=self.device)
 
     @classmethod
@@ -143,7 +144,16 @@ class ActorCriticLM(nn.Module):
 
     def parameters_changed(self) -> None:
         """To be called after an update: cached keys and values of the old parameters are dropped."""
-        self._decoder.reset()
+        self._decoder: CachedDecoder | None = None
+
+    @property
+    def decoder(self) -> CachedDecoder:
+        """Next-token logits of the policy as its parameters are."""
+        if self._decoder is None:
+            # A rollout's steps are many and small: in bfloat16 the weights are rounded once, not at every step.
+            rounded = self.precision == "bfloat16"
+            self._decoder = CachedDecoder(rounded_copy(self.policy) if rounded else self.policy)
+        return self._decoder
 
     @torch.inference_mode()
     def act(
@@ -166,7 +176,8 @@ class ActorCriticLM(nn.Module):
         """
         ids, mask = observation["input_ids"], observation["attention_mask"]
         live = np.ones(len(ids), dtype=np.bool_) if live is None else live
-        logits = self._decoder.next_logits(ids, mask, live)
+        with self.autocast():
+            logits = self.decoder.next_logits(ids, mask, live)
         allowed = None if action_masks is None else torch.from_numpy(action_masks).to(logits.device)
         logprobs = self._distribution(logits, allowed)
         if deterministic:

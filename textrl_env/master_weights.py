@@ -4,11 +4,13 @@ bfloat16 has 8 bits of mantissa, so a step of less than about 1/256 of a weight 
 copy per trained parameter small steps add up, and forward and backward still run in bfloat16.
 """
 
+import copy
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 
 def adamw(
@@ -20,6 +22,16 @@ def adamw(
     kind: Any = MasterAdamW if half else torch.optim.AdamW
     optimizer: torch.optim.Optimizer = kind(trained, lr=lr, weight_decay=weight_decay, eps=eps)
     return optimizer
+
+
+def rounded_copy(model: Any) -> Any:
+    """A copy whose linear layers, all but the output head, are bfloat16: what autocast would round at every use."""
+    copied = copy.deepcopy(model).requires_grad_(False)
+    head = copied.get_output_embeddings()
+    for module in copied.modules():
+        if isinstance(module, nn.Linear | Conv1D) and module is not head:
+            module.bfloat16()
+    return copied
 
 
 class MasterAdamW(torch.optim.Optimizer):
