@@ -179,7 +179,7 @@ class ActorCriticLM(nn.Module):
         with self.autocast():
             logits = self.decoder.next_logits(ids, mask, live)
         allowed = None if action_masks is None else torch.from_numpy(action_masks).to(logits.device)
-        logprobs = self._distribution(logits, allowed)
+        logprobs = self.distribution(logits, allowed)
         if deterministic:
             tokens = logprobs.argmax(dim=-1)
         else:
@@ -192,34 +192,52 @@ class ActorCriticLM(nn.Module):
 
     def evaluate(self, batch: Rollout, *, entropies: bool = True) -> Evaluated:
         """A rollout's tokens and states under the present parameters, with gradients."""
-        states = batch.states()
-        shared = self.critic_kind == "shared"
-        with self.autocast():
-            logits, hidden = read_logits(self.policy, *states, with_states=shared)
-            if self.critic_trunk is not None:
-                hidden = read_states(self.critic_trunk, *states)
+        logits, values = self.states(*batch.states())
         counted = batch.completion_mask
         tokens = batch.completion_ids[counted]
         entropy = None
         if entropies or batch.action_masks is not None:
             allowed = None if batch.action_masks is None else batch.action_masks[counted]
-            distribution = self._distribution(logits, allowed)
+            distribution = self.distribution(logits, allowed)
             chosen = distribution.gather(-1, tokens[:, None]).squeeze(-1)
             entropy = _unpacked(_entropies(distribution), counted) if entropies else None
         else:
             chosen = token_logprobs(logits, tokens, vocab_size=self.vocab_size, temperature=self.temperature)
-        values = None if hidden is None else _unpacked(self._head(hidden), counted)
-        return Evaluated(_unpacked(chosen, counted), entropy, values)
+        return Evaluated(_unpacked(chosen, counted), entropy, None if values is None else _unpacked(values, counted))
 
     @torch.no_grad()
     def values(self, batch: Rollout, *, after: bool = False) -> Tensor:
         """Values of the states before each token, (B, C); with `after` also of the state after the last, (B, C + 1)."""
-        trunk = self.policy.base_model if self.critic_trunk is None else self.critic_trunk
         ids, mask, read = batch.states(after=after)
+        before = slice(batch.prompt_ids.shape[1] - 1, None if after else -1)
+        return _unpacked(self.state_values(ids, mask, read), read[:, before])
+
+    def states(self, ids: Tensor, mask: Tensor, read: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Next-token logits (R, V_model) and values (R,) after some tokens of padded sequences, with gradients.
+
+        Args:
+            ids, mask: (B, L); mask is True on each sequence's tokens, which stand side by side.
+            read: (B, L), True on the tokens whose states are wanted, R in all.
+        """
+        with self.autocast():
+            logits, hidden = read_logits(self.policy, ids, mask, read, with_states=self.critic_kind == "shared")
+        if self.critic_trunk is not None:
+            return logits, self.state_values(ids, mask, read)
+        return logits, None if hidden is None else self._head(hidden)
+
+    def state_values(self, ids: Tensor, mask: Tensor, read: Tensor) -> Tensor:
+        """The values of `states` alone."""
+        trunk = self.policy.base_model if self.critic_trunk is None else self.critic_trunk
         with self.autocast():
             hidden = read_states(trunk, ids, mask, read)
-        before = slice(batch.prompt_ids.shape[1] - 1, None if after else -1)
-        return _unpacked(self._head(hidden), read[:, before])
+        return self._head(hidden)
+
+    def distribution(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
+        """Log-probabilities of the next token: logits (..., V_model), allowed (..., V) or None -> (..., V)."""
+        logits = logits[..., : self.vocab_size].float() / self.temperature
+        if allowed is not None:
+            logits = logits.masked_fill(~allowed, -torch.inf)
+        return torch.log_softmax(logits, dim=-1)
 
     def autocast(self) -> torch.autocast:
         """In bfloat16 precision, linear layers round their inputs and weights to it; the parameters stay float32."""
@@ -229,12 +247,6 @@ class ActorCriticLM(nn.Module):
         assert self.value_head is not None
         values: Tensor = self.value_head(hidden.to(self.value_head.weight.dtype)).squeeze(-1)
         return values.float()
-
-    def _distribution(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
-        logits = logits[..., : self.vocab_size].float() / self.temperature
-        if allowed is not None:
-            logits = logits.masked_fill(~allowed, -torch.inf)
-        return torch.log_softmax(logits, dim=-1)
 
 
 def _zero_head(width: int) -> nn.Linear:

@@ -274,7 +274,7 @@ def sampling(case: Any, warp: Callable[[torch.Tensor], torch.Tensor]) -> None:
     def act(observation: Any, *, live: Any, action_masks: Any) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
             logits = agent.decoder.next_logits(observation["input_ids"], observation["attention_mask"], live)
-            logprobs = agent._distribution(logits, None)
+            logprobs = agent.distribution(logits, None)
             tokens = torch.multinomial(torch.softmax(warp(logprobs), -1), 1, generator=agent.generator)
             chosen = logprobs.gather(-1, tokens)[:, 0].numpy()
         return np.where(live, tokens[:, 0].numpy(), 0), np.where(live, chosen, 0)
