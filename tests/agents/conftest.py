@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from textrl_env import KLShaping, TextGenVectorEnv
 from textrl_env.agents import PPO, ActorCriticLM
@@ -45,3 +47,18 @@ def make_ppo(make_model: Any, make_env: Any) -> Callable[..., PPO]:
         return PPO(agent, make_env(model, **(env or {})), **defaults | options)
 
     return make
+
+
+@pytest.fixture
+def untied_gpt2() -> Any:
+    """A fresh GPT-2 whose head is its own, and gives distributions near uniform: a start for the exact tests."""
+    width = 64
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = GPT2Config(
+            vocab_size=8, n_positions=8, n_embd=width, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0,
+            pad_token_id=0, tie_word_embeddings=False,
+        )  # fmt: skip
+        model: Any = GPT2LMHeadModel(config)
+        torch.nn.init.normal_(model.lm_head.weight, std=6 / width)
+    return model.eval()

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from textrl_env import KLShaping, TextGenVectorEnv
 from textrl_env.agents import PPO, ActorCriticLM
@@ -14,22 +13,6 @@ from textrl_env.reference import FrozenReference
 from textrl_env.worlds.enumerable import EnumerableWorld
 
 WORLD = EnumerableWorld(vocab_size=8, horizon=4, n_prompts=2)
-
-
-def untied_gpt2() -> Any:
-    """The reference: a fresh GPT-2 whose head is its own, and gives distributions near uniform."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    width = 64
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = GPT2Config(
-            vocab_size=8, n_positions=8, n_embd=width, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0,
-            pad_token_id=0, tie_word_embeddings=False,
-        )  # fmt: skip
-        model: Any = GPT2LMHeadModel(config)
-        torch.nn.init.normal_(model.lm_head.weight, std=6 / width)
-    return model.eval()
 
 
 def objective(model: Any, reference: Any, coef: float) -> tuple[float, float, float]:
@@ -50,8 +33,8 @@ def objective(model: Any, reference: Any, coef: float) -> tuple[float, float, fl
 
 @pytest.mark.slow
 @pytest.mark.parametrize("coef", [0.1, 1.0])
-def test_ppo_closes_nine_tenths_of_the_gap_and_never_exceeds_the_optimum(coef: float) -> None:
-    model = untied_gpt2()
+def test_ppo_closes_nine_tenths_of_the_gap_and_never_exceeds_the_optimum(coef: float, untied_gpt2: Any) -> None:
+    model = untied_gpt2
     reference = FrozenReference(model, vocab_size=8)
     env = TextGenVectorEnv(
         WORLD.prompts, WORLD.reward, WORLD.tokenizer, num_envs=256, autoreset_mode="Disabled", max_new_tokens=4,
