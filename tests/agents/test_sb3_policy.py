@@ -104,7 +104,6 @@ def test_the_first_update_has_ratio_one_and_reaches_every_weight(critic: str, ma
     assert ppo.logger.name_to_value["train/approx_kl"] == pytest.approx(0, abs=1e-8)
     assert ppo.logger.name_to_value["train/clip_fraction"] == 0
     trained = ppo.policy.lm.policy.state_dict()
-    # Positions beyond the longest text, and the end token where it only ends texts, may be left as they were.
     assert all(not torch.equal(trained[name], value) for name, value in before.items())
     # What was given stays what it was: the reference and other runs start from it.
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
@@ -122,10 +121,11 @@ def test_sb3_algorithms_learn(algorithm: Any, length_limit: str, make_model: Any
     sb3 = make_sb3(make_model("gpt2"), algorithm=algorithm, ent_coef=0.0, learning_rate=3e-3, env=env)
     sb3.learn(256)
     start = np.mean([episode["r"] for episode in sb3.ep_info_buffer])
-    sb3.learn(256 * 6)
     assert np.isfinite(sb3.logger.name_to_value["train/value_loss"])
-    # A cut completion is not scored, so that only short ones are worth something: learning takes longer than this.
-    assert length_limit == "cut" or np.mean([episode["r"] for episode in sb3.ep_info_buffer]) > start + 1
+    # A cut completion is not scored, so that only short ones are worth something: learning takes long then.
+    if length_limit == "scored":
+        sb3.learn(1536)
+        assert np.mean([episode["r"] for episode in sb3.ep_info_buffer]) > start + 1
 
 
 def test_what_is_saved_predicts_the_same(make_model: Any, make_sb3: Any, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def options(name: str, folder: Path) -> dict[str, Any]:
             "run_dir": folder, "n_prompts": 30, "training": RewardModelConfig(n_epochs=1, batch_size=8),
         },
         "train_ppo": {"n_updates": 3, "n_episodes": 8, "log_dir": folder / "ppo"},
-        "train_with_sb3": {"total_timesteps": 300, "num_envs": 2},
+        "train_with_sb3": {"total_timesteps": 300, "num_envs": 64},
         "write_your_own_algorithm": {"n_steps": 60, "num_envs": 8},
         "cleanrl_style_ppo": {"total_timesteps": 200, "num_envs": 8},
         "check_your_agent": {"budget": 0.001},
