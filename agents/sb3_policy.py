@@ -28,10 +28,11 @@ class CausalLMPolicy(ActorCriticPolicy):
 
     KL. The environment's mode `"reference"` pays score + coef · Σ_t log π_ref(a_t). Of the KL objective that leaves
     coef · Σ_t H(π(·|s_t)) to the algorithm. SB3's `ent_coef` adds the gradient of each visited state's entropy, but
-    entropies are no reward: a token is not credited with the entropy of the states that it leads to. PPO then settles
-    at π(a|s) ∝ exp(Q(s, a) / ent_coef), where Q, the expected rest of the return, lacks the entropies to come. With
+    entropies are no reward: a token is not credited with the entropy of the states that it leads to. Fully trained, PPO
+    is at π(a|s) ∝ exp(Q(s, a) / ent_coef), where Q, the expected rest of the return, lacks the entropies to come. With
     `ent_coef=coef` this is near the optimum of the KL objective while coef is small beside the scores, and far from it
-    when coef is as large as they are. The two weights have one unit only with `normalize_advantage=False`.
+    when coef is as large as they are. At the start every token costs the reference's entropy, which draws the policy
+    towards early ends. The two weights have one unit only with `normalize_advantage=False`.
 
     Masks. SB3's PPO knows none: with `min_new_tokens` or `banned_tokens` the environment refuses the first forbidden
     token.
@@ -41,7 +42,7 @@ class CausalLMPolicy(ActorCriticPolicy):
 
     Saving. `PPO.save` keeps the trained weights and, beside them, `policy_kwargs`: a folder as its path, which must be
     there for `PPO.load`, and a model with the weights it started from. To load without them give the model's
-    configuration: `PPO.load(path, custom_objects={"policy_kwargs": {"model": model.config}})`.
+    configuration and the same critic: `PPO.load(path, custom_objects={"policy_kwargs": {"model": model.config}})`.
     `ppo.policy.lm.save_pretrained(folder)` writes the language model and the critic for transformers.
 
     Args:
