@@ -69,6 +69,8 @@ class CausalLMPolicy(ActorCriticPolicy):
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
     ) -> None:
+        if critic == "none":
+            raise InputError("SB3's on-policy algorithms learn with a critic; use critic='separate' or 'shared'")
         _check_spaces(observation_space, action_space)
         super().__init__(
             observation_space, action_space, lr_schedule, use_sde=use_sde, optimizer_class=optimizer_class,
