@@ -17,11 +17,11 @@ from textrl_env.decoding import CachedDecoder
 from textrl_env.errors import require_above
 from textrl_env.master_weights import rounded_copy
 from textrl_env.packing import read_states
+from textrl_env.precision import Precision, autocast, checked_precision
 from textrl_env.scoring import read_logits, token_logprobs
 
 Array = npt.NDArray[Any]
 CriticKind = Literal["separate", "shared", "none"]
-Precision = Literal["float32", "bfloat16"]
 
 
 class Evaluated(NamedTuple):
@@ -50,8 +50,7 @@ class ActorCriticLM(nn.Module):
         critic: `"separate"`: a trunk of its own, initialised from the policy's. `"shared"`: a head on the policy's
             trunk, which halves the work and couples the two. `"none"`: for algorithms that learn without one.
         temperature: of sampling and scoring, above 0.
-        precision: of the linear layers, `"float32"` or `"bfloat16"`: parameters, attention, norms, logits and values
-            stay float32 (mixed precision; Micikevicius et al. 2018).
+        precision: of the linear layers, `"float32"` or `"bfloat16"` (see `textrl_env.precision`).
     """
 
     def __init__(
@@ -66,8 +65,6 @@ class ActorCriticLM(nn.Module):
         super().__init__()
         if critic not in get_args(CriticKind):
             raise InputError(f"critic must be 'separate', 'shared' or 'none', got {critic!r}")
-        if precision not in get_args(Precision):
-            raise InputError(f"precision must be 'float32' or 'bfloat16', got {precision!r}")
         require_above(0, temperature=temperature)
         if policy.config.vocab_size < vocab_size:
             raise InputError(
@@ -77,7 +74,7 @@ class ActorCriticLM(nn.Module):
         self.policy = policy
         self.vocab_size = vocab_size
         self.temperature = temperature
-        self.precision: Precision = precision
+        self.precision = checked_precision(precision)
         self.critic_kind: CriticKind = critic
         self.critic_trunk = copy.deepcopy(policy.base_model) if critic == "separate" else None
         self.value_head = None if critic == "none" else _zero_head(policy.config.get_text_config().hidden_size)
@@ -176,7 +173,7 @@ class ActorCriticLM(nn.Module):
         """
         ids, mask = observation["input_ids"], observation["attention_mask"]
         live = np.ones(len(ids), dtype=np.bool_) if live is None else live
-        with self.autocast():
+        with autocast(self.precision, self.device):
             logits = self.decoder.next_logits(ids, mask, live)
         allowed = None if action_masks is None else torch.from_numpy(action_masks).to(logits.device)
         logprobs = self.distribution(logits, allowed)
@@ -219,7 +216,7 @@ class ActorCriticLM(nn.Module):
             ids, mask: (B, L); mask is True on each sequence's tokens, which stand side by side.
             read: (B, L), True on the tokens whose states are wanted, R in all.
         """
-        with self.autocast():
+        with autocast(self.precision, self.device):
             logits, hidden = read_logits(self.policy, ids, mask, read, with_states=self.critic_kind == "shared")
         if self.critic_trunk is not None:
             return logits, self.state_values(ids, mask, read)
@@ -228,7 +225,7 @@ class ActorCriticLM(nn.Module):
     def state_values(self, ids: Tensor, mask: Tensor, read: Tensor) -> Tensor:
         """The values of `states` alone."""
         trunk = self.policy.base_model if self.critic_trunk is None else self.critic_trunk
-        with self.autocast():
+        with autocast(self.precision, self.device):
             hidden = read_states(trunk, ids, mask, read)
         return self._head(hidden)
 
@@ -238,10 +235,6 @@ class ActorCriticLM(nn.Module):
         if allowed is not None:
             logits = logits.masked_fill(~allowed, -torch.inf)
         return torch.log_softmax(logits, dim=-1)
-
-    def autocast(self) -> torch.autocast:
-        """In bfloat16 precision, linear layers round their inputs and weights to it; the parameters stay float32."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     def _head(self, hidden: Tensor) -> Tensor:
         assert self.value_head is not None

@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from textrl_env.conversations import Prompt, completion_text
 from textrl_env.errors import InputError
 from textrl_env.packing import read_states
+from textrl_env.precision import Precision, autocast, checked_precision
 from textrl_env.seeded import seeded
 from textrl_env.tokenization import encode_completion, encode_prompt, pad_id
 
@@ -27,14 +28,15 @@ class RewardModel:
     Args:
         model: `AutoModelForSequenceClassification` with `num_labels=1`.
         tokenizer: its own tokenizer; it may differ from the policy's, since only texts are exchanged.
+        precision: of the linear layers (see `textrl_env.precision`).
     Raises:
         InputError: more than one label, or a tokenizer with neither pad nor end token.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, *, precision: Precision = "float32") -> None:
         if model.config.num_labels != 1:
             raise InputError(f"a reward model has one label, this one has {model.config.num_labels}; use num_labels=1")
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer, self.precision = model, tokenizer, checked_precision(precision)
         # Without a pad id the classifier reads the score at the padding, or refuses a batch.
         model.config.get_text_config().pad_token_id = pad_id(tokenizer)
         model.config.pad_token_id = pad_id(tokenizer)
@@ -92,7 +94,9 @@ class RewardModel:
             # where padding and end token are one, that is the token before the end.
             last = (at * (ids != fill)).argmax(dim=1)
             newest = at == last[:, None]
-            scores = head(read_states(self.model.base_model, ids, mask, newest))
+            with autocast(self.precision, device):
+                states = read_states(self.model.base_model, ids, mask, newest)
+            scores = head(states.to(head.weight.dtype))
         return scores[:, 0].float()
 
     @torch.inference_mode()

@@ -9,6 +9,8 @@ import torch
 
 from textrl_env.decoding import CachedDecoder
 from textrl_env.errors import InputError
+from textrl_env.master_weights import rounded_copy
+from textrl_env.precision import Precision, autocast, checked_precision
 from textrl_env.scoring import read_logits, token_logprobs
 
 
@@ -20,11 +22,14 @@ class FrozenReference:
         vocab_size: V = `len(tokenizer)`; logits of padded vocabulary entries get no probability.
         temperature: of the reference distribution; the policy's sampling temperature, so that equal weights give
             KL 0.
+        precision: of the linear layers; the policy's, so that equal weights give KL 0.
     Raises:
         InputError: the model's vocabulary is smaller than V.
     """
 
-    def __init__(self, model: Any, *, vocab_size: int, temperature: float = 1.0) -> None:
+    def __init__(
+        self, model: Any, *, vocab_size: int, temperature: float = 1.0, precision: Precision = "float32"
+    ) -> None:
         if model.config.vocab_size < vocab_size:
             raise InputError(
                 f"the reference model knows {model.config.vocab_size} tokens, the tokenizer has {vocab_size}; "
@@ -33,6 +38,7 @@ class FrozenReference:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.vocab_size = vocab_size
         self.temperature = temperature
+        self.precision = checked_precision(precision)
 
     def decoder(self) -> "FrozenReferenceDecoder":
         """A decoder with a cache of its own."""
@@ -55,7 +61,8 @@ class FrozenReference:
     @torch.inference_mode()
     def following_logprobs(self, ids: torch.Tensor, mask: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
         """log π_ref of the tokens that stand after those marked in `read`, (R,); see `scoring.read_logits`."""
-        logits = read_logits(self.model, ids, mask, read).logits
+        with autocast(self.precision, ids.device):
+            logits = read_logits(self.model, ids, mask, read).logits
         return token_logprobs(
             logits, ids[:, 1:][read[:, :-1]], vocab_size=self.vocab_size, temperature=self.temperature
         )
@@ -69,12 +76,15 @@ class FrozenReferenceDecoder:
 
     def __init__(self, reference: FrozenReference) -> None:
         self._reference = reference
-        self._decoder = CachedDecoder(reference.model)
+        self._device = next(reference.model.parameters()).device
+        rounded = reference.precision == "bfloat16"
+        self._decoder = CachedDecoder(rounded_copy(reference.model) if rounded else reference.model)
 
     def next_logprobs(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], live: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float32]:
         """log π_ref(·|s) of every live row: (N, L) -> (N, V)."""
-        logits = self._decoder.next_logits(input_ids, attention_mask, live)
+        with autocast(self._reference.precision, self._device):
+            logits = self._decoder.next_logits(input_ids, attention_mask, live)
         out: npt.NDArray[np.float32] = self._reference._distribution(logits).cpu().numpy()
         return out

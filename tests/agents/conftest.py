@@ -24,10 +24,10 @@ def make_env() -> Callable[..., TextGenVectorEnv]:
     """A vector environment on prompts of 1 to 5 tokens; with a model, KL shaping towards it."""
 
     def make(reference: Any = None, *, num_envs: int = 4, **options: Any) -> TextGenVectorEnv:
-        temperature = options.pop("temperature", 1.0)
+        frozen = {name: options.pop(name) for name in ("temperature", "precision") if name in options}
         if reference is not None:
             options["kl"] = options.get("kl", KLShaping(0.1, "sampled", pay="episode"))
-            options["reference"] = FrozenReference(reference, vocab_size=V, temperature=temperature)
+            options["reference"] = FrozenReference(reference, vocab_size=V, **frozen)
         return TextGenVectorEnv(
             ["abcde", "f", "gab", "cd"], options.pop("reward", count_a), LetterTokenizer(V), num_envs=num_envs,
             autoreset_mode=options.pop("autoreset_mode", "Disabled"), **{"max_new_tokens": 6, **options},

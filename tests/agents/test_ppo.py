@@ -357,3 +357,25 @@ def test_a_kl_term_in_the_loss_pulls_towards_its_reference(
 def test_options_that_do_not_go_together_are_named(make_ppo: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         make_ppo(**options)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+@pytest.mark.parametrize("critic", ["separate", "shared"])
+def test_in_bfloat16_the_first_update_has_ratio_one_and_float32_parameters_learn(
+    make_model: Any, make_env: Any, kind: str, critic: Any
+) -> None:
+    model = make_model(kind, width=64)
+    agent = ActorCriticLM(model, vocab_size=V, critic=critic, precision="bfloat16")
+    env = make_env(model, num_envs=8, precision="bfloat16")
+    ppo = PPO(agent, env, n_episodes=32, n_epochs=1, seed=1)
+    rollout = collect(env, agent, 32)
+    assert rollout is not None
+    # One token at a time and whole texts round alike but for the order of sums.
+    assert float(rollout.kl.abs().max()) < 0.05
+    with torch.no_grad():
+        _, statistics = ppo.loss(Batch(rollout, ppo.advantages(rollout), ppo.weights(rollout.completion_mask)))
+    assert float(statistics["ratio"]) == pytest.approx(1, abs=0.01)
+    before = [parameter.clone() for parameter in agent.parameters()]
+    ppo.learn(total_updates=1)
+    assert all(parameter.dtype == torch.float32 for parameter in agent.parameters())
+    assert any(not torch.equal(*pair) for pair in zip(before, agent.parameters(), strict=True))
