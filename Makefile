@@ -42,11 +42,14 @@ help: ## list the verbs
 quickstart: $(CORE) ## install, then train the first RLHF run; SEED=0
 	@$(BIN)/textrl quickstart --out runs/quickstart --seed $(SEED)
 
+# A process per core with a thread each; a file's tests stay together, since they share what they trained.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
+
 test: $(DEV) ## the whole test suite, what trains and what builds included
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 test-fast: $(DEV) ## the tests that take seconds
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 test-interop: ## the environment under other RL libraries, in .venv-interop
 	@$(MAKE) --no-print-directory VENV=.venv-interop .venv-interop/.textrl-interop
