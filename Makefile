@@ -1,5 +1,5 @@
-# The verbs of textrl-env; `make` alone lists them. They install into .venv (test-interop: .venv-interop) and touch
-# nothing else on the machine.
+# The verbs of textrl-env; `make` alone lists them. They install into .venv (test-interop: .venv-interop, bench-env:
+# .venv-bench and .venv-bench-current) and touch nothing else on the machine.
 #
 # Needs GNU make, python3 3.11 or newer with its venv module, and the first time a connection to a Python package index.
 # The set-up runs again only after pyproject.toml or constraints.txt changed. An interrupted one is made anew.
@@ -17,6 +17,8 @@ BIN := $(VENV)/bin
 CORE := $(VENV)/.textrl-core
 DEV := $(VENV)/.textrl-dev
 INTEROP := $(VENV)/.textrl-interop
+BENCH_ENV := $(VENV)/.textrl-bench
+BENCH_ENV_CURRENT := $(VENV)/.textrl-bench-current
 # There while packages are being installed; whoever finds it afterwards finds a .venv that cannot be trusted.
 BUSY := $(VENV)/.textrl-busy
 # The folder that .venv was made in: its scripts hold absolute paths, so a copy or a moved checkout needs its own.
@@ -27,7 +29,7 @@ SHELL := /bin/sh
 .ONESHELL:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-fast test-interop check clean FORCE
+.PHONY: help quickstart test test-fast test-interop check bench bench-env clean FORCE
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -37,7 +39,7 @@ SOUND = { [ ! -e $(BUSY) ] && { [ ! -e $(HOME_FILE) ] || [ "$$(cat $(HOME_FILE))
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	echo "Options: SEED=0 (quickstart), PYTHON=python3 (which Python makes .venv)"
+	echo "Options: SEED=0 (quickstart), BENCH='--sizes S' (bench), PYTHON=python3 (which Python makes .venv)"
 
 quickstart: $(CORE) ## install, then train the first RLHF run; SEED=0
 	@$(BIN)/textrl quickstart --out runs/quickstart --seed $(SEED)
@@ -63,34 +65,51 @@ check: $(DEV) ## ruff, mypy, direction of imports
 	done
 	if [ -n "$$failed" ]; then echo "make check: failed:$$failed" >&2; exit 1; fi
 
-clean: ## remove .venv, .venv-interop, builds and caches; runs/ stays
-	@rm -rf .venv .venv-interop build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+bench: $(DEV) ## time a PPO iteration beside other libraries (after bench-env)
+	@$(BIN)/python benchmarks/ppo_iteration.py $(BENCH)
+
+bench-env: ## the other libraries of `make bench`, in .venv-bench and .venv-bench-current
+	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/.textrl-bench
+	$(MAKE) --no-print-directory VENV=.venv-bench-current .venv-bench-current/.textrl-bench-current
+
+clean: ## remove the .venvs, builds and caches; runs/ stays
+	@rm -rf .venv .venv-interop .venv-bench .venv-bench-current build dist *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ifneq ($(shell $(SOUND) && echo sound),sound)
-$(CORE) $(DEV) $(INTEROP): FORCE
+$(CORE) $(DEV) $(INTEROP) $(BENCH_ENV) $(BENCH_ENV_CURRENT): FORCE
 endif
 
 $(CORE): pyproject.toml constraints.txt
-	$(call install,.)
+	$(call install,-e .)
 	touch $(CORE)
 
 $(DEV): pyproject.toml constraints.txt
-	$(call install,.[dev])
+	$(call install,-e '.[dev]')
 	touch $(CORE) $(DEV)
 
 # Tianshou wants virtualenv < 21, and that filelock < 4: older than the pins that the other verbs install.
 $(INTEROP): UNPINNED := virtualenv|filelock
 $(INTEROP): pyproject.toml constraints.txt
-	$(call install,.[interop$(,)tianshou])
+	$(call install,-e '.[interop$(,)tianshou]')
 	touch $(INTEROP)
+
+# 1.12.0 is the last release of TRL with a PPO trainer.
+$(BENCH_ENV): constraints.txt
+	$(call install,trl==1.12.0)
+	touch $(BENCH_ENV)
+
+$(BENCH_ENV_CURRENT): constraints.txt
+	$(call install,trl==1.16.0)
+	touch $(BENCH_ENV_CURRENT)
 
 # A comma that `call` does not take for the end of an argument.
 , := ,
 
-# $(1): what pip installs; UNPINNED: packages, separated by |, whose pins do not hold. `trap`: after Ctrl-C the mark must
-# stay, while after a plain failure of pip (no connection) it goes, because pip changes nothing before it has downloaded
-# everything.
+# $(1): arguments of pip install; UNPINNED: packages, separated by |, whose pins do not hold. `trap`: after Ctrl-C the
+# mark must stay, while after a plain failure of pip (no connection) it goes, because pip changes nothing before it has
+# downloaded everything.
 define install
 @trap 'exit 130' INT TERM HUP
 if ! $(SOUND); then
@@ -120,9 +139,9 @@ fi
 touch $(BUSY)
 grep -vE '^($(UNPINNED))==' constraints.txt > $(VENV)/.textrl-pins
 echo "make: installing $(1) into $(VENV); the first time this takes a minute or more, most of it for torch"
-if ! $(BIN)/python -m pip install -e "$(1)" -c $(VENV)/.textrl-pins; then
+if ! $(BIN)/python -m pip install $(1) -c $(VENV)/.textrl-pins; then
 	rm -f $(BUSY)
-	echo "make: pip could not install textrl-env and what it needs; its last lines above say why." >&2
+	echo "make: pip could not install $(1) and what it needs; its last lines above say why." >&2
 	echo "      'No matching distribution' or 'connection': the Python package index (PyPI) is out of reach." >&2
 	echo "          Check the connection; set HTTPS_PROXY behind a proxy, PIP_INDEX_URL for a mirror." >&2
 	echo "      'No space left on device': with CUDA packages torch takes several GB, see the top of the Makefile." >&2

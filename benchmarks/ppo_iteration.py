@@ -1,0 +1,143 @@
+"""How long one PPO iteration takes: ours, a hand-written floor, and other libraries on the same job.
+
+The job: a GPT-2 policy with critic, reference and reward model of random weights; 64 completions of 32 tokens after
+prompts of 4 to 16; 4 epochs of one minibatch. GRPO and RLOO do it without a critic, in groups of 8 completions.
+
+Every variant is a process of its own that does one iteration when it is its turn, round by round, so that a busy
+machine slows all of them alike; compare rows of one run, never of two. The first round warms up and is not counted.
+Prints a table for each size with the ratios that were promised, and writes JSON. `make bench-env` makes the
+environments of the peers; a variant that cannot run is reported as such, the others go on.
+
+    python benchmarks/ppo_iteration.py --sizes XS S --iterations 9
+"""
+
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import tyro
+from iteration.job import SIZES, write_job
+from iteration.table import Samples, judge, show
+from iteration.variants import VARIANTS
+from iteration.workers import BENCHMARKS, Worker, WorkerFailed
+from rich.progress import Progress
+
+
+@dataclass(frozen=True)
+class Args:
+    """Options of the benchmark."""
+
+    sizes: tuple[str, ...] = tuple(SIZES)
+    """Of the networks: XS (2 layers, width 64, vocabulary 256), S (4, 256, 1024), M (6, 512, 2048)."""
+    iterations: int = 9
+    """How often each variant is measured; the median is reported."""
+    variants: tuple[str, ...] = ()
+    """Rows to measure, by name; none names all that exist at a size."""
+    threads: tuple[int, ...] = (1, 2)
+    """Numbers of threads; with 1 processor seconds are reported, else wall seconds."""
+    out: Path = field(default=BENCHMARKS / "results" / "ppo_iteration.json")
+    """The measurements."""
+    logs: Path = Path("runs/benchmarks/ppo_iteration")
+    """What the processes print, a file each."""
+
+
+def main(args: Args) -> dict[str, Any]:
+    """Measures, prints, writes; returns what was written."""
+    samples: Samples = {}
+    failures: dict[str, dict[str, str]] = {}
+    for size in args.sizes:
+        samples[size], failures[size] = measure(size, args)
+    show(samples, failures)
+    result = {"machine": machine(), "samples": samples, "could not run": failures, "bars": judge(samples)}
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"written: {args.out}")
+    return result
+
+
+def measure(size: str, args: Args) -> tuple[dict[str, dict[str, list[dict[str, Any]]]], dict[str, str]]:
+    """Turns by variant and number of threads, and why variants failed."""
+    asked = args.variants or tuple(VARIANTS)
+    names = [name for name in asked if size in VARIANTS[name].sizes]
+    samples: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    failures: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        write_job(Path(folder), SIZES[size])
+        workers = start(names, Path(folder), args.logs / size, max(args.threads), failures)
+        try:
+            for round_, name in progress(size, args.iterations + 1, workers):
+                try:
+                    turns = {str(threads): workers[name].turn(threads) for threads in args.threads}
+                except WorkerFailed as failure:
+                    failures[name] = str(failure)
+                    workers.pop(name).close()
+                    samples.pop(name, None)
+                    continue
+                if round_ > 0:
+                    for threads, turn in turns.items():
+                        samples.setdefault(name, {}).setdefault(threads, []).append(turn)
+        finally:
+            for worker in workers.values():
+                worker.close()
+    return samples, failures
+
+
+def progress(size: str, rounds: int, workers: dict[str, Worker]) -> Iterator[tuple[int, str]]:
+    """Round by round, who has a turn, with a bar on the terminal."""
+    with Progress(transient=True) as bar:
+        task = bar.add_task(size, total=rounds * len(workers))
+        for round_ in range(rounds):
+            for name in list(workers):
+                bar.update(task, advance=1, description=f"{size}, round {round_}: {name}")
+                most = VARIANTS[name].most_rounds
+                if name in workers and (most is None or round_ < most):
+                    yield round_, name
+
+
+def start(names: list[str], job: Path, logs: Path, threads: int, failures: dict[str, str]) -> dict[str, Worker]:
+    """The processes of the variants, all of them ready; those that did not come up go into `failures`."""
+    logs.mkdir(parents=True, exist_ok=True)
+    starting: dict[str, Worker] = {}
+    for name in names:
+        variant = VARIANTS[name]
+        python = Path(sys.executable) if not variant.venv else BENCHMARKS.parent / variant.venv / "bin" / "python"
+        if not python.exists():
+            failures[name] = f"there is no {python}; run `make bench-env`"
+            continue
+        starting[name] = Worker(
+            [str(python), "-m", f"iteration.{variant.module}", str(job), *variant.arguments],
+            environment=variant.environment, threads=threads, log=logs / f"{name.replace(' ', '_')}.log",
+        )  # fmt: skip
+    ready = {}
+    for name, worker in starting.items():
+        try:
+            worker.wait_until_ready()
+            ready[name] = worker
+        except WorkerFailed as failure:
+            failures[name] = str(failure)
+            worker.close()
+    return ready
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on beside the code."""
+    return {
+        "processors": os.cpu_count(), "architecture": platform.machine(), "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "transformers", "stable-baselines3")},
+        "load at the end": os.getloadavg()[0],
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    arguments = tyro.cli(Args, description=__doc__)
+    for option, known in (("sizes", SIZES), ("variants", VARIANTS)):
+        if unknown := set(getattr(arguments, option)) - set(known):
+            sys.exit(f"--{option}: there is no {min(unknown)!r}; there are {', '.join(known)}")
+    main(arguments)
