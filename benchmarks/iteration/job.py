@@ -61,6 +61,7 @@ def write_job(folder: Path, size: Size) -> None:
         torch.manual_seed(0)
         policy, reward_model = GPT2LMHeadModel(config), GPT2ForSequenceClassification(config)
         critic = GPT2ForSequenceClassification(config)
+    _never_choose(policy, [tokenizer.pad_token_id, tokenizer.eos_token_id])
     # Every library starts its critic from the policy's trunk with a head that says 0.
     critic.transformer.load_state_dict(policy.transformer.state_dict())
     torch.nn.init.zeros_(critic.score.weight)
@@ -95,6 +96,15 @@ class Job:
     def classifier(self, name: str, precision: str = "float32", **config: Any) -> Any:
         """`"reward_model"` or `"critic"`: a GPT-2 with one label."""
         return AutoModelForSequenceClassification.from_pretrained(self.folder / name, dtype=DTYPES[precision], **config)
+
+
+def _never_choose(policy: GPT2LMHeadModel, tokens: list[int]) -> None:
+    """Gives some tokens logits of about -100, so that no completion ends early or loses a token as text."""
+    with torch.no_grad():
+        # The final bias is 10 in a direction in which only these tokens' output embeddings stand, at -10.
+        policy.transformer.ln_f.bias[0] = 10.0
+        policy.transformer.wte.weight[:, 0] = 0.0
+        policy.transformer.wte.weight[tokens, 0] = -10.0
 
 
 def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:

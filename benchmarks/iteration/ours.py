@@ -83,14 +83,22 @@ class PhasedPPO(PPO):
             return super().advantages(rollout)
 
 
-def ppo(job: Job, stopwatch: Stopwatch, *, critic: str = "separate", precision: str = "float32") -> PhasedPPO:
+def ppo(
+    job: Job,
+    stopwatch: Stopwatch,
+    *,
+    critic: str = "separate",
+    precision: str = "float32",
+    microbatch_size: int | None = None,
+) -> PhasedPPO:
     """The algorithm, ready to be run update by update."""
     size = job.size
     kl = KLShaping(size.kl_coef, "sampled", pay="episode")
     env = environment(job, stopwatch, precision=precision, kl=kl, autoreset_mode="Disabled")
     algorithm = PhasedPPO(
         actor_critic(job, critic=critic, precision=precision), env, learning_rate=size.learning_rate,
-        n_episodes=size.completions, batch_size=size.completions, n_epochs=size.epochs,
+        n_episodes=size.completions, batch_size=size.completions, microbatch_size=microbatch_size,
+        n_epochs=size.epochs,
     )  # fmt: skip
     algorithm.stopwatch = stopwatch
     return algorithm

@@ -3,7 +3,7 @@
 from statistics import median
 from typing import Any
 
-from iteration.variants import BARS, VARIANTS, Bar
+from iteration.variants import BARS, LEGEND, VARIANTS, Bar
 from rich.console import Console
 from rich.table import Table
 
@@ -42,12 +42,13 @@ def _judged(bar: Bar, threads: str, ratio: float) -> dict[str, Any]:
 
 
 def show(samples: Samples, failures: dict[str, dict[str, str]]) -> None:
-    """Prints a table of the variants for every size, and the bars."""
+    """Prints a table of the variants for every size, and the bars with what was found."""
     console = Console()
     for size, variants in samples.items():
         console.print(_variants(size, variants))
         for name, reason in failures.get(size, {}).items():
             console.print(f"[red]{name}: could not run:[/red] {reason}")
+    console.print(LEGEND)
     console.print(_bars(judge(samples)))
 
 
@@ -57,7 +58,7 @@ def _variants(size: str, variants: dict[str, dict[str, list[Turn]]]) -> Table:
     for heading in ("", "networks", "precision"):
         table.add_column(heading)
     for threads in counts:
-        table.add_column(f"{measure(threads)} s, threads: {threads}", justify="right")
+        table.add_column(f"{measure(threads)} s ({threads} thr.)", justify="right")
         table.add_column("x ours", justify="right")
     for name, by_threads in variants.items():
         cells = []

@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-FOUR = "policy, critic, reference, reward model"
-SHARED = "policy with the critic's head, reference, reward model"
-THREE = "policy, reference, reward model"
+FOUR, SHARED, THREE = "four", "shared trunk", "no critic"
+LEGEND = (
+    "networks: four: policy, critic, reference, reward model; shared trunk: the critic is a head on the policy; "
+    "no critic: policy, reference, reward model"
+)
 
 
 @dataclass(frozen=True)

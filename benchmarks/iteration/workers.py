@@ -10,7 +10,7 @@ BENCHMARKS = Path(__file__).parents[1]
 
 
 class WorkerFailed(Exception):
-    """A variant's process ended; the message holds the last lines that it printed."""
+    """A variant's process ended; the message is the last line that it printed."""
 
 
 class Worker:
@@ -46,7 +46,7 @@ class Worker:
             self._process.stdin.write(f"{threads}\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise WorkerFailed(self._last_lines()) from None
+            raise WorkerFailed(self._last_line()) from None
         return self._answer()
 
     def close(self) -> None:
@@ -58,10 +58,10 @@ class Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise WorkerFailed(self._last_lines())
+            raise WorkerFailed(self._last_line())
         facts: dict[str, Any] = json.loads(line)
         return facts
 
-    def _last_lines(self) -> str:
+    def _last_line(self) -> str:
         lines = [line for line in self._log.read_text().splitlines() if line.strip()]
-        return "\n".join(lines[-3:]) or "it ended without a word"
+        return lines[-1] if lines else "it ended without a word"
