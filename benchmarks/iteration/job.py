@@ -51,7 +51,7 @@ SHORTEST_PROMPT, LONGEST_PROMPT, PROMPTS = 4, 16, 512
 def write_job(folder: Path, size: Size) -> None:
     """Writes `policy/`, `reward_model/` and `critic/` (each with the tokenizer), `prompts.json` and `size.json`."""
     transformers.utils.logging.disable_progress_bar()
-    tokenizer = _tokenizer(size.vocabulary)
+    tokenizer = word_tokenizer(size.vocabulary)
     config = GPT2Config(
         vocab_size=size.vocabulary, n_positions=LONGEST_PROMPT + size.tokens + 8, n_embd=size.width,
         n_layer=size.layers, n_head=max(2, size.width // 64), num_labels=1, bos_token_id=1, eos_token_id=1,
@@ -68,7 +68,7 @@ def write_job(folder: Path, size: Size) -> None:
     for name, model in {"policy": policy, "reward_model": reward_model, "critic": critic}.items():
         model.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
-    (folder / "prompts.json").write_text(json.dumps(_prompts(size.vocabulary)))
+    (folder / "prompts.json").write_text(json.dumps(random_prompts(size.vocabulary)))
     (folder / "size.json").write_text(json.dumps(asdict(size)))
 
 
@@ -107,7 +107,7 @@ def _never_choose(policy: GPT2LMHeadModel, tokens: list[int]) -> None:
         policy.transformer.wte.weight[tokens, 0] = -10.0
 
 
-def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
+def word_tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
     """One token a word, so that a text has the same tokens again after decoding and encoding."""
     words = {"<pad>": 0, "<end>": 1} | {f"w{token}": token for token in range(2, vocabulary)}
     model = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
@@ -118,7 +118,8 @@ def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def _prompts(vocabulary: int) -> list[str]:
+def random_prompts(vocabulary: int) -> list[str]:
+    """512 texts of 4 to 16 words; the same at every call."""
     rng = random.Random(0)
     lengths = [rng.randint(SHORTEST_PROMPT, LONGEST_PROMPT) for _ in range(PROMPTS)]
     return [" ".join(f"w{rng.randrange(2, vocabulary)}" for _ in range(length)) for length in lengths]
