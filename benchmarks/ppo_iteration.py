@@ -26,6 +26,7 @@ import tyro
 from iteration.job import SIZES, write_job
 from iteration.table import Samples, judge, show
 from iteration.variants import VARIANTS
+from iteration.work import left_out
 from iteration.workers import BENCHMARKS, Worker, WorkerFailed
 from rich.progress import Progress
 
@@ -75,6 +76,9 @@ def measure(size: str, args: Args) -> tuple[dict[str, dict[str, list[dict[str, A
             for round_, name in progress(size, args.iterations + 1, workers):
                 try:
                     turns = {str(threads): workers[name].turn(threads) for threads in args.threads}
+                    for turn in turns.values():
+                        if "positions" in turn and (lack := left_out(turn["positions"], SIZES[size])):
+                            raise WorkerFailed(lack)
                 except WorkerFailed as failure:
                     failures[name] = str(failure)
                     workers.pop(name).close()

@@ -11,6 +11,7 @@ from iteration.job import SIZES, Job, write_job
 from iteration.ours import Phases, ppo
 from iteration.table import judge
 from iteration.turns import Stopwatch
+from iteration.work import left_out
 from iteration.workers import Worker, WorkerFailed
 from ppo_iteration import Args, main
 
@@ -88,3 +89,17 @@ def test_a_variant_that_ends_says_why(tmp_path: Path) -> None:
     with pytest.raises(WorkerFailed, match="no such library"):
         worker.wait_until_ready()
     worker.close()
+
+
+def test_work_that_is_left_out_is_named() -> None:
+    # 64 sequences of 16 + 32: sampling reads the prompts, then 31 tokens one by one.
+    scoring = 64 * 48
+    whole = {"policy": 64 * (16 + 31) + 4 * scoring, "reference": scoring, "reward_model": scoring}
+    with_critic = whole | {"critic": 5 * scoring}
+    assert left_out(with_critic, SIZES["XS"]) is None and left_out(whole, SIZES["XS"]) is None
+    for positions in (with_critic, whole):
+        for name in positions:
+            assert name in (left_out(positions | {name: 0}, SIZES["XS"]) or "")
+    assert "policy" in (left_out(with_critic | {"policy": whole["policy"] - scoring}, SIZES["XS"]) or ""), (
+        "an epoch less"
+    )
