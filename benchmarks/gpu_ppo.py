@@ -122,7 +122,9 @@ def algorithm(args: Args, device: torch.device, stopwatch: Stopwatch) -> PhasedP
         random_prompts(args.vocabulary), ModelReward(RewardModel(reward_model, tokenizer)), tokenizer,
         num_envs=args.batch, max_new_tokens=args.tokens, eos_token_ids=[], autoreset_mode="Disabled",
         kl=KLShaping(0.05, "sampled", pay="episode"),
-        reference=TimedReference(policy, vocab_size=args.vocabulary, stopwatch=stopwatch),
+        reference=TimedReference(
+            policy, vocab_size=args.vocabulary, precision="float32", stopwatch=stopwatch
+        ),
     )  # fmt: skip
     made = PhasedPPO(
         ActorCriticLM(policy, vocab_size=args.vocabulary), env, n_episodes=args.batch,

@@ -16,12 +16,14 @@ from iteration.ours import actor_critic
 from iteration.turns import Stopwatch, Turns
 from torch import Tensor
 from torch.nn.functional import log_softmax
-from transformers import DynamicCache
 
 from textrl_env.agents import ActorCriticLM
 from textrl_env.agents.gae import gae
 from textrl_env.agents.losses import ppo_policy_loss, value_loss, whiten
+from textrl_env.caches import cache_for
 from textrl_env.master_weights import adamw
+from textrl_env.packing import read_states
+from textrl_env.scoring import read_logits, token_logprobs
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,11 @@ class Sampled:
     logprobs: Tensor
 
     @property
-    def sequences(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Token ids, mask and positions of prompt and completion, (B, P + C)."""
+    def sequences(self) -> tuple[Tensor, Tensor]:
+        """Token ids and mask of prompt and completion, (B, P + C)."""
         ids = torch.cat([self.prompt_ids, self.completion_ids], dim=1)
         mask = torch.cat([self.prompt_mask, torch.ones_like(self.completion_ids)], dim=1)
-        return ids, mask, positions(mask)
+        return ids, mask
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,6 @@ class Scored:
     advantages: Tensor
     returns: Tensor
     values: Tensor
-
-
-def positions(mask: Tensor) -> Tensor:
-    return (mask.cumsum(dim=1) - 1).clamp_min(0)
 
 
 class Floor:
@@ -80,30 +78,28 @@ class Floor:
     def _sample(self) -> tuple[Tensor, ...]:
         rows = torch.randint(len(self.prompts.input_ids), (self.size.completions,), generator=self.generator)
         prompt_ids, prompt_mask = self.prompts.input_ids[rows], self.prompts.attention_mask[rows]
-        cache, ids, mask = DynamicCache(), prompt_ids, prompt_mask
+        cache, mask, at = cache_for(self.agent.policy), prompt_mask, prompt_mask.sum(dim=1)
+        logits = cache.start(prompt_ids, prompt_mask)
         tokens, logprobs = [], []
-        for _ in range(self.size.tokens):
-            logits = self.agent.policy(
-                input_ids=ids, attention_mask=mask, position_ids=positions(mask)[:, -ids.shape[1] :],
-                past_key_values=cache, use_cache=True, logits_to_keep=1,
-            ).logits[:, -1]  # fmt: skip
+        for step in range(self.size.tokens):
+            if step:
+                mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+                logits = cache.append(tokens[-1][:, 0], at + step - 1, mask)
             distribution = log_softmax(logits.float(), dim=-1)
-            ids = torch.multinomial(distribution.exp(), 1, generator=self.generator)
-            tokens.append(ids)
-            logprobs.append(distribution.gather(-1, ids))
-            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+            tokens.append(torch.multinomial(distribution.exp(), 1, generator=self.generator))
+            logprobs.append(distribution.gather(-1, tokens[-1]))
         return prompt_ids, prompt_mask, torch.cat(tokens, dim=1), torch.cat(logprobs, dim=1)
 
     @torch.no_grad()
     def rewards(self, sampled: Sampled) -> Tensor:
         """The KL term of every token, and the reward model's score on the last: (B, C)."""
         rewards = self.size.kl_coef * (self._logprobs(self.reference, sampled) - sampled.logprobs)
-        ids, mask, _ = sampled.sequences
+        ids, mask = sampled.sequences
         end = torch.full_like(ids[:, :1], self.end_id)
-        scores = self.reward_model.transformer(
-            input_ids=torch.cat([ids, end], dim=1), attention_mask=torch.cat([mask, torch.ones_like(end)], dim=1),
-            position_ids=positions(torch.cat([mask, torch.ones_like(end)], dim=1)), use_cache=False,
-        ).last_hidden_state[:, -1]  # fmt: skip
+        ids, mask = torch.cat([ids, end], dim=1), torch.cat([mask, torch.ones_like(end)], dim=1).bool()
+        newest = torch.zeros_like(mask)
+        newest[:, -1] = True
+        scores = read_states(self.reward_model.transformer, ids, mask, newest)
         rewards[:, -1] += self.reward_model.score(scores)[:, 0].float()
         return rewards
 
@@ -130,21 +126,22 @@ class Floor:
             self.optimizer.step()
 
     def _logprobs(self, model: Any, sampled: Sampled) -> Tensor:
-        ids, mask, at = sampled.sequences
-        logits = model(
-            input_ids=ids[:, :-1], attention_mask=mask[:, :-1], position_ids=at[:, :-1], use_cache=False,
-            logits_to_keep=self.size.tokens,
-        ).logits  # fmt: skip
-        return log_softmax(logits.float(), dim=-1).gather(-1, sampled.completion_ids[..., None]).squeeze(-1)
+        logits = read_logits(model, *self._states(sampled)).logits
+        tokens = sampled.completion_ids
+        return token_logprobs(logits, tokens.flatten(), vocab_size=self.size.vocabulary).view(tokens.shape)
 
     def _values(self, sampled: Sampled) -> Tensor:
-        ids, mask, at = sampled.sequences
         assert self.agent.critic_trunk is not None and self.agent.value_head is not None
-        hidden = self.agent.critic_trunk(
-            input_ids=ids[:, :-1], attention_mask=mask[:, :-1], position_ids=at[:, :-1], use_cache=False
-        ).last_hidden_state
-        values: Tensor = self.agent.value_head(hidden[:, -self.size.tokens :]).squeeze(-1).float()
+        hidden = read_states(self.agent.critic_trunk, *self._states(sampled))
+        values: Tensor = self.agent.value_head(hidden).view(sampled.completion_ids.shape).float()
         return values
+
+    def _states(self, sampled: Sampled) -> tuple[Tensor, Tensor, Tensor]:
+        """Ids, mask and the states before the completion's tokens, without the last token; (B, P + C - 1) each."""
+        ids, mask = sampled.sequences
+        read = torch.zeros_like(mask[:, :-1], dtype=torch.bool)
+        read[:, -self.size.tokens :] = True
+        return ids[:, :-1], mask[:, :-1].bool(), read
 
 
 def floor(job: Job) -> Floor:

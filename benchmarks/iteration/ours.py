@@ -5,10 +5,10 @@ python -m iteration.ours FOLDER ppo --critic shared --precision bfloat16
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
-from iteration.job import DTYPES, Job
+from iteration.job import Job
 from iteration.turns import Stopwatch, Turns
 from stable_baselines3.common.callbacks import BaseCallback
 
@@ -16,20 +16,21 @@ import textrl_env.agents
 from textrl_env import KLShaping, TextGenVectorEnv
 from textrl_env.agents import PPO, ActorCriticLM, Targets
 from textrl_env.agents.rollout import Rollout
+from textrl_env.precision import Precision
 from textrl_env.reference import FrozenReference
 from textrl_env.reward_models import ModelReward, RewardModel
 
 
-def actor_critic(job: Job, *, critic: Any = "separate", precision: str = "float32") -> ActorCriticLM:
-    """The agent; the only place that knows how a precision is asked for."""
-    return ActorCriticLM(job.policy(precision), vocab_size=job.size.vocabulary, critic=critic)
+def actor_critic(job: Job, *, critic: Any = "separate", precision: Precision = "float32") -> ActorCriticLM:
+    """The agent."""
+    return ActorCriticLM(job.policy(), vocab_size=job.size.vocabulary, critic=critic, precision=precision)
 
 
 class TimedReference(FrozenReference):
     """Its work counts as scoring, though the environment calls it during the rollout."""
 
-    def __init__(self, model: Any, *, vocab_size: int, stopwatch: Stopwatch) -> None:
-        super().__init__(model, vocab_size=vocab_size)
+    def __init__(self, model: Any, *, vocab_size: int, precision: Precision, stopwatch: Stopwatch) -> None:
+        super().__init__(model, vocab_size=vocab_size, precision=precision)
         self._stopwatch = stopwatch
 
     def completion_logprobs(self, input_ids: Any, attention_mask: Any, n_tokens: int) -> np.ndarray:
@@ -55,17 +56,17 @@ class Phases(BaseCallback):
 
 
 def environment(
-    job: Job, stopwatch: Stopwatch, *, precision: str = "float32", kl: KLShaping | None, **options: Any
+    job: Job, stopwatch: Stopwatch, *, precision: Precision = "float32", kl: KLShaping | None, **options: Any
 ) -> TextGenVectorEnv:
     """Completions of full length, a reward model's score for each, a reference in the reward."""
     size, tokenizer = job.size, job.tokenizer()
-    score = ModelReward(RewardModel(job.classifier("reward_model", precision), tokenizer))
+    score = ModelReward(RewardModel(job.classifier("reward_model"), tokenizer, precision=precision))
 
     def reward(prompts: list[str], completions: list[str]) -> list[float]:
         with stopwatch.during("scoring"):
             return score(prompts, completions)
 
-    reference = TimedReference(job.policy(precision), vocab_size=size.vocabulary, stopwatch=stopwatch)
+    reference = TimedReference(job.policy(), vocab_size=size.vocabulary, precision=precision, stopwatch=stopwatch)
     shaping = {} if kl is None else {"kl": kl, "reference": reference}
     return TextGenVectorEnv(
         job.prompts, reward, tokenizer, num_envs=size.completions, max_new_tokens=size.tokens, eos_token_ids=[],
@@ -88,7 +89,7 @@ def ppo(
     stopwatch: Stopwatch,
     *,
     critic: str = "separate",
-    precision: str = "float32",
+    precision: Precision = "float32",
     microbatch_size: int | None = None,
 ) -> PhasedPPO:
     """The algorithm, ready to be run update by update."""
@@ -104,13 +105,13 @@ def ppo(
     return algorithm
 
 
-def without_critic(name: str, job: Job, stopwatch: Stopwatch, precision: str = "float32") -> Any:
+def without_critic(name: str, job: Job, stopwatch: Stopwatch, precision: Precision = "float32") -> Any:
     """GRPO with the KL term in the loss, or RLOO with it in the reward, as their peers have it."""
     size = job.size
     options: dict[str, Any] = {}
     kl = KLShaping(size.kl_coef, "sampled", pay="episode")
     if name == "GRPO":
-        kl, reference = None, FrozenReference(job.policy(precision), vocab_size=size.vocabulary)
+        kl, reference = None, FrozenReference(job.policy(), vocab_size=size.vocabulary, precision=precision)
         options = {"kl_loss_coef": size.kl_coef, "kl_loss_estimator": "k3", "reference": reference}
     return getattr(textrl_env.agents, name)(
         actor_critic(job, critic="none", precision=precision),
@@ -125,7 +126,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("algorithm", choices=("ppo", "grpo", "rloo"))
     parser.add_argument("--critic", default="separate", choices=("separate", "shared"))
-    parser.add_argument("--precision", default="float32", choices=tuple(DTYPES))
+    parser.add_argument("--precision", default="float32", choices=get_args(Precision))
     args = parser.parse_args()
     turns, stopwatch, job = Turns(), Stopwatch(), Job(args.folder)
     if args.algorithm == "ppo":
