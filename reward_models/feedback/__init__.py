@@ -1,0 +1,1 @@
+"""Feedback of people: collecting it, and judging the people who gave it."""
