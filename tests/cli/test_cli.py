@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from textrl_env.cli import main
 
-COMMANDS = ["quickstart", "sft", "preferences", "reward-model", "ppo", "evaluate", "doctor", "report"]
+COMMANDS = ["quickstart", "sft", "preferences", "reward-model", "ppo", "evaluate", "doctor", "report", "raters"]
 HELP = """
 import sys, time
 from textrl_env.cli import main

@@ -13,6 +13,7 @@ from textrl_env.cli.evaluate import Evaluate
 from textrl_env.cli.ppo import TrainPPO
 from textrl_env.cli.preferences import CollectPreferences
 from textrl_env.cli.quickstart import Quickstart
+from textrl_env.cli.raters import Raters
 from textrl_env.cli.report import Report
 from textrl_env.cli.reward_model import TrainRewardModel
 from textrl_env.cli.sft import TrainSFT
@@ -39,6 +40,7 @@ Commands = (
     | _stage("evaluate", Evaluate)
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
     | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Raters, tyro.conf.subcommand("raters")]
 )
 
 

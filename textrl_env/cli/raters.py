@@ -1,0 +1,91 @@
+"""`textrl raters`: how far raters agree, and which of them to believe."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+from rich.box import SIMPLE
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+from textrl_env.cli.run_folder import write_json
+from textrl_env.errors import require_at_least
+
+if TYPE_CHECKING:
+    from textrl_env.reward_models.feedback.rater_report import RaterReport
+
+
+@dataclass(frozen=True)
+class Raters:
+    """Judges raters by their preferences or ratings: agreement, reliability, habits; prints, plots and writes OUT."""
+
+    data: tyro.conf.Positional[Path]
+    """JSONL with annotator, prompt and chosen, rejected (or ranking; tie) or completion, rating; created_at."""
+    out: Path = Path("runs/raters")
+    """Where raters.json and raters.png go."""
+    shown: int = 20
+    """How many raters the table shows, the least reliable first; all of them are in raters.json."""
+    resamples: int = 1000
+    """Draws of the bootstrap."""
+    seed: int = 0
+    """Of the bootstrap and of Crowd-BT."""
+
+    def run(self) -> None:
+        """Prints the tables and where the files are."""
+        require_at_least(1, shown=self.shown, resamples=self.resamples)
+
+        import numpy as np
+
+        from textrl_env.reward_models.feedback.judgements import read_judgements
+        from textrl_env.reward_models.feedback.rater_figure import rater_figure
+        from textrl_env.reward_models.feedback.rater_report import rater_report
+
+        report = rater_report(
+            read_judgements(self.data), rng=np.random.default_rng(self.seed), resamples=self.resamples
+        )
+        figures = write_json(self.out / "raters.json", report.as_dict())
+        figure = self.out / "raters.png"
+        figure.write_bytes(rater_figure(report))
+        console = Console()
+        for line in shown(report, self.shown):
+            console.print(line, soft_wrap=isinstance(line, str), highlight=False)
+        console.print(f"all figures are in {figures}, the plot is {figure}", soft_wrap=True, highlight=False)
+
+
+def shown(report: "RaterReport", n_raters: int) -> Iterator[RenderableType]:
+    """The report for the terminal."""
+    yield (
+        f"{report.n_judgements} {report.judged} by {len(report.raters)} raters on {report.n_prompts} prompts, "
+        f"{report.overlap:.1f} of each {'text' if report.judged == 'ratings' else 'pair'}"
+    )
+    agreement = Table("agreement", box=SIMPLE, pad_edge=False)
+    for column in ("value", "95% interval"):
+        agreement.add_column(column, justify="right")
+    for line in report.agreement:
+        agreement.add_row(line.name, number(line.value), f"{number(line.low)} to {number(line.high)}")
+    yield agreement
+    raters = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    raters.add_column("rater", overflow="fold")
+    for column in ("n", "reliability", "kappa", "ties", "longer", "drift"):
+        raters.add_column(column, justify="right", no_wrap=True)
+    raters.add_column("", no_wrap=True)
+    for rater in report.raters[:n_raters]:
+        raters.add_row(
+            rater.annotator, str(rater.n_judgements),
+            f"{number(rater.reliability)} ({number(rater.low)}-{number(rater.high)})",
+            *(number(value) for value in (rater.kappa, rater.ties, rater.longer, rater.drift)), rater.verdict,
+        )  # fmt: skip
+    yield raters
+    verdicts = [rater.verdict for rater in report.raters]
+    yield (
+        f"{verdicts.count('adversarial')} adversarial, {verdicts.count('careless')} careless; reliability 1 is to be "
+        "trusted, 0.5 does not look, 0 says the opposite"
+    )
+
+
+def number(value: float) -> str:
+    """Two decimals, or a dash where there is nothing."""
+    return "-" if math.isnan(value) else f"{value:.2f}"
