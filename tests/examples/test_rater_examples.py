@@ -1,0 +1,58 @@
+"""The two examples on raters show their help and run at a tiny size, without the download."""
+
+import importlib.util
+import math
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from textrl_env.sources.movie_reviews import RatedText
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def load(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["human_raters", "weigh_the_raters"])
+def test_help_says_what_it_does(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert end.value.code == 0 and "Takes about" in shown and "--out" in shown
+
+
+def test_people_who_answer_at_random_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    texts = []
+    for number in range(90):
+        seen = np.clip(rng.integers(-3, 4) + rng.integers(-1, 2, size=12), -4, 4)
+        seen[:2] = rng.integers(-4, 5, size=2)
+        texts.append(RatedText(str(number), f"text {number}", tuple(seen.tolist()), number // 30))
+    module = load("human_raters")
+    monkeypatch.setattr(module, "load_rated_texts", lambda collection: texts)
+    report = module.main(module.Args(n_panels=2, out=tmp_path))
+    assert (report["n_judgements"], report["n_prompts"], report["overlap"]) == (720, 2, 12)
+    assert sorted(line["annotator"] for line in report["raters"][:4]) == ["000-00", "000-01", "001-00", "001-01"]
+
+
+@pytest.mark.slow
+def test_raters_are_weighed_from_answers_to_policies(tmp_path: Path) -> None:
+    module = load("weigh_the_raters")
+    options = {"seeds": (0, 1), "n_prompts": 150, "sft_steps": 3, "n_updates": 1, "n_evaluated": 8, "out": tmp_path}
+    summary = module.main(module.Args(**options))
+    assert all(math.isfinite(value) for value in summary.values() if isinstance(value, float))
+    assert summary["weighted_pairs"] > summary["majority_pairs"] + 0.1
+    assert summary["gain_low"] <= summary["gain"] <= summary["gain_high"]
+    assert (tmp_path / "1" / "weighted" / "policy" / "config.json").is_file()
