@@ -4,7 +4,7 @@ The data is that of `examples/movie_reviews.py`, downloaded once (2.5 MB). It ha
 of a panel's 30 snippets is from one person is our inference (see `textrl_env.sources.movie_reviews`). You will see how
 far all agree, and which raters would not be told from chance.
 
-Takes about MINUTES seconds on one CPU core for the first 100 of 354 panels.
+Takes about 40 seconds on one CPU core for the first 100 of 354 panels.
 """
 
 from dataclasses import dataclass

@@ -21,12 +21,16 @@ def rater_figure(report: RaterReport) -> bytes:
     n = len(report.raters)
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # not the user's matplotlibrc
-        figure = Figure(figsize=(11, 1.6 + 0.22 * min(n, NAMED)), facecolor="white", layout="constrained")
+        height = 1.6 + 0.22 * n if n <= NAMED else 5.0
+        figure = Figure(figsize=(11, height), facecolor="white", layout="constrained")
         raters, agreement = figure.subplots(1, 2, width_ratios=(2.2, 1))
         _reliability(raters, report)
         _agreement(agreement, report)
-        for axes, title in ((raters, "Reliability of each rater"), (agreement, "Agreement beyond chance")):
-            axes.set_title(f"{title}, 95 % intervals", loc="left", fontsize=11, fontweight="bold", color=INK)
+        for axes, title in (
+            (raters, "Reliability of each rater, 95 % intervals"),
+            (agreement, "Agreement, 95 % intervals"),
+        ):
+            axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
             axes.spines[["top", "right", "left"]].set_visible(False)
             axes.tick_params(axis="y", length=0, labelcolor=INK)
             axes.grid(axis="x", color=GRID)
@@ -47,14 +51,17 @@ def _reliability(axes: Axes, report: RaterReport) -> None:
             axes.hlines(height[rows], low[rows], high[rows], color=colour, lw=size["lw"], alpha=0.6)
             label = f"{verdict or 'no objection'} ({rows.sum()})"
             axes.plot(middle[rows], height[rows], "o", color=colour, ms=size["ms"], mew=0, label=label)
-    for x, text in ((0.5, "does not look"), (CARELESS_BELOW, "")):
+    for x, text in ((0.5, "does not look"), (CARELESS_BELOW, "careless below")):
         axes.axvline(x, color=MUTED, lw=1, ls="--")
-        axes.annotate(text, (x, 0), (4, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
-                      color=MUTED, fontsize=9)  # fmt: skip
+        axes.annotate(
+            text, (x, 1), (-3, -4), xycoords=("data", "axes fraction"), textcoords="offset points", rotation=90,
+            ha="right", va="top", color=MUTED, fontsize=9,
+        )  # fmt: skip
     axes.set(xlim=(0, 1), xlabel="probability that an answer says what the rater saw")
     axes.set_ylim(-1, len(verdicts))
     names = [rater.annotator for rater in report.raters] if len(verdicts) <= NAMED else []
     axes.set_yticks(height[: len(names)], names, fontsize=9, parse_math=False)
+    axes.set_ylabel("" if names else f"{len(verdicts)} raters", color=INK)
     axes.legend(frameon=False, fontsize=9, loc="upper left")
 
 
@@ -62,12 +69,14 @@ def _agreement(axes: Axes, report: RaterReport) -> None:
     for height, line in enumerate(reversed(report.agreement)):
         axes.hlines(height, line.low, line.high, color=COLOURS[""], lw=2, alpha=0.6)
         axes.plot([line.value], [height], "o", color=COLOURS[""], ms=7, mew=0)
-        axes.annotate(f"{line.value:.2f}", (line.value, height), (0, 7), textcoords="offset points", ha="center",
-                      color=INK, fontsize=9)  # fmt: skip
+        axes.annotate(
+            f"{round(line.value, 2) + 0.0:.2f}", (line.value, height), (0, 7), textcoords="offset points", ha="center",
+            color=INK, fontsize=9,
+        )  # fmt: skip
     axes.axvline(0, color=MUTED, lw=1)
     axes.set_yticks(
         range(len(report.agreement)), [line.name.replace(", ", "\n") for line in reversed(report.agreement)]
     )
     ends = [value for line in report.agreement for value in (line.low, line.high) if np.isfinite(value)]
-    axes.set(xlim=(min([-0.05, *ends]), 1), ylim=(-0.6, len(report.agreement) - 0.4))
-    axes.set_xlabel("0: chance, 1: perfect")
+    axes.set(xlim=(min([-0.12, *ends]), 1), ylim=(-0.6, len(report.agreement) - 0.4))
+    axes.set_xlabel("0: by chance, 1: perfect")

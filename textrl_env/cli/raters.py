@@ -88,4 +88,4 @@ def shown(report: "RaterReport", n_raters: int) -> Iterator[RenderableType]:
 
 def number(value: float) -> str:
     """Two decimals, or a dash where there is nothing."""
-    return "-" if math.isnan(value) else f"{value:.2f}"
+    return "-" if math.isnan(value) else f"{round(value, 2) + 0.0:.2f}"  # + 0.0: no minus before a zero
