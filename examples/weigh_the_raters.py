@@ -5,7 +5,7 @@ think; three of them rank four replies to each prompt. You will see how reliable
 for labels by majority and for labels that weigh the raters: how many pairs they order as the gold reward does, how many
 the reward model does that is trained on them, and the gold score of the policy that PPO trains on that.
 
-Takes about MINUTES minutes for 5 seeds on one CPU core; `--seeds 0` runs one of them.
+Takes about 15 minutes for 5 seeds on one CPU core; `--seeds 0` runs one of them.
 """
 
 import time
