@@ -3,7 +3,8 @@
 Half of twelve simulated raters are honest, a quarter answer without reading, a quarter say the opposite of what they
 think; three of them rank four replies to each prompt. You will see how reliable Crowd-BT takes each rater to be, and,
 for labels by majority and for labels that weigh the raters: how many pairs they order as the gold reward does, how many
-the reward model does that is trained on them, and the gold score of the policy that PPO trains on that.
+the reward model does that is trained on them, the gold score of the best of 16 replies in its judgement, and that of
+the policy that PPO trains on it.
 
 Takes about 15 minutes for 5 seeds on one CPU core; `--seeds 0` runs one of them.
 """
@@ -18,15 +19,16 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from textrl_env.agents import SFTConfig
+from textrl_env.agents import SFTConfig, sample_completions
 from textrl_env.cli.evaluate import Evaluate
 from textrl_env.cli.ppo import TrainPPO
 from textrl_env.cli.reward_model import TrainRewardModel
 from textrl_env.cli.run_folder import write_json
 from textrl_env.cli.sft import TrainSFT
-from textrl_env.reward_models import RewardModelConfig, write_preferences
+from textrl_env.reward_models import RewardModel, RewardModelConfig, write_preferences
 from textrl_env.reward_models.feedback.crowd_bt import fit_crowd_bt
 from textrl_env.reward_models.feedback.judgements import read_judgements
 from textrl_env.reward_models.feedback.labels import majority_labels, reliability_labels
@@ -79,13 +81,14 @@ def main(args: Args) -> dict[str, Any]:
 def over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Prints means and intervals over the results of `one_seed`, and returns them."""
     summary: dict[str, Any] = {"runs": runs}
-    table = Table("labels", "pairs as gold", "reward model as gold", "gold score of the policy")
+    table = Table("labels", "pairs as gold", "reward model as gold", "gold, best of 16", "gold, policy")
     for name in LABELS:
-        columns = (f"{name}_pairs", f"{name}_reward_model", f"{name}_gold")
+        columns = (f"{name}_pairs", f"{name}_reward_model", f"{name}_best", f"{name}_gold")
         table.add_row(name, *(summarised(summary, column, [run[column] for run in runs]) for column in columns))
     Console().print(table, f"gold score before PPO: {np.mean([run['sft_gold'] for run in runs]):.3f}")
-    gains = [run["weighted_gold"] - run["majority_gold"] for run in runs]
-    Console().print(f"gold score, weighted minus majority: {summarised(summary, 'gain', gains)}")
+    for kind, what in (("best", "the best of 16"), ("gold", "the policy")):
+        gains = [run[f"weighted_{kind}"] - run[f"majority_{kind}"] for run in runs]
+        Console().print(f"gold score of {what}, weighted minus majority: {summarised(summary, f'gain_{kind}', gains)}")
     return summary
 
 
@@ -122,6 +125,7 @@ def one_seed(args: Args, seed: int) -> dict[str, Any]:
         )
         result[f"{name}_pairs"] = pairs_as_gold(rows)
         result[f"{name}_reward_model"] = judge.run(folder, seed)["accuracy"]
+        result[f"{name}_best"] = best_of(16, run_dir / "sft", folder / "reward_model", seed)
         TrainPPO(policy=run_dir / "sft", n_updates=args.n_updates).run(folder, seed)
         figures = Evaluate(reference=run_dir / "sft", n_prompts=args.n_evaluated).run(folder, seed)
         result |= {f"{name}_gold": figures["gold_ppo"], f"{name}_kl": figures["kl"], "sft_gold": figures["gold_sft"]}
@@ -136,6 +140,18 @@ def replies(n: int, split: support_desk.Split, rng: np.random.Generator) -> tupl
     """Prompts of the support desk, and four demonstrations of mixed quality to each."""
     prompts = [row["prompt"] for row in support_desk.prompts(n, seed=int(rng.integers(2**31)), split=split)]
     return prompts, [[support_desk.demonstration(prompt, rng) for _ in range(4)] for prompt in prompts]
+
+
+def best_of(n: int, policy: Path, judge: Path, seed: int) -> float:
+    """Mean gold score, over 100 held-out prompts, of the one of n sampled replies that the reward model scores best."""
+    prompts = [row["prompt"] for row in support_desk.prompts(100, seed=seed + 7000, split="heldout")]
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(policy), AutoTokenizer.from_pretrained(policy)
+    sampled = sample_completions(model, tokenizer, prompts, max_new_tokens=49, n=n, seed=seed)
+    repeated = [prompt for prompt in prompts for _ in range(n)]
+    texts = [completion.text for row in sampled for completion in row]
+    best = RewardModel.from_pretrained(judge).score(repeated, texts).reshape(-1, n).argmax(axis=1)
+    gold = np.array(support_desk.gold_reward(repeated, texts)).reshape(-1, n)
+    return float(gold[np.arange(len(gold)), best].mean())
 
 
 def pairs_as_gold(rows: Rows) -> float:

@@ -54,5 +54,5 @@ def test_raters_are_weighed_from_answers_to_policies(tmp_path: Path) -> None:
     summary = module.main(module.Args(**options))
     assert all(math.isfinite(value) for value in summary.values() if isinstance(value, float))
     assert summary["weighted_pairs"] > summary["majority_pairs"] + 0.1
-    assert summary["gain_low"] <= summary["gain"] <= summary["gain_high"]
+    assert summary["gain_gold_low"] <= summary["gain_gold"] <= summary["gain_gold_high"]
     assert (tmp_path / "1" / "weighted" / "policy" / "config.json").is_file()
