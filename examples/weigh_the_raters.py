@@ -62,6 +62,8 @@ class Args:
     """Updates of PPO."""
     n_evaluated: int = 300
     """Held-out prompts that the policies answer, and as many that judge the reward models."""
+    n_chosen: int = 100
+    """Held-out prompts with 16 replies to choose from."""
     out: Path = Path("runs/weigh_the_raters")
     """Models and figures go to OUT/SEED/LABELS, all figures to OUT/summary.json."""
     threads: int = 1
@@ -125,7 +127,7 @@ def one_seed(args: Args, seed: int) -> dict[str, Any]:
         )
         result[f"{name}_pairs"] = pairs_as_gold(rows)
         result[f"{name}_reward_model"] = judge.run(folder, seed)["accuracy"]
-        result[f"{name}_best"] = best_of(16, run_dir / "sft", folder / "reward_model", seed)
+        result[f"{name}_best"] = best_of(16, run_dir / "sft", folder / "reward_model", args.n_chosen, seed)
         TrainPPO(policy=run_dir / "sft", n_updates=args.n_updates).run(folder, seed)
         figures = Evaluate(reference=run_dir / "sft", n_prompts=args.n_evaluated).run(folder, seed)
         result |= {f"{name}_gold": figures["gold_ppo"], f"{name}_kl": figures["kl"], "sft_gold": figures["gold_sft"]}
@@ -142,9 +144,9 @@ def replies(n: int, split: support_desk.Split, rng: np.random.Generator) -> tupl
     return prompts, [[support_desk.demonstration(prompt, rng) for _ in range(4)] for prompt in prompts]
 
 
-def best_of(n: int, policy: Path, judge: Path, seed: int) -> float:
-    """Mean gold score, over 100 held-out prompts, of the one of n sampled replies that the reward model scores best."""
-    prompts = [row["prompt"] for row in support_desk.prompts(100, seed=seed + 7000, split="heldout")]
+def best_of(n: int, policy: Path, judge: Path, n_prompts: int, seed: int) -> float:
+    """Mean gold score, over held-out prompts, of the one of n sampled replies that the reward model scores best."""
+    prompts = [row["prompt"] for row in support_desk.prompts(n_prompts, seed=seed + 7000, split="heldout")]
     model, tokenizer = AutoModelForCausalLM.from_pretrained(policy), AutoTokenizer.from_pretrained(policy)
     sampled = sample_completions(model, tokenizer, prompts, max_new_tokens=49, n=n, seed=seed)
     repeated = [prompt for prompt in prompts for _ in range(n)]
