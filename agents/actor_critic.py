@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForCausalLM
 
 from textrl_env import InputError
+from textrl_env.agents.categorical import draw
 from textrl_env.agents.rollout import Rollout
 from textrl_env.decoding import CachedDecoder
 from textrl_env.errors import require_above
@@ -177,10 +178,7 @@ class ActorCriticLM(nn.Module):
             logits = self.decoder.next_logits(ids, mask, live)
         allowed = None if action_masks is None else torch.from_numpy(action_masks).to(logits.device)
         logprobs = self.distribution(logits, allowed)
-        if deterministic:
-            tokens = logprobs.argmax(dim=-1)
-        else:
-            tokens = torch.multinomial(logprobs.exp(), 1, generator=self.generator).squeeze(-1)
+        tokens = logprobs.argmax(dim=-1) if deterministic else draw(logprobs.exp(), self.generator)
         chosen = logprobs.gather(-1, tokens[:, None]).squeeze(-1)
         return (
             np.where(live, tokens.cpu().numpy(), 0),

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from textrl_env import InputError
+from textrl_env.agents.categorical import draw
 from textrl_env.conversations import Prompt
 from textrl_env.decoding import CachedDecoder
 from textrl_env.errors import require_at_least
@@ -100,7 +101,7 @@ def _sample(
             tokens = logits.argmax(dim=-1).cpu().numpy()
         else:
             weights = torch.softmax(logits / temperature, dim=-1)
-            tokens = torch.multinomial(weights, 1, generator=generator).squeeze(-1).cpu().numpy()
+            tokens = draw(weights, generator).cpu().numpy()
         for row in np.flatnonzero(live).tolist():
             completions[row].append(int(tokens[row]))
         live = live & (tokens != tokenizer.eos_token_id)

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from textrl_env.packing import attend, pack, positions
+from textrl_env.precision import in_float32
 from textrl_env.trunks import Trunk, trunk_of
 
 
@@ -172,7 +173,6 @@ class _TrunkCache:
             self._first, self._end = 0, used.shape[4]
 
     def _logits(self, x: Tensor) -> Tensor:
-        # In float32 also where the layers run in bfloat16, as in `scoring.read_logits`.
-        with torch.autocast(x.device.type, enabled=False):
+        with in_float32(x.device):
             logits: Tensor = self.head(self.trunk.normed(x).to(self.head.weight.dtype))
         return logits

@@ -56,18 +56,19 @@ class CachedDecoder:
         lengths = attention_mask.sum(axis=1).astype(np.int64)
         continuing = live & self._continuing(input_ids, lengths)
         if not continuing.any() or not np.isin(np.flatnonzero(live), self._rows).all():
-            rows = np.flatnonzero(live)
-            logits = self._start(input_ids, lengths, rows)
+            logits = self._start(input_ids, lengths, np.flatnonzero(live))
         else:
-            rows = self._rows
-            self._compact(live, continuing)
-            self._refill(input_ids, lengths, live & ~continuing)
-            rows = self._rows
-            logits = self._append(input_ids[rows, -1], lengths[rows] - 1)
+            # While every row goes on, which is most of the time, there is nothing to drop and nothing to refill.
+            if not continuing.all():
+                self._compact(live, continuing)
+                self._refill(input_ids, lengths, live & ~continuing)
+            logits = self._append(input_ids[self._rows, -1], lengths[self._rows] - 1)
         # A cached row that is not live was fed a token of no meaning: it cannot continue.
         self._seen_ids, self._seen_length = input_ids, np.where(live, lengths, -1)
+        if len(self._rows) == len(live):
+            return logits
         out = logits.new_zeros(len(live), logits.shape[-1])
-        out[torch.from_numpy(rows)] = logits
+        out[torch.from_numpy(self._rows)] = logits
         return out
 
     def _continuing(self, input_ids: Array, lengths: Array) -> npt.NDArray[np.bool_]:

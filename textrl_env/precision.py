@@ -1,5 +1,6 @@
 """In what precision a model's linear layers run, while its parameters stay float32."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, get_args
 
 import torch
@@ -16,9 +17,15 @@ def checked_precision(precision: Precision) -> Precision:
     return precision
 
 
-def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """A context in which linear layers round inputs and weights to bfloat16, or in which nothing changes.
 
     Mixed precision (Micikevicius et al. 2018): parameters, norms, attention on a CPU, and logits stay float32.
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
+def in_float32(device: torch.device) -> AbstractContextManager[object]:
+    """Out of any `autocast` around it: 8 bits of a logit of 10 would be 4 % of a probability."""
+    # Asked first, because a context costs as much as a small model's layer.
+    return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from textrl_env.packing import pack, packed_states, positions
+from textrl_env.precision import in_float32
 from textrl_env.trunks import trunk_of
 
 
@@ -29,8 +30,7 @@ def read_logits(model: Any, ids: Tensor, mask: Tensor, read: Tensor, *, with_sta
     trunk = trunk_of(model.base_model)
     if trunk is not None:
         states = packed_states(trunk, pack(ids, mask, read))
-        # In float32 also where the layers run in bfloat16: 8 bits of a logit of 10 are 4 % of a probability.
-        with torch.autocast(ids.device.type, enabled=False):
+        with in_float32(ids.device):
             head = model.get_output_embeddings()
             return Read(head(states.to(head.weight.dtype)), states)
     attended = mask.long()
