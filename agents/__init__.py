@@ -7,11 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from textrl_env.agents.a2c import A2C
     from textrl_env.agents.actor_critic import ActorCriticLM
     from textrl_env.agents.batch import Batch, Targets
+    from textrl_env.agents.grpo import GRPO, DrGRPO
     from textrl_env.agents.llama import small_llama
     from textrl_env.agents.on_policy import OnPolicyAlgorithm
     from textrl_env.agents.ppo import PPO
+    from textrl_env.agents.reinforce import REINFORCE
+    from textrl_env.agents.rejection import RejectionSampling
+    from textrl_env.agents.rloo import RLOO
     from textrl_env.agents.rollout import Rollout, collect
     from textrl_env.agents.sampling import sample_completions
     from textrl_env.agents.sft import train_sft
@@ -19,10 +24,16 @@ if TYPE_CHECKING:
     from textrl_env.agents.tokenizer import train_tokenizer
 
 _MODULES = {
+    "A2C": "a2c",
+    "GRPO": "grpo",
     "PPO": "ppo",
+    "REINFORCE": "reinforce",
+    "RLOO": "rloo",
     "ActorCriticLM": "actor_critic",
     "Batch": "batch",
+    "DrGRPO": "grpo",
     "OnPolicyAlgorithm": "on_policy",
+    "RejectionSampling": "rejection",
     "Rollout": "rollout",
     "SFTConfig": "sft_config",
     "Targets": "batch",
@@ -34,10 +45,16 @@ _MODULES = {
 }
 
 __all__ = [
+    "A2C",
+    "GRPO",
     "PPO",
+    "REINFORCE",
+    "RLOO",
     "ActorCriticLM",
     "Batch",
+    "DrGRPO",
     "OnPolicyAlgorithm",
+    "RejectionSampling",
     "Rollout",
     "SFTConfig",
     "Targets",

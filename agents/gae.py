@@ -28,3 +28,13 @@ def gae(
         following_value = torch.where(counted, values[:, t], following_value)
         following_advantage = torch.where(counted, advantage, following_advantage)
     return advantages, torch.where(mask, advantages + values, 0.0)
+
+
+def returns_to_go(rewards: Tensor, mask: Tensor, *, gamma: float) -> Tensor:
+    """Discounted rewards from each counted token on, 0 elsewhere: (B, C), (B, C) -> (B, C).
+
+    G_t = r_t + gamma G_{t+1}; the first column is the return of the whole completion. Nothing stands for what would
+    have followed a completion that was cut.
+    """
+    nothing = torch.zeros_like(rewards)
+    return gae(rewards, nothing, nothing[:, 0], mask, gamma=gamma, lam=1.0)[1]

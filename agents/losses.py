@@ -26,6 +26,11 @@ def weighted_sum(x: Tensor, weights: Tensor) -> Tensor:
     return (torch.where(weights != 0, x, 0.0) * weights).sum()
 
 
+def policy_gradient_loss(logprobs: Tensor, advantages: Tensor, weights: Tensor) -> Tensor:
+    """-log π(a) · A, summed with weights (Williams 1992, eq. 4, negated to be minimised); (B, C) each."""
+    return -weighted_sum(logprobs * advantages, weights)
+
+
 def ppo_policy_loss(
     logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, weights: Tensor, *, clip_range: float
 ) -> tuple[Tensor, dict[str, Tensor]]:

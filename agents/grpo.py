@@ -1,0 +1,78 @@
+"""Group relative policy optimisation (Shao et al. 2024), and the variant without its biases (Liu et al. 2025)."""
+
+from typing import Unpack
+
+from torch import Tensor
+
+from textrl_env import InputError, TextGenVectorEnv
+from textrl_env.agents.actor_critic import ActorCriticLM
+from textrl_env.agents.baselines import group_normalised, to_tokens
+from textrl_env.agents.batch import Batch, Targets
+from textrl_env.agents.gae import returns_to_go
+from textrl_env.agents.losses import ppo_policy_loss
+from textrl_env.agents.on_policy import OnPolicyAlgorithm, OnPolicyOptions
+from textrl_env.agents.rollout import Rollout
+from textrl_env.errors import require_at_least
+
+
+class GRPO(OnPolicyAlgorithm):
+    """PPO's clipped surrogate without a critic: returns are normalised within the completions of a prompt.
+
+    Dividing by the group's standard deviation weighs prompts by how alike their completions score, and the mean over
+    each completion's tokens weighs a token less in a long completion: the gradient is not that of the expected return.
+
+    Args:
+        policy, env, **options: see `OnPolicyAlgorithm`; `group_size` of at least 2 (8 by default). The paper's KL term
+            stands in the loss: `kl_loss_coef` and `reference`, with `kl_loss_estimator="k3"` (here the default).
+        clip_range: the policy ratio may leave 1 by this much before its gradient stops, in (0, 1).
+    """
+
+    def __init__(
+        self,
+        policy: ActorCriticLM,
+        env: TextGenVectorEnv,
+        *,
+        clip_range: float = 0.2,
+        **options: Unpack[OnPolicyOptions],
+    ) -> None:
+        if not 0 < clip_range < 1:
+            raise InputError(f"clip_range must be in (0, 1), got {clip_range}")
+        options.setdefault("group_size", 8)
+        options.setdefault("kl_loss_estimator", "k3")
+        super().__init__(policy, env, **options)
+        require_at_least(2, group_size=self.group_size)
+        self.clip_range = clip_range
+
+    def advantages(self, rollout: Rollout) -> Targets:
+        return Targets(to_tokens(group_normalised(self._groups(rollout)), rollout.completion_mask))
+
+    def weights(self, mask: Tensor) -> Tensor:
+        """Means over a completion's tokens, then over episodes."""
+        return mask / mask.sum(dim=1, keepdim=True) / len(mask)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        logprobs = self.policy.evaluate(batch.rollout, entropies=False).logprobs
+        policy_loss, statistics = ppo_policy_loss(
+            logprobs, batch.rollout.logprobs, batch.targets.advantages, batch.weights, clip_range=self.clip_range
+        )
+        statistics["policy_gradient_loss"] = policy_loss
+        return policy_loss + self.kl_loss(logprobs, batch), statistics
+
+    def _groups(self, rollout: Rollout) -> Tensor:
+        returns = returns_to_go(rollout.rewards, rollout.completion_mask, gamma=self.gamma)
+        return returns[:, 0].view(-1, self.group_size)
+
+
+class DrGRPO(GRPO):
+    """GRPO "done right" (Liu et al. 2025, section 3.2): neither the standard deviation nor the lengths divide.
+
+    Its gradient is that of the expected return, times the constant (1 - 1 / `group_size`) / `max_new_tokens`.
+    """
+
+    def advantages(self, rollout: Rollout) -> Targets:
+        groups = self._groups(rollout)
+        return Targets(to_tokens(groups - groups.mean(dim=1, keepdim=True), rollout.completion_mask))
+
+    def weights(self, mask: Tensor) -> Tensor:
+        """The same for every token: means over episodes and over the longest possible completion."""
+        return mask / (len(mask) * self.env.task.max_new_tokens)
