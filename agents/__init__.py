@@ -10,7 +10,12 @@ if TYPE_CHECKING:
     from textrl_env.agents.a2c import A2C
     from textrl_env.agents.actor_critic import ActorCriticLM
     from textrl_env.agents.batch import Batch, Targets
+    from textrl_env.agents.best_of_n import best_of_n
+    from textrl_env.agents.dpo import train_dpo
+    from textrl_env.agents.dpo_config import DPOConfig
     from textrl_env.agents.grpo import GRPO, DrGRPO
+    from textrl_env.agents.kto import train_kto
+    from textrl_env.agents.kto_config import KTOConfig
     from textrl_env.agents.llama import small_llama
     from textrl_env.agents.on_policy import OnPolicyAlgorithm
     from textrl_env.agents.ppo import PPO
@@ -31,15 +36,20 @@ _MODULES = {
     "RLOO": "rloo",
     "ActorCriticLM": "actor_critic",
     "Batch": "batch",
+    "DPOConfig": "dpo_config",
     "DrGRPO": "grpo",
+    "KTOConfig": "kto_config",
     "OnPolicyAlgorithm": "on_policy",
     "RejectionSampling": "rejection",
     "Rollout": "rollout",
     "SFTConfig": "sft_config",
     "Targets": "batch",
+    "best_of_n": "best_of_n",
     "collect": "rollout",
     "sample_completions": "sampling",
     "small_llama": "llama",
+    "train_dpo": "dpo",
+    "train_kto": "kto",
     "train_sft": "sft",
     "train_tokenizer": "tokenizer",
 }
@@ -52,15 +62,20 @@ __all__ = [
     "RLOO",
     "ActorCriticLM",
     "Batch",
+    "DPOConfig",
     "DrGRPO",
+    "KTOConfig",
     "OnPolicyAlgorithm",
     "RejectionSampling",
     "Rollout",
     "SFTConfig",
     "Targets",
+    "best_of_n",
     "collect",
     "sample_completions",
     "small_llama",
+    "train_dpo",
+    "train_kto",
     "train_sft",
     "train_tokenizer",
 ]

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def others_mean(returns: Tensor) -> Tensor:
-    """The mean of the other entries of a row, (N, G) -> (N, G), G at least 2 (Kool et al. 2019, eq. 8).
+    """The mean of the other entries of a row, (N, G) -> (N, G), G at least 2 (Kool et al. 2019).
 
     It does not depend on the entry it is subtracted from, so a policy gradient with it stays unbiased.
     """

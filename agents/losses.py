@@ -27,7 +27,7 @@ def weighted_sum(x: Tensor, weights: Tensor) -> Tensor:
 
 
 def policy_gradient_loss(logprobs: Tensor, advantages: Tensor, weights: Tensor) -> Tensor:
-    """-log π(a) · A, summed with weights (Williams 1992, eq. 4, negated to be minimised); (B, C) each."""
+    """-log π(a) · A, summed with weights (Williams 1992) and negated to be minimised; (B, C) each."""
     return -weighted_sum(logprobs * advantages, weights)
 
 

@@ -1,7 +1,7 @@
 """Supervised fine-tuning: next-token cross-entropy on completions, with the prompt's tokens left out of the loss."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from textrl_env import InputError
-from textrl_env.agents.run_log import run_logger
+from textrl_env.agents.row_training import Metrics, train_on_rows
+from textrl_env.agents.sequences import Example, encode_example, padded
 from textrl_env.agents.sft_config import SFTConfig
-from textrl_env.master_weights import adamw
-from textrl_env.one_cycle import one_cycle
-from textrl_env.progress import progress_bar
-from textrl_env.seeded import seeded
-from textrl_env.tokenization import encode_completion, encode_prompt, pad_id
-
-
-@dataclass(frozen=True)
-class Example:
-    """Token ids of a prompt, its completion and the end token, and how many of them are the prompt's."""
-
-    ids: list[int]
-    prompt_length: int
+from textrl_env.tokenization import pad_id
 
 
 def encode_demonstrations(
@@ -34,17 +22,8 @@ def encode_demonstrations(
 
     A row may have its place (`file:line`) under `where`; else it is named by its index.
     """
-    examples = []
-    for index, row in enumerate(demonstrations):
-        prompt = encode_prompt(tokenizer, row["prompt"])
-        ids = prompt + encode_completion(tokenizer, row["completion"])
-        if len(ids) > max_length:
-            raise InputError(
-                f"{row.get('where', f'demonstration {index}')}: {len(ids)} tokens, the model's context is "
-                f"{max_length}; shorten or remove it: {row['prompt']!r:.60}"
-            )
-        examples.append(Example(ids, len(prompt)))
-    return examples
+    encode = partial(encode_example, tokenizer, column="completion", kind="demonstration", max_length=max_length)
+    return [encode(row, index=index) for index, row in enumerate(demonstrations)]
 
 
 def sft_loss(logits: Tensor, ids: Tensor, completion_mask: Tensor) -> Tensor:
@@ -84,35 +63,21 @@ def train_sft(
     limit = model.config.get_text_config().max_position_embeddings
     examples = encode_demonstrations(tokenizer, demonstrations, max_length=limit)
     heldout_examples = encode_demonstrations(tokenizer, heldout, max_length=limit)
-    logger = run_logger(log_dir, verbose=0)
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = adamw(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    schedule = one_cycle(
-        optimizer, peak=config.learning_rate, n_steps=config.n_steps, warmup_fraction=config.warmup_fraction
-    )
-    fill, last = pad_id(tokenizer), float("nan")
+    fill = pad_id(tokenizer)
+
+    def loss_of(rows: list[int]) -> tuple[Tensor, Metrics]:
+        return _batch_loss(model, [examples[row] for row in rows], fill), {}
+
+    def measured() -> Metrics:
+        return {"heldout_loss": heldout_loss(model, heldout_examples, fill)} if heldout_examples else {}
+
     model.train()
-    with seeded(seed, model.device), progress_bar("supervised fine-tuning", config.n_steps) as advance:
-        for step in range(config.n_steps):
-            if should_stop():
-                break
-            rows = torch.randint(len(examples), (config.batch_size,), generator=generator)
-            loss = _batch_loss(model, [examples[row] for row in rows], fill)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
-            optimizer.step()
-            schedule.step()
-            last = float(loss.detach())
-            advance(note=f"loss {last:.3f}")
-            logger.record("step", step + 1)
-            logger.record("loss", last)
-            if heldout_examples and (step + 1) % max(1, config.n_steps // 10) == 0:
-                logger.record("heldout_loss", heldout_loss(model, heldout_examples, fill))
-            logger.dump(step=step + 1)
+    last = train_on_rows(
+        model, len(examples), loss_of, config, description="supervised fine-tuning", heldout=measured,
+        log_dir=log_dir, seed=seed, should_stop=should_stop,
+    )  # fmt: skip
     model.eval()
-    logger.close()
-    return heldout_loss(model, heldout_examples, fill) if heldout_examples else last
+    return measured().get("heldout_loss", last["loss"])
 
 
 @torch.no_grad()
@@ -131,14 +96,7 @@ def heldout_loss(model: Any, examples: Sequence[Example], fill: int, *, batch_si
 
 
 def _batch_loss(model: Any, examples: Sequence[Example], fill: int) -> Tensor:
-    width = max(len(example.ids) for example in examples)
-    lengths = torch.tensor([len(example.ids) for example in examples])
-    prompts = torch.tensor([example.prompt_length for example in examples])
-    ids = torch.tensor([example.ids + [fill] * (width - len(example.ids)) for example in examples])
-    at = torch.arange(width)
-    attended = at < lengths[:, None]
-    counted = attended & (at >= prompts[:, None])
-    device = next(model.parameters()).device
+    ids, attended, counted = padded(examples, fill, next(model.parameters()).device)
     # Right-padded and causal: the padding is never attended to by a token that counts.
-    logits = model(input_ids=ids.to(device), attention_mask=attended.long().to(device), use_cache=False).logits
-    return sft_loss(logits, ids.to(device), counted.to(device))
+    logits = model(input_ids=ids, attention_mask=attended.long(), use_cache=False).logits
+    return sft_loss(logits, ids, counted)
