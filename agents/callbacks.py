@@ -59,7 +59,7 @@ class ShowProgress(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._bar = progress_columns()
-        self._task = self._bar.add_task("PPO", total=self.total_updates, note="")
+        self._task = self._bar.add_task(type(self.model).__name__, total=self.total_updates, note="")
         self._bar.start()
 
     def _on_step(self) -> bool:

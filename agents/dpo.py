@@ -77,8 +77,9 @@ def train_dpo(
     @torch.no_grad()
     def measured() -> Metrics:
         n, totals = len(heldout_pairs.chosen), dict[str, float]()
-        for part in torch.arange(n).split(config.batch_size) if n else ():
-            loss, metrics = measure(heldout_pairs, part.tolist())
+        for start in range(0, n, config.batch_size):
+            part = list(range(start, min(start + config.batch_size, n)))
+            loss, metrics = measure(heldout_pairs, part)
             for name, value in ({"loss": float(loss)} | metrics).items():
                 totals[name] = totals.get(name, 0.0) + value * len(part) / n
         return totals
@@ -95,7 +96,7 @@ def _encode(reference: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]], *
     limit = reference.config.get_text_config().max_position_embeddings
     encode = partial(
         encode_example, tokenizer, kind="preference", max_length=limit, max_new_tokens=config.max_new_tokens
-    )  # fmt: skip
+    )
     chosen = [encode(row, index=index, column="chosen") for index, row in enumerate(rows)]
     rejected = [encode(row, index=index, column="rejected") for index, row in enumerate(rows)]
     labels = [row.get("soft_label", 1.0) for row in rows]
@@ -111,9 +112,7 @@ def _encode(reference: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]], *
     return Pairs(chosen, rejected, probability, logprobs.view(2, -1).T)
 
 
-def _measure(
-    model: Any, tokenizer: Any, pairs: Pairs, rows: list[int], *, config: DPOConfig
-) -> tuple[Tensor, Metrics]:  # fmt: skip
+def _measure(model: Any, tokenizer: Any, pairs: Pairs, rows: list[int], *, config: DPOConfig) -> tuple[Tensor, Metrics]:
     """The loss of some pairs, and TRL's numbers."""
     examples = [side[row] for side in (pairs.chosen, pairs.rejected) for row in rows]
     logprobs = sequence_logprobs(model, examples, fill=pad_id(tokenizer), vocab_size=len(tokenizer))

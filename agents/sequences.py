@@ -70,9 +70,7 @@ def sequence_logprobs(model: Any, examples: Sequence[Example], *, fill: int, voc
 
 
 @torch.no_grad()
-def fixed_logprobs(
-    model: Any, examples: Sequence[Example], *, fill: int, vocab_size: int, batch_size: int
-) -> Tensor:  # fmt: skip
+def fixed_logprobs(model: Any, examples: Sequence[Example], *, fill: int, vocab_size: int, batch_size: int) -> Tensor:
     """The same in batches and without gradients: (M,) of a model that stays as it is."""
     order = sorted(range(len(examples)), key=lambda index: len(examples[index].ids))
     totals = torch.zeros(len(examples))

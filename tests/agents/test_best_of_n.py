@@ -53,7 +53,7 @@ def test_the_kl_of_best_of_n_is_below_the_bound_and_near_it(make_model: Any) -> 
     model = small_llama(tokenizer, hidden_size=32, context=8)
     log_policy = prefix_logprobs(model, np.array(tokenizer.encode(prompt)), tree, vocab_size=6)
     probability, score = finished(tree, log_policy)
-    # Completions of the same pairs of neighbours score alike; among them best-of-n is as likely to choose as the policy.
+    # Completions of the same pairs of neighbours score alike; among equals best-of-n chooses as the policy does.
     score, of = np.unique(score.round(9), return_inverse=True)
     probability = np.bincount(of, weights=probability)
     assert probability.sum() == pytest.approx(1, abs=1e-5) and len(score) > 700

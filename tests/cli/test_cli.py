@@ -14,7 +14,9 @@ from transformers import AutoModelForCausalLM
 
 from textrl_env.cli import main
 
-COMMANDS = ["quickstart", "sft", "preferences", "reward-model", "ppo", "evaluate", "doctor", "report", "raters"]
+COMMANDS = [
+    "quickstart", "sft", "preferences", "reward-model", "ppo", "train", "dpo", "evaluate", "doctor", "report", "raters",
+]  # fmt: skip
 HELP = """
 import sys, time
 from textrl_env.cli import main
@@ -44,6 +46,8 @@ def test_help_is_quick_and_loads_no_torch(command: list[str]) -> None:
         ("preferences", "sft"),
         ("reward-model", "preferences"),
         ("ppo", "sft"),
+        ("train", "sft"),
+        ("dpo", "preferences"),
         ("evaluate", "ppo"),
         ("report", "evaluate"),
     ],
@@ -93,6 +97,9 @@ def test_a_folder_that_an_interrupted_stage_left_is_no_model(
         ("sft --n-demonstrations 9 --vocab-size 10", "vocab_size must be at least 259"),
         ("sft --run-dir one.jsonl", "one.jsonl: is a file, expected the run's folder"),
         ("ppo --kl-coef -1", "kl_coef must be at least 0, got -1"),
+        ("dpo --beta 0", "beta must be above 0, got 0"),
+        ("dpo --label-smoothing 0.5", "label_smoothing must be in [0, 0.5), got 0.5"),
+        ("dpo --preferences one.jsonl", "one.jsonl: two preferences or more are needed, found 1"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

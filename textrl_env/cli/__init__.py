@@ -9,6 +9,7 @@ from typing import Annotated, Any, Protocol
 import tyro
 
 from textrl_env.cli.doctor.command import Doctor
+from textrl_env.cli.dpo import TrainDPO
 from textrl_env.cli.evaluate import Evaluate
 from textrl_env.cli.ppo import TrainPPO
 from textrl_env.cli.preferences import CollectPreferences
@@ -18,6 +19,7 @@ from textrl_env.cli.report import Report
 from textrl_env.cli.reward_model import TrainRewardModel
 from textrl_env.cli.sft import TrainSFT
 from textrl_env.cli.stage import InRun, Stopped
+from textrl_env.cli.train import TrainPolicy
 from textrl_env.errors import InputError
 
 
@@ -37,6 +39,8 @@ Commands = (
     | _stage("preferences", CollectPreferences)
     | _stage("reward-model", TrainRewardModel)
     | _stage("ppo", TrainPPO)
+    | _stage("train", TrainPolicy)
+    | _stage("dpo", TrainDPO)
     | _stage("evaluate", Evaluate)
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
     | Annotated[Report, tyro.conf.subcommand("report")]

@@ -1,116 +1,39 @@
 """`textrl ppo`: PPO of the actor-critic LM in the vector environment, against a frozen copy of the SFT model."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from textrl_env.cli.fitting import fitting_tokenizer
-from textrl_env.cli.run_folder import existing_model
-from textrl_env.cli.stage import Stopped
-from textrl_env.errors import require_above, require_at_least
-from textrl_env.interrupt import Interrupt
-from textrl_env.kl import KLShaping
-from textrl_env.prompts import PromptDataset
-from textrl_env.rows import OnBadRow
-from textrl_env.worlds import support_desk
+from textrl_env.cli.on_policy import TrainOnPolicy
+
+if TYPE_CHECKING:
+    from textrl_env.agents import PPO, ActorCriticLM
 
 
 @dataclass(frozen=True)
-class TrainPPO:
+class TrainPPO(TrainOnPolicy):
     """Trains a policy with PPO on a reward model's score and KL shaping; writes RUN/policy and RUN/ppo."""
 
-    folder: ClassVar[str] = "ppo"
-
-    policy: Path | None = None
-    """The causal LM to start from and to stay near; by default RUN/sft."""
-    reward_model: Path | None = None
-    """The reward model; by default RUN/reward_model."""
-    prompts: Path | None = None
-    """JSONL, CSV or TXT with prompts; by default the support desk's, whose gold score is logged as well."""
-    on_bad_row: OnBadRow = "error"
-    """What a bad row of `prompts` does: stop, or be left out and counted."""
-    n_prompts: int = 4000
-    """How many prompts of the support desk."""
-    max_new_tokens: int = 49
-    """Longest completion, in tokens."""
-    n_updates: int = 70
-    """Updates of the policy."""
-    n_episodes: int = 64
-    """Completions per update."""
-    batch_size: int = 32
-    """Completions per minibatch; divides n_episodes."""
     n_epochs: int = 2
     """Passes over the completions of an update."""
-    learning_rate: float = 1e-3
-    """Adam's at the start; it falls linearly to a tenth."""
-    kl_coef: float = 0.1
-    """Score given up per nat of KL to the reference."""
     gae_lambda: float = 0.95
     """λ of generalized advantage estimation."""
     critic: Literal["separate", "shared"] = "separate"
     """A critic with a trunk of its own, or a head on the policy's."""
 
-    def run(self, run_dir: Path, seed: int) -> dict[str, Any]:
-        """Trains, writes a checkpoint and the policy; the metrics are those of the last rollout."""
-        require_at_least(1, n_updates=self.n_updates, n_prompts=self.n_prompts, max_new_tokens=self.max_new_tokens)
-        require_at_least(0, kl_coef=self.kl_coef)
-        require_above(0, learning_rate=self.learning_rate)
-        start = existing_model(self.policy or run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
-        judge = existing_model(
-            self.reward_model or run_dir / "reward_model", made_by=f"textrl reward-model --run-dir {run_dir}"
-        )
-        prompts = self._prompts(seed)
-        tokenizer = fitting_tokenizer(start, prompts, max_new_tokens=self.max_new_tokens)
+    @property
+    def folder(self) -> str:
+        return "ppo"
 
-        from stable_baselines3.common.callbacks import BaseCallback
+    def exported(self, run_dir: Path) -> Path:
+        return run_dir / "policy"
 
-        from textrl_env import TextGenVectorEnv
-        from textrl_env.agents import PPO, ActorCriticLM
-        from textrl_env.agents.callbacks import ShowProgress, StopWhen, TrackReward
-        from textrl_env.reference import FrozenReference
-        from textrl_env.reward_models import ModelReward, RewardModel
+    def agent(self, start: Path, *, vocab_size: int) -> "ActorCriticLM":
+        from textrl_env.agents import ActorCriticLM
 
-        agent = ActorCriticLM.from_pretrained(start, vocab_size=len(tokenizer), critic=self.critic)
-        env = TextGenVectorEnv(
-            prompts, ModelReward(RewardModel.from_pretrained(judge)), tokenizer, num_envs=self.n_episodes,
-            autoreset_mode="Disabled", max_new_tokens=self.max_new_tokens,
-            kl=KLShaping(self.kl_coef, mode="sampled", estimator="k1", pay="episode"),
-            reference=FrozenReference(agent.policy, vocab_size=len(tokenizer)),
-        )  # fmt: skip
-        out, exported = run_dir / self.folder, run_dir / "policy"
-        algorithm = PPO(
-            agent, env, learning_rate=lambda remaining: self.learning_rate * (0.1 + 0.9 * remaining),
-            n_episodes=self.n_episodes, batch_size=self.batch_size, n_epochs=self.n_epochs,
-            gae_lambda=self.gae_lambda, log_dir=out, seed=seed,
-        )  # fmt: skip
-        callbacks: list[BaseCallback] = [ShowProgress(self.n_updates)]
-        if self.prompts is None:
-            callbacks.append(TrackReward("gold", support_desk.gold_reward))
-        with Interrupt() as stop:
-            algorithm.learn(total_updates=self.n_updates, callback=[*callbacks, StopWhen(stop)])
-        checkpoint = algorithm.save(out / "checkpoint")
-        agent.policy.save_pretrained(exported)
-        tokenizer.save_pretrained(exported)
-        if stop.requested:
-            raise Stopped(f"stopped after update {algorithm.n_updates}; saved in {exported} and {checkpoint}")
-        last = algorithm.rollout
-        return {
-            "n_updates": algorithm.n_updates,
-            "score": float(last.scores.mean()),
-            "kl": float(last.kl.mean()),
-        }
+        return ActorCriticLM.from_pretrained(start, vocab_size=vocab_size, critic=self.critic)
 
-    def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[str]:
-        """Lines for the terminal."""
-        yield (
-            f"{metrics['n_updates']} updates; the last completions score {metrics['score']:+.2f} at a KL of "
-            f"{metrics['kl']:.1f} nats; the policy is in {run_dir / 'policy'}, curves in {run_dir / self.folder}"
-        )
-        yield f"next: textrl evaluate --run-dir {run_dir}" + (" --prompts HELDOUT.jsonl" if self.prompts else "")
+    def make(self, agent: Any, env: Any, **options: Any) -> "PPO":
+        from textrl_env.agents import PPO
 
-    def _prompts(self, seed: int) -> PromptDataset:
-        if self.prompts is not None:
-            return PromptDataset.from_file(self.prompts, on_bad_row=self.on_bad_row)
-        rows = support_desk.prompts(self.n_prompts, seed=seed + 2000)
-        return PromptDataset.of([row["prompt"] for row in rows])
+        return PPO(agent, env, n_epochs=self.n_epochs, gae_lambda=self.gae_lambda, **options)

@@ -35,7 +35,7 @@ class TrainRewardModel:
 
     def run(self, run_dir: Path, seed: int) -> dict[str, Any]:
         """Trains; the metrics are those of `quality_report` on the held-out pairs, and the loss of every step."""
-        train, heldout = self._preferences(run_dir)
+        train, heldout = read_for_training(run_dir, self.preferences, self.heldout, on_bad_row=self.on_bad_row)
         start = existing_model(self.model or run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
 
         from textrl_env.reward_models import RewardModel, train_reward_model
@@ -67,16 +67,17 @@ class TrainRewardModel:
         )
         yield f"next: textrl ppo --run-dir {run_dir}" + (" --prompts YOURS.jsonl" if self.preferences else "")
 
-    def _preferences(self, run_dir: Path) -> tuple[list[Preference], list[Preference]]:
-        """Preferences to train on and preferences to judge by."""
-        own = run_dir / "preferences"
-        source = self.preferences or existing(
-            own / "train.jsonl", made_by=f"textrl preferences --run-dir {run_dir}"
-        )  # fmt: skip
-        train = read_preferences(source, on_bad_row=self.on_bad_row)
-        if heldout := self.heldout or (None if self.preferences else own / "heldout.jsonl"):
-            return train, read_preferences(heldout, on_bad_row=self.on_bad_row)
-        if len(train) < 2:
-            raise InputError(f"{source}: two preferences or more are needed, found {len(train)}")
-        cut = max(1, len(train) // 10)
-        return train[:-cut], train[-cut:]
+
+def read_for_training(
+    run_dir: Path, preferences: Path | None, heldout: Path | None, *, on_bad_row: OnBadRow
+) -> tuple[list[Preference], list[Preference]]:
+    """Preferences to train on and preferences to judge by: given files, or the run's own."""
+    own = run_dir / "preferences"
+    source = preferences or existing(own / "train.jsonl", made_by=f"textrl preferences --run-dir {run_dir}")
+    train = read_preferences(source, on_bad_row=on_bad_row)
+    if judged_by := heldout or (None if preferences else own / "heldout.jsonl"):
+        return train, read_preferences(judged_by, on_bad_row=on_bad_row)
+    if len(train) < 2:
+        raise InputError(f"{source}: two preferences or more are needed, found {len(train)}")
+    cut = max(1, len(train) // 10)
+    return train[:-cut], train[-cut:]

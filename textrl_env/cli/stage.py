@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 import tyro
 from rich.console import Console, RenderableType
@@ -26,8 +26,9 @@ class Stopped(Exception):
 class Stage(Protocol):
     """A stage's options; a frozen dataclass."""
 
-    folder: ClassVar[str]
-    """The stage's folder in the run's."""
+    @property
+    def folder(self) -> str:
+        """The stage's folder in the run's."""
 
     def run(self, run_dir: Path, seed: int) -> dict[str, Any]:
         """Does the stage's work in the run's folder; returns its metrics. Raises InputError and Stopped."""

@@ -1,0 +1,56 @@
+"""`textrl train` and `textrl dpo` beside `textrl ppo`: each in a folder of its own, with the KL where it was asked for."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from textrl_env.cli import main
+from textrl_env.cli.train import CLASSES
+
+TINY = "--n-prompts 40 --n-updates 2 --n-episodes 8 --batch-size 8 --max-new-tokens 12"
+
+
+@pytest.fixture
+def own_run(run_dir: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny quickstart's first three stages."""
+    for name in ("sft", "reward_model", "preferences"):
+        shutil.copytree(run_dir / name, tmp_path / name)
+    return tmp_path
+
+
+def logged(folder: Path, name: str) -> list[float]:
+    with (folder / "progress.csv").open() as file:
+        return [float(row[name]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("algorithm", CLASSES)
+def test_every_algorithm_trains_in_a_run(algorithm: str, own_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "--algorithm", algorithm, "--run-dir", str(own_run), *TINY.split()])
+    policy = own_run / algorithm / "policy"
+    assert f"next: textrl evaluate --run-dir {own_run} --policy {policy}" in capsys.readouterr().out
+    AutoModelForCausalLM.from_pretrained(policy)
+    assert json.loads((own_run / algorithm / "metrics.json").read_text())["n_updates"] == 2
+    assert not (own_run / "policy").exists() and not (own_run / "ppo").exists()
+
+
+@pytest.mark.parametrize("kl_in", ["reward", "loss"])
+def test_the_kl_is_charged_in_one_place_and_measured_in_both(kl_in: str, own_run: Path) -> None:
+    main(["train", "--algorithm", "grpo", "--run-dir", str(own_run), "--kl-in", kl_in, *TINY.split()])
+    paid = logged(own_run / "grpo", "objective/non_score_reward")
+    kl = logged(own_run / "grpo", "objective/kl")
+    assert abs(kl[1]) > 1e-3
+    assert paid[1] == pytest.approx(-0.1 * kl[1] if kl_in == "reward" else 0.0, abs=1e-5)
+
+
+def test_dpo_writes_a_policy_that_can_be_evaluated(own_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["dpo", "--run-dir", str(own_run), "--n-steps", "2", "--batch-size", "4", "--loss", "ipo"])
+    policy = own_run / "dpo" / "policy"
+    assert f"--policy {policy}" in capsys.readouterr().out
+    metrics = json.loads((own_run / "dpo" / "metrics.json").read_text())
+    assert {"loss", "rewards/chosen", "rewards/margins", "rewards/accuracies"} <= metrics.keys()
+    main(["evaluate", "--run-dir", str(own_run), "--policy", str(policy), "--n-prompts", "4", "--max-new-tokens", "8"])
+    assert "win" in (own_run / "evaluation" / "metrics.json").read_text()

@@ -1,0 +1,56 @@
+"""`textrl train`: the on-policy algorithms beside PPO."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from textrl_env.cli.on_policy import TrainOnPolicy
+
+if TYPE_CHECKING:
+    from textrl_env.agents import ActorCriticLM, OnPolicyAlgorithm
+
+CLASSES = {
+    "a2c": "A2C",
+    "reinforce": "REINFORCE",
+    "rloo": "RLOO",
+    "grpo": "GRPO",
+    "dr-grpo": "DrGRPO",
+    "rejection": "RejectionSampling",
+}
+"""Name on the command line -> class in `textrl_env.agents`."""
+
+
+@dataclass(frozen=True)
+class TrainPolicy(TrainOnPolicy):
+    """Trains a policy as `textrl ppo` does, with another on-policy algorithm; writes RUN/ALGORITHM."""
+
+    algorithm: Literal["a2c", "reinforce", "rloo", "grpo", "dr-grpo", "rejection"] = "rloo"
+    """Which; docs/algorithms has a page on each."""
+    learning_rate: float = 5e-4
+    """Adam's at the start; it falls linearly to a tenth."""
+    group_size: int | None = None
+    """Completions per prompt, divides n_episodes; by default the algorithm's own."""
+    n_epochs: int | None = None
+    """Passes over the completions of an update; by default the algorithm's own."""
+
+    @property
+    def folder(self) -> str:
+        return self.algorithm
+
+    def exported(self, run_dir: Path) -> Path:
+        return run_dir / self.folder / "policy"
+
+    def agent(self, start: Path, *, vocab_size: int) -> "ActorCriticLM":
+        from textrl_env.agents import ActorCriticLM
+
+        critic: Literal["separate", "none"] = "separate" if self._class().needs_critic else "none"
+        return ActorCriticLM.from_pretrained(start, vocab_size=vocab_size, critic=critic)
+
+    def make(self, agent: Any, env: Any, **options: Any) -> "OnPolicyAlgorithm":
+        own = {"group_size": self.group_size, "n_epochs": self.n_epochs}
+        return self._class()(agent, env, **options, **{name: value for name, value in own.items() if value is not None})
+
+    def _class(self) -> Any:
+        from textrl_env import agents
+
+        return getattr(agents, CLASSES[self.algorithm])
