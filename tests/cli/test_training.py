@@ -1,4 +1,4 @@
-"""`textrl train` and `textrl dpo` beside `textrl ppo`: each in a folder of its own, with the KL where it was asked for."""
+"""`textrl train` and `textrl dpo` beside `textrl ppo`: a folder each, with the KL charged where it was asked for."""
 
 import csv
 import json

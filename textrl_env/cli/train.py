@@ -47,8 +47,10 @@ class TrainPolicy(TrainOnPolicy):
         return ActorCriticLM.from_pretrained(start, vocab_size=vocab_size, critic=critic)
 
     def make(self, agent: Any, env: Any, **options: Any) -> "OnPolicyAlgorithm":
-        own = {"group_size": self.group_size, "n_epochs": self.n_epochs}
-        return self._class()(agent, env, **options, **{name: value for name, value in own.items() if value is not None})
+        given = {"group_size": self.group_size, "n_epochs": self.n_epochs}
+        options |= {name: value for name, value in given.items() if value is not None}
+        made: OnPolicyAlgorithm = self._class()(agent, env, **options)
+        return made
 
     def _class(self) -> Any:
         from textrl_env import agents
