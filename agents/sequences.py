@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from textrl_env import InputError
+from textrl_env.progress import progress_bar
 from textrl_env.tokenization import encode_completion, encode_prompt
 
 
@@ -71,11 +72,17 @@ def sequence_logprobs(model: Any, examples: Sequence[Example], *, fill: int, voc
 
 @torch.no_grad()
 def fixed_logprobs(model: Any, examples: Sequence[Example], *, fill: int, vocab_size: int, batch_size: int) -> Tensor:
-    """The same in batches and without gradients: (M,) of a model that stays as it is."""
-    order = sorted(range(len(examples)), key=lambda index: len(examples[index].ids))
-    totals = torch.zeros(len(examples))
-    for start in range(0, len(order), batch_size):
-        part = order[start : start + batch_size]
-        logprobs = sequence_logprobs(model, [examples[index] for index in part], fill=fill, vocab_size=vocab_size)
-        totals[part] = logprobs.cpu()
-    return totals
+    """The same without gradients, of a model that stays as it is: (M,).
+
+    Completions that occur more than once, in the pairs of a ranking for instance, are scored once.
+    """
+    distinct = {(example.prompt_length, *example.ids): example for example in examples}
+    order = sorted(distinct, key=len)
+    totals: dict[tuple[int, ...], float] = {}
+    with progress_bar("reference", len(order)) as advance:
+        for start in range(0, len(order), batch_size):
+            part = order[start : start + batch_size]
+            logprobs = sequence_logprobs(model, [distinct[key] for key in part], fill=fill, vocab_size=vocab_size)
+            totals |= zip(part, logprobs.tolist(), strict=True)
+            advance(len(part))
+    return torch.tensor([totals[(example.prompt_length, *example.ids)] for example in examples])
