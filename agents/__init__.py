@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from textrl_env.agents.a2c import A2C
     from textrl_env.agents.actor_critic import ActorCriticLM
     from textrl_env.agents.batch import Batch, Targets
-    from textrl_env.agents.best_of_n import best_of_n
     from textrl_env.agents.dpo import train_dpo
     from textrl_env.agents.dpo_config import DPOConfig
     from textrl_env.agents.grpo import GRPO, DrGRPO
@@ -44,7 +43,6 @@ _MODULES = {
     "Rollout": "rollout",
     "SFTConfig": "sft_config",
     "Targets": "batch",
-    "best_of_n": "best_of_n",
     "collect": "rollout",
     "sample_completions": "sampling",
     "small_llama": "llama",
@@ -70,7 +68,6 @@ __all__ = [
     "Rollout",
     "SFTConfig",
     "Targets",
-    "best_of_n",
     "collect",
     "sample_completions",
     "small_llama",
