@@ -195,17 +195,19 @@ class ActorCriticLM(nn.Module):
             allowed = None if batch.action_masks is None else batch.action_masks[counted]
             distribution = self.distribution(logits, allowed)
             chosen = distribution.gather(-1, tokens[:, None]).squeeze(-1)
-            entropy = _unpacked(_entropies(distribution), counted) if entropies else None
+            entropy = batch.placed(_entropies(distribution)) if entropies else None
         else:
             chosen = token_logprobs(logits, tokens, vocab_size=self.vocab_size, temperature=self.temperature)
-        return Evaluated(_unpacked(chosen, counted), entropy, None if values is None else _unpacked(values, counted))
+        return Evaluated(batch.placed(chosen), entropy, None if values is None else batch.placed(values))
 
     @torch.no_grad()
     def values(self, batch: Rollout, *, after: bool = False) -> Tensor:
         """Values of the states before each token, (B, C); with `after` also of the state after the last, (B, C + 1)."""
         ids, mask, read = batch.states(after=after)
-        before = slice(batch.prompt_ids.shape[1] - 1, None if after else -1)
-        return _unpacked(self.state_values(ids, mask, read), read[:, before])
+        values = self.state_values(ids, mask, read)
+        # Left-padded as prompts are, the states stand in the columns from the prompt's newest token on.
+        places = read[:, batch.prompt_ids.shape[1] - 1 : None if after else -1]
+        return values.new_zeros(places.shape).masked_scatter(places, values)
 
     def states(self, ids: Tensor, mask: Tensor, read: Tensor) -> tuple[Tensor, Tensor | None]:
         """Next-token logits (R, V_model) and values (R,) after some tokens of padded sequences, with gradients.
@@ -246,11 +248,6 @@ def _zero_head(width: int) -> nn.Linear:
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     return head
-
-
-def _unpacked(flat: Tensor, mask: Tensor) -> Tensor:
-    """Values of the entries where mask (B, C) is True, in their places; 0 elsewhere."""
-    return flat.new_zeros(mask.shape).masked_scatter(mask, flat)
 
 
 def _entropies(logprobs: Tensor) -> Tensor:

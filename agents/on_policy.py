@@ -297,6 +297,4 @@ class OnPolicyAlgorithm(ABC):
 
     def _reference_logprobs(self, rollout: Rollout) -> Tensor:
         assert self.reference is not None
-        counted = rollout.completion_mask
-        logprobs = self.reference.following_logprobs(*rollout.states())
-        return logprobs.new_zeros(counted.shape).masked_scatter(counted, logprobs)
+        return rollout.placed(self.reference.following_logprobs(*rollout.states()))

@@ -75,6 +75,10 @@ class Rollout:
         mask = torch.cat([self.prompt_mask, read[:, columns:]], dim=1)
         return ids, mask, read
 
+    def placed(self, flat: Tensor) -> Tensor:
+        """Numbers of the counted tokens, in the order of `states`, in their places: (n_tokens,) -> (B, C), else 0."""
+        return flat.new_zeros(self.completion_mask.shape).masked_scatter(self.completion_mask, flat)
+
     def __getitem__(self, rows: Tensor) -> "Rollout":
         """Some of the episodes, as a rollout."""
         return self._map(lambda value: value[rows])

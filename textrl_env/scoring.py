@@ -32,7 +32,7 @@ def read_logits(model: Any, ids: Tensor, mask: Tensor, read: Tensor, *, with_sta
         states = packed_states(trunk, pack(ids, mask, read))
         with in_float32(ids.device):
             head = model.get_output_embeddings()
-            return Read(head(states.to(head.weight.dtype)), states)
+            return Read(head(states.to(head.weight.dtype)), states if with_states else None)
     attended = mask.long()
     kept = ids.shape[1] - int(read.any(dim=0).int().argmax())
     output = model(
