@@ -18,8 +18,8 @@ from textrl_env.reward_models.feedback.agreement import (
     value_counts,
 )
 from textrl_env.reward_models.feedback.bootstrap import cluster_bootstrap
+from textrl_env.reward_models.feedback.comparisons import Comparison, Rating
 from textrl_env.reward_models.feedback.crowd_bt import fit_crowd_bt
-from textrl_env.reward_models.feedback.judgements import Comparison, Rating
 from textrl_env.reward_models.feedback.votes import Votes, votes_of
 from textrl_env.reward_models.raters import word_counts
 

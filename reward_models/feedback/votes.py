@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.judgements import Comparison, Rating
+from textrl_env.reward_models.feedback.comparisons import Comparison, Rating
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

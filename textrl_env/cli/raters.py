@@ -39,7 +39,7 @@ class Raters:
 
         import numpy as np
 
-        from textrl_env.reward_models.feedback.judgements import read_judgements
+        from textrl_env.reward_models.feedback.comparisons import read_judgements
         from textrl_env.reward_models.feedback.rater_figure import rater_figure
         from textrl_env.reward_models.feedback.rater_report import rater_report
 

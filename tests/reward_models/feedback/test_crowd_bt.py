@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from textrl_env.errors import InputError
+from textrl_env.reward_models.feedback.comparisons import Comparison
 from textrl_env.reward_models.feedback.crowd_bt import fit_crowd_bt
-from textrl_env.reward_models.feedback.judgements import Comparison
 from textrl_env.reward_models.feedback.labels import majority_labels, reliability_labels
 from textrl_env.reward_models.feedback.populations import Worker, collect, mixed_workers
 from textrl_env.reward_models.feedback.votes import Votes, votes_of

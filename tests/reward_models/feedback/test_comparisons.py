@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.judgements import Comparison, Rating, read_judgements
+from textrl_env.reward_models.feedback.comparisons import Comparison, Rating, read_judgements
 from textrl_env.reward_models.feedback.votes import votes_of
 
 
