@@ -1,1 +1,1 @@
-"""Feedback of people: collecting it, and judging the people who gave it."""
+"""Feedback of people: the labelling desk, the store behind it, its files, and judging the people who gave it."""
