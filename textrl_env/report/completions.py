@@ -1,9 +1,9 @@
-"""Choose the rows of the before/after table by a stated rule, and make any text fit to print."""
+"""Choose the rows of the before/after table by a stated rule, and cut what is too long for it."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from textrl_env.printable import printable
 from textrl_env.report.run_files import Row
 
 SHOWN_CHARACTERS = 1200
@@ -59,23 +59,11 @@ def choose(rows: Sequence[Row], each: int = 4) -> Choice:
     return Choice(rule, groups, *counts, kind)
 
 
-def printable(text: str) -> str:
-    """Text as it can stand in a UTF-8 page: control characters and lone surrogates spelled out.
-
-    Escaping of HTML is the template's. Direction overrides would reorder the page around them: spelled out too.
-    """
-    return re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]", _spelled, text)
-
-
 def excerpt(text: str) -> str:
     """`printable`, cut where one text would push the others off the page."""
     if len(text) <= SHOWN_CHARACTERS:
         return printable(text)
     return f"{printable(text[:SHOWN_CHARACTERS])} … ({len(text) - SHOWN_CHARACTERS:,} more characters)"
-
-
-def _spelled(match: re.Match[str]) -> str:
-    return f"\\u{ord(match.group()):04x}"
 
 
 def _even(rows: Sequence[Row], n: int) -> list[Row]:

@@ -10,8 +10,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from textrl_env.printable import printable
 from textrl_env.report import figures
-from textrl_env.report.completions import choose, excerpt, printable
+from textrl_env.report.completions import choose, excerpt
 from textrl_env.report.curves import against, curve, window
 from textrl_env.report.figures import Panel
 from textrl_env.report.findings import duration, hacking_note, percent, shown, verdict

@@ -1,0 +1,1 @@
+"""The labelling desk as a local web page."""

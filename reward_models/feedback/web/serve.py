@@ -1,0 +1,72 @@
+"""Running the desk's application."""
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+
+import uvicorn
+
+from textrl_env.errors import InputError
+from textrl_env.reward_models.feedback.desk import Desk
+from textrl_env.reward_models.feedback.web.access import OWNER, Access
+from textrl_env.reward_models.feedback.web.app import make_app
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+BACKLOG = 2048
+
+
+def listen(host: str, port: int, access: Access) -> socket.socket:
+    """A listening socket; port 0 takes a free one.
+
+    Raises InputError: the port is taken, or other machines would get in without an invitation.
+    """
+    if access.invited is None and not is_loopback(host):
+        raise InputError(f"host {host} lets other machines in: say who is invited, each gets a link (--invite ada ben)")
+    if not 0 <= port <= 65_535:
+        raise InputError(f"port must be in [0, 65535], got {port}")
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise InputError(f"host {host}, port {port}: cannot listen there ({error}); choose another --port") from None
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def allowed_hosts(host: str, further: Sequence[str]) -> list[str]:
+    """The names under which the desk may be asked for: this machine's, and those given."""
+    own = [] if is_loopback(host) else [_address(), socket.gethostname(), host]
+    return list(dict.fromkeys([*further, *own, *LOOPBACK]))
+
+
+def links(address: str, access: Access) -> dict[str, str]:
+    """What to open, by whom: the desk itself, or one link for each who is invited."""
+    if access.invited is None:
+        return {"the desk": f"{address}/", "the dashboard": f"{address}/dashboard"}
+    invited = {name: f"{address}/?invite={access.invitation(name)}" for name in access.invited}
+    return {**invited, "the dashboard": f"{address}/?invite={access.invitation(OWNER)}"}
+
+
+def serve(desk: Desk, listening: socket.socket, *, access: Access, instructions: str, hosts: Sequence[str]) -> None:
+    """Answers requests until Ctrl-C."""
+    app = make_app(desk, access=access, instructions=instructions, hosts=hosts)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, backlog=BACKLOG, timeout_graceful_shutdown=2
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _address() -> str:
+    """This machine's address in its network; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        address: str = probe.getsockname()[0]
+        return address
