@@ -11,6 +11,8 @@ import tyro
 from textrl_env.cli.doctor.command import Doctor
 from textrl_env.cli.dpo import TrainDPO
 from textrl_env.cli.evaluate import Evaluate
+from textrl_env.cli.label import Label
+from textrl_env.cli.label_files import ExportLabels, ImportLabels
 from textrl_env.cli.ppo import TrainPPO
 from textrl_env.cli.preferences import CollectPreferences
 from textrl_env.cli.quickstart import Quickstart
@@ -42,6 +44,9 @@ Commands = (
     | _stage("train", TrainPolicy)
     | _stage("dpo", TrainDPO)
     | _stage("evaluate", Evaluate)
+    | Annotated[Label, tyro.conf.subcommand("label")]
+    | Annotated[ExportLabels, tyro.conf.subcommand("export-labels")]
+    | Annotated[ImportLabels, tyro.conf.subcommand("import-labels")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Raters, tyro.conf.subcommand("raters")]

@@ -4,7 +4,7 @@
 const main = document.getElementById("main");
 const toast = document.getElementById("toast");
 const keys = document.getElementById("keys");
-const SETTLE_MS = 200; // A second press that was meant for the question before is not an answer to this one.
+const SETTLE_MS = 150; // A second press that was meant for the question before is not an answer to this one.
 const RETRY_MS = 1500;
 
 // ---------------------------------------------------------------- talking to the server
@@ -263,6 +263,11 @@ function place(which) {
   const node = card(which);
   if (!node) return;
   const all = cards();
+  if (placed === all.length - 1 && node === all[placed]) {
+    placed += 1; // The last number follows from the others; who presses it anyway changes nothing.
+    mark(node, true);
+    return;
+  }
   if (placed === 0 || placed >= all.length - 1) {
     placed = 0;
     all.forEach((each) => each.classList.remove("placed", "tied"));

@@ -13,7 +13,6 @@ from textrl_env.reward_models.feedback.judgements import N_POINTS, REASONS, TAGS
 from textrl_env.reward_models.feedback.web.access import Access
 
 TAG_KEYS, REASON_KEYS = "qwer", "zxcv"
-ORDINALS = ("Best", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th", "9th")
 
 
 class Pages:
@@ -35,11 +34,14 @@ class Pages:
             lstrip_blocks=True,
         )
         self._environment.filters |= {"printable": printable, "percent": percent, "seconds": seconds}
+        tags, reasons = (list(zip(*each, strict=True)) for each in ((TAGS, TAG_KEYS), (REASONS, REASON_KEYS)))
         self._environment.globals |= {
-            "tags": list(zip(TAGS, TAG_KEYS, strict=True)),
-            "reasons": list(zip(REASONS, REASON_KEYS, strict=True)),
+            "tags": tags,
+            "reasons": reasons,
             "points": range(1, N_POINTS + 1),
-            "ordinals": ORDINALS,
+            # The same on every card: rendered once.
+            "tag_chips": Markup(self._fragment("chips.html", kind="tag", chips=tags)),
+            "reason_chips": Markup(self._fragment("chips.html", kind="reason", chips=reasons)),
         }
 
     def welcome(self, name: str | None) -> str:
@@ -90,8 +92,8 @@ def messages(question: Question) -> list[tuple[str, str]]:
 
 
 def percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.0f}%"
+    return "-" if share is None else f"{100 * share:.0f}%"
 
 
 def seconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
+    return "-" if value is None else f"{value:.1f} s" if value < 10 else f"{value:.0f} s"

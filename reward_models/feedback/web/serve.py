@@ -52,13 +52,13 @@ def links(address: str, access: Access) -> dict[str, str]:
     return {**invited, "the dashboard": f"{address}/?invite={access.invitation(OWNER)}"}
 
 
-def serve(desk: Desk, listening: socket.socket, *, access: Access, instructions: str, hosts: Sequence[str]) -> None:
-    """Answers requests until Ctrl-C."""
+def make_server(desk: Desk, *, access: Access, instructions: str, hosts: Sequence[str]) -> uvicorn.Server:
+    """The server of a desk; `run(sockets=[listen(…)])` answers requests until Ctrl-C or `should_exit`."""
     app = make_app(desk, access=access, instructions=instructions, hosts=hosts)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, backlog=BACKLOG, timeout_graceful_shutdown=2
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(config)
 
 
 def _address() -> str:
