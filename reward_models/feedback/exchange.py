@@ -10,7 +10,7 @@ from typing import Any
 
 from textrl_env.errors import InputError
 from textrl_env.reward_models.feedback.judgements import Item, Judgement, item_fault, judgement_of, ranks_of
-from textrl_env.reward_models.feedback.log import Event, Key, Log, event_of
+from textrl_env.reward_models.feedback.log import Event, Key, Log, event_of, name_fault
 from textrl_env.reward_models.feedback.store import Store
 from textrl_env.row_formats import parse
 from textrl_env.rows import OnBadRow, checked_rows
@@ -131,6 +131,8 @@ def add_to(store: Store, imported: Sequence[Imported]) -> int:
 
 
 def _event(found: Imported, items: Mapping[str, Item], log: Log) -> Event:
+    if fault := name_fault(found.annotator):
+        raise InputError(fault)
     key = Key(found.item.id, found.annotator, 0)
     revision = log.next_revision(key)
     content = json.dumps([*key, revision, found.judgement.to_json()])
