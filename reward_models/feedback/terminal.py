@@ -24,15 +24,18 @@ HELP = {
 COMMON = "s: skip   u: undo   q: quit   +tag@2 tags, +reason gives one, # begins a comment"
 
 
-def label_in_terminal(desk: Desk, annotator: str, console: Console, *, read: Callable[[str], str] = input) -> None:
+def label_in_terminal(
+    desk: Desk, annotator: str, console: Console, *, read: Callable[[str], str] | None = None
+) -> None:
     """Asks until nothing is left, or the annotator quits (`q`, Ctrl-D); every answer is on the disk before the next.
 
     Args:
         desk: the desk.
         annotator: who answers.
         console: where it is shown.
-        read: prompt -> a line; EOFError ends.
+        read: prompt -> a line; EOFError ends. By default Python's `input`.
     """
+    read = read or input
     while True:
         desk.refresh()
         question = desk.question(annotator)

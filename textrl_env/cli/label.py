@@ -80,7 +80,9 @@ class Label:
         if self.reward_models:
             self._rank_by_disagreement(store)
         desk = Desk(store, plan)
-        console.print(f"{len(store.items)} items in {self.database}, {added} of them new", highlight=False)
+        console.print(
+            f"{len(store.items)} items in {self.database}, {added} of them new", highlight=False, soft_wrap=True
+        )
         try:
             if self.terminal:
                 self._ask_here(desk, console)
