@@ -1,0 +1,107 @@
+"""TRL trains on what the labelling desk exports, unchanged: its trainers, and its commands."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import load_dataset
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig, LlamaForCausalLM
+from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer
+
+from textrl_env.agents import train_tokenizer
+from textrl_env.reward_models import write_preferences
+from textrl_env.reward_models.feedback import exports
+from textrl_env.reward_models.feedback.assignment import Plan
+from textrl_env.reward_models.feedback.desk import Desk
+from textrl_env.reward_models.feedback.judgements import Item, Task
+from textrl_env.reward_models.feedback.store import Store
+
+TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+SETTINGS: dict[str, Any] = {
+    "max_steps": 2, "per_device_train_batch_size": 2, "report_to": [], "save_strategy": "no", "use_cpu": True,
+    "bf16": False, "logging_steps": 1, "disable_tqdm": True,
+}  # fmt: skip
+
+
+def labelled(path: Path, task: Task, *, chat: bool) -> Path:
+    """The export of eight items of a kind, answered by one person; quality is the number in the text."""
+    store = Store(path / "labels.db")
+    for number in range(8):
+        text = f"Question {number}?"
+        prompt: Any = [{"role": "user", "content": text}] if chat else text
+        texts = [f" answer {quality} to {number}" for quality in range(4)]
+        groups = {"pair": [texts[:2]], "ranking": [texts], "rating": [[each] for each in texts]}[task]
+        store.add_items(Item(task, prompt, tuple(group)) for group in groups)
+    desk = Desk(store, Plan())
+    while question := desk.question("ada"):
+        quality = [int(text.split()[1]) for text in question.completions]
+        ranks = [1 + sum(other > each for other in quality) for each in quality]
+        said = {"rating": quality[0] + 1} if task == "rating" else {"ranks": ranks}
+        asked = {"item": question.key.item, "round": question.key.round, "revision": question.revision}
+        posted = {**asked, "kind": "label", "seconds": 1.0, "submission": question.key.item + str(question.key.round)}
+        desk.save(desk.answer("ada", posted | said))
+    (path / "data").mkdir()
+    rows = exports.rankings if task == "ranking" else exports.preferences
+    return write_preferences(path / "data" / "train.jsonl", rows(desk.log, store.items))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny causal LM with its tokenizer."""
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = train_tokenizer(["Question? answer to user: assistant: 0123456789"] * 20, vocab_size=280)
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=128, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(params=["pair", "ranking", "rating"])
+def task(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.mark.parametrize("chat", [False, True], ids=["texts", "conversations"])
+def test_trls_trainers_learn_from_the_export(task: Task, chat: bool, model: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    path = labelled(tmp_path, task, chat=chat)
+    dataset = load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
+    assert {"prompt", "chosen", "rejected", "annotator", "created_at"} <= set(dataset.column_names)
+    assert len(dataset) == {"pair": 8, "ranking": 8, "rating": 48}[task]
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    trainers: list[Any] = [
+        DPOTrainer(
+            model=AutoModelForCausalLM.from_pretrained(model), processing_class=tokenizer, train_dataset=dataset,
+            args=DPOConfig(output_dir=str(tmp_path / "dpo"), **SETTINGS),
+        ),
+        RewardTrainer(
+            model=AutoModelForSequenceClassification.from_pretrained(model, num_labels=1), processing_class=tokenizer,
+            train_dataset=dataset, args=RewardConfig(output_dir=str(tmp_path / "reward"), **SETTINGS),
+        ),
+    ]  # fmt: skip
+    for trainer in trainers:
+        assert math.isfinite(trainer.train().training_loss) and trainer.state.global_step == 2
+        assert len(trainer.train_dataset) == len(dataset), "no row was dropped"
+
+
+@pytest.mark.parametrize("command", ["dpo", "reward"])
+def test_trls_commands_read_the_export(command: str, model: Path, tmp_path: Path) -> None:
+    data = labelled(tmp_path, "pair", chat=False).parent
+    program = str(Path(sys.executable).with_name("trl"))
+    options = [
+        "--model_name_or_path", str(model), "--dataset_name", str(data), "--output_dir", str(tmp_path / "out"),
+        "--max_steps", "1", "--per_device_train_batch_size", "2", "--report_to", "none", "--bf16", "False",
+        "--use_cpu", "True", "--save_strategy", "no",
+    ]  # fmt: skip
+    done = subprocess.run([program, command, *options], capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert (tmp_path / "out" / "model.safetensors").is_file()
