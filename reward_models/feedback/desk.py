@@ -75,7 +75,7 @@ class Desk:
         self.store, self.log = store, Log()
         # The seed decides how shown places are read back: it stays what it was when the database was begun.
         self.plan = replace(plan, seed=store.setting("seed", plan.seed))
-        self._order = item_order(list(store.items), store.disagreement, self.plan.seed)
+        self._order: list[str] = []
         self._first_open = 0
         self._clock = clock
         self._reserved: dict[str, tuple[str, float]] = {}
@@ -84,6 +84,9 @@ class Desk:
     def refresh(self) -> None:
         """Takes in what was written since, by this process or another."""
         events = self.store.events(self.log.last_id)
+        if len(self._order) < len(self.store.items):
+            self._order = item_order(list(self.store.items), self.store.disagreement, self.plan.seed)
+            self._first_open = 0
         if any(event.kind == "undo" for event in events):
             self._first_open = 0
         for event in events:

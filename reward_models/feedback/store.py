@@ -18,8 +18,8 @@ EVENT_COLUMNS = (
 _INSERT = f"INSERT INTO events ({', '.join(EVENT_COLUMNS[1:])}) VALUES ({', '.join('?' * (len(EVENT_COLUMNS) - 1))})"
 
 
-class StorageError(Exception):
-    """A label could not be written; nothing of what was handed over was."""
+class StorageError(InputError):
+    """The disk is full or fails; nothing of what was handed over was written."""
 
 
 class Store:
@@ -56,9 +56,10 @@ class Store:
 
     def setting(self, name: str, default: str) -> str:
         """A setting; the first one to ask for it decides what it is."""
-        with self._lock:
-            self._connection.execute("INSERT INTO settings VALUES (?, ?) ON CONFLICT DO NOTHING", [name, default])
-            value: str = self._connection.execute("SELECT value FROM settings WHERE name = ?", [name]).fetchone()[0]
+        insert = "INSERT INTO settings VALUES (?, ?) ON CONFLICT DO NOTHING"
+        self._write(lambda: self._connection.execute(insert, [name, default]))
+        with self._reading:
+            value: str = self._reader.execute("SELECT value FROM settings WHERE name = ?", [name]).fetchone()[0]
         return value
 
     def add_items(self, items: Iterable[Item]) -> int:
@@ -110,6 +111,8 @@ class Store:
         with self._reading:
             query = f"SELECT {', '.join(EVENT_COLUMNS)} FROM events WHERE id > ? ORDER BY id"
             rows = self._reader.execute(query, [after]).fetchall()
+        if any(row[1] not in self.items for row in rows):
+            self._read_items()  # Another process added some.
         return [self._event(row) for row in rows]
 
     def _write(self, statements: Callable[[], object]) -> None:
@@ -122,7 +125,7 @@ class Store:
                 # Where SQLite has rolled back by itself there is nothing left to roll back.
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                raise StorageError(f"{self.path}: {error}") from error
+                raise StorageError(f"{self.path}: not written: {error}; make room and try again") from error
 
     def _read_items(self) -> None:
         with self._reading:

@@ -14,7 +14,6 @@ from textrl_env.errors import InputError
 from textrl_env.printable import printable
 from textrl_env.reward_models.feedback.desk import Desk, Question
 from textrl_env.reward_models.feedback.judgements import N_POINTS, REASONS, TAGS, ranks_of
-from textrl_env.reward_models.feedback.store import StorageError
 
 HELP = {
     "pair": "1 or 2: that one is better   t: tie",
@@ -58,7 +57,7 @@ def label_in_terminal(
                     event = desk.answer(annotator, _posted(question, line, time.monotonic() - began))
                 desk.save(event)
                 break
-            except (InputError, StorageError) as error:
+            except InputError as error:
                 console.print(Text(f"{error}", style="red"))
 
 

@@ -52,7 +52,6 @@ def make_app(desk: Desk, *, access: Access, instructions: str, hosts: Sequence[s
         exception_handlers={
             HTTPException: routes.refused,
             InputError: routes.refused,
-            StorageError: routes.refused,
             Exception: routes.refused,
         },
         lifespan=routes.lifespan,
@@ -133,10 +132,10 @@ class _Routes:
                 status, text = error.status_code, error.detail
             case Conflict():
                 status, text = 409, str(error)
+            case StorageError():
+                status, text = 507, str(error)
             case InputError():
                 status, text = 422, str(error)
-            case StorageError():
-                status, text = 507, f"not saved, the disk is full or fails: {error}"
             case _:
                 status, text = 500, "something went wrong here; the terminal that runs the desk says what"
         if request.method not in ("GET", "HEAD"):

@@ -189,6 +189,20 @@ def test_two_desks_on_one_database_see_each_other(tmp_path: Path, posted: Posted
     assert second.question("ada") is None and len(second.log.labels()) == 1
 
 
+def test_items_and_answers_that_another_process_adds_are_taken_in(make_desk: MakeDesk, posted: Posted) -> None:
+    desk = make_desk(1)
+    answer_all(desk, posted, "ada")
+    elsewhere = Store(desk.store.path)
+    elsewhere.add_items([Item("pair", f"new {n}", ("a", "b")) for n in range(2)])
+    other = Desk(elsewhere, Plan())
+    question = other.question("ben")
+    assert question
+    other.save(other.answer("ben", posted(question)))
+    desk.refresh()
+    assert len(desk.log.labels()) == 2
+    assert len(answer_all(desk, posted, "ada")) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -86,7 +86,7 @@ def test_nothing_is_acknowledged_that_could_not_be_written(site: MakeSite, monke
     with monkeypatch.context() as patched:
         patched.setattr(desk.desk.store, "append", full)
         refused = desk.client.post("/answers", json=body)
-    assert refused.status_code == 507 and "not saved" in refused.json()["error"]
+    assert refused.status_code == 507 and "disk is full" in refused.json()["error"]
     assert desk.client.post("/answers", json=body).status_code == 200
 
 
