@@ -22,7 +22,8 @@ from textrl_env.reward_models.feedback.web.gate import Gate, posted
 from textrl_env.reward_models.feedback.web.pages import Pages
 from textrl_env.reward_models.feedback.web.writer import Writer
 
-ASSETS = {"style.css": "text/css", "desk.js": "text/javascript", "dashboard.js": "text/javascript"}
+SCRIPTS = ("desk.js", "question.js", "ranking.js", "server.js", "dashboard.js")
+ASSETS = {"style.css": "text/css", **dict.fromkeys(SCRIPTS, "text/javascript")}
 
 
 def make_app(desk: Desk, *, access: Access, instructions: str, hosts: Sequence[str]) -> Starlette:
