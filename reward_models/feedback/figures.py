@@ -1,6 +1,6 @@
 """What the dashboard shows: counts, agreement, speed and consistency, from the log alone."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -77,7 +77,8 @@ def figures(log: Log, items: Mapping[str, Item], *, overlap: int, n_disputed: in
         by_item[event.key.item].append(event)
     shared = {item: events for item, events in by_item.items() if len(events) > 1}
     repeats = log.labels(round=1)
-    people = tuple(_annotator(name, log, shared, repeats) for name in sorted(log.current))
+    undone = Counter(event.key.annotator for event in log.submissions.values() if event.kind == "undo")
+    people = tuple(_annotator(name, log, shared, repeats, undone[name]) for name in sorted(log.current))
     return Figures(
         items=len(items),
         complete=sum(len(events) >= overlap for events in by_item.values()),
@@ -101,7 +102,9 @@ def said(judgement: Judgement) -> str:
     return " > ".join(" = ".join(by_rank[rank]) for rank in sorted(by_rank))
 
 
-def _annotator(name: str, log: Log, shared: Mapping[str, list[Event]], repeats: Sequence[Event]) -> AnnotatorFigures:
+def _annotator(
+    name: str, log: Log, shared: Mapping[str, list[Event]], repeats: Sequence[Event], undone: int
+) -> AnnotatorFigures:
     standing = log.current[name].values()
     labels = [event for event in standing if event.kind == "label" and event.key.round == 0]
     with_others = [
@@ -115,7 +118,7 @@ def _annotator(name: str, log: Log, shared: Mapping[str, list[Event]], repeats: 
         name,
         len(labels),
         sum(event.kind == "skip" for event in standing),
-        sum(event.kind == "undo" for event in log.submissions.values() if event.key.annotator == name),
+        undone,
         _median(labels),
         percent_agreement(with_others),
         _consistency(log, own_repeats),

@@ -26,6 +26,7 @@ class Pages:
 
     def __init__(self, desk: Desk, access: Access, instructions: str) -> None:
         self.desk, self.access, self.instructions = desk, access, instructions
+        self._drawn = (-1, "")
         self._environment = Environment(
             loader=PackageLoader("textrl_env.reward_models.feedback.web", "."),
             autoescape=True,
@@ -66,9 +67,12 @@ class Pages:
         return self._render("dashboard.html", name, fragment=Markup(self.figures()))
 
     def figures(self) -> str:
-        """The part of the dashboard that is refreshed."""
+        """The part of the dashboard that is refreshed; drawn anew only when something was answered."""
+        if self._drawn[0] == self.desk.log.last_id:
+            return self._drawn[1]
         found = figures(self.desk.log, self.desk.store.items, overlap=self.desk.plan.overlap)
-        return self._fragment("figures.html", figures=found, plan=self.desk.plan)
+        self._drawn = self.desk.log.last_id, self._fragment("figures.html", figures=found, plan=self.desk.plan)
+        return self._drawn[1]
 
     def message(self, title: str, text: str, name: str | None) -> str:
         return self._render("message.html", name, title=title, text=text)
