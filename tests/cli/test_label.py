@@ -136,7 +136,7 @@ def _any_answer(question: Any, line: str, seconds: float) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("label --database none.db", "none.db: nothing to label in it; give --prompts and --policy, or --completions"),
+        ("label --database none.db", "none.db: not there yet; give --prompts and --policy, or --completions"),
         ("label --prompts p.jsonl", "prompts: say which model completes them"),
         ("label --k 1", "k must be at least 2, got 1"),
         ("label --overlap 0", "overlap must be at least 1, got 0"),
@@ -147,7 +147,9 @@ def _any_answer(question: Any, line: str, seconds: float) -> dict[str, Any]:
         ("label --database bad.jsonl", "bad.jsonl: is no SQLite database; it was left as it is"),
         ("label --completions c.jsonl --host 0.0.0.0", "host 0.0.0.0 lets other machines in: say who is invited"),
         ("label --completions c.jsonl --instructions none.md", "none.md: not readable as Markdown"),
-        ("label --completions c.jsonl --reward-models a", "a: no model here"),
+        ("label --completions c.jsonl --reward-models a", "reward_models: two or more can disagree, got one, a"),
+        ("label --completions c.jsonl --reward-models a b", "a/config.json: not there yet; make it with"),
+        ("label --database empty.db", "empty.db: nothing to label in it"),
         ("label --completions c.jsonl --terminal \t", "terminal: a name has 1 to 40 printable characters"),
         ("export-labels --database none.db", "none.db: not there yet; make it with: textrl label"),
         ("import-labels --file bad.jsonl --source argilla", "bad.jsonl:1: no column 'fields'"),
@@ -160,6 +162,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.jsonl").write_text('{"prompt": "p", "completion": "a"}\n{"prompt": "p"}\n')
     before = (tmp_path / "bad.jsonl").read_bytes()
+    Store(tmp_path / "empty.db").close()
     with pytest.raises(SystemExit) as end:
         main(arguments.split(" "))
     assert end.value.code == 2

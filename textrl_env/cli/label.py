@@ -71,9 +71,18 @@ class Label:
         from textrl_env.reward_models.feedback.desk import Desk
         from textrl_env.reward_models.feedback.store import Store
 
+        if len(self.reward_models) == 1:
+            raise InputError(f"reward_models: two or more can disagree, got one, {self.reward_models[0]}")
+        for path in self.reward_models:
+            existing_model(path, made_by="textrl reward-model")
         plan = Plan(overlap=self.overlap, repeats=self.repeats, seed=str(self.seed))
-        store, console = Store(self.database), Console()
+        instructions = self._checked_instructions()
+        if self.database.exists():
+            Store(self.database).close()  # One that cannot be used is said before anything is sampled.
         items = self._items()
+        if not items and not self.database.exists():
+            raise InputError(f"{self.database}: not there yet; give --prompts and --policy, or --completions")
+        store, console = Store(self.database), Console()
         added = store.add_items(items) if items else 0
         if not store.items:
             raise InputError(f"{self.database}: nothing to label in it; give --prompts and --policy, or --completions")
@@ -87,7 +96,7 @@ class Label:
             if self.terminal:
                 self._ask_here(desk, console)
             else:
-                self._serve(desk, console)
+                self._serve(desk, console, instructions)
         except KeyboardInterrupt:
             pass
         desk.refresh()
@@ -133,19 +142,14 @@ class Label:
         store.set_disagreement(disagreement(store.items, models))
 
     def _ask_here(self, desk: "Desk", console: Console) -> None:
-        from textrl_env.reward_models.feedback.log import name_fault
         from textrl_env.reward_models.feedback.terminal import label_in_terminal
 
-        if fault := name_fault(self.terminal):
-            raise InputError(f"terminal: {fault}")
         label_in_terminal(desk, self.terminal, console)
 
-    def _serve(self, desk: "Desk", console: Console) -> None:
-        try:
-            from textrl_env.reward_models.feedback.web.access import Access
-            from textrl_env.reward_models.feedback.web.serve import allowed_hosts, links, listen, make_server
-        except ModuleNotFoundError as error:
-            raise InputError(f"the page needs {error.name}; run: pip install 'textrl-env[label]'") from None
+    def _serve(self, desk: "Desk", console: Console, instructions: str) -> None:
+        from textrl_env.reward_models.feedback.web.access import Access
+        from textrl_env.reward_models.feedback.web.serve import allowed_hosts, links, listen, make_server
+
         access = Access(desk.store.setting("secret", ""), self.invite or None)
         listening = listen(self.host, self.port, access)
         hosts = allowed_hosts(self.host, self.allowed_hosts)
@@ -155,12 +159,25 @@ class Label:
         for who, link in links(address, access).items():
             console.print(f"{who}: {link}", highlight=False, soft_wrap=True)
         console.print("Ctrl-C ends; what was answered is saved.")
-        server = make_server(desk, access=access, instructions=self._instructions(), hosts=hosts)
+        server = make_server(desk, access=access, instructions=instructions, hosts=hosts)
         server.run(sockets=[listening])
 
-    def _instructions(self) -> str:
+    def _checked_instructions(self) -> str:
+        """The annotators' guide; InputError where an option cannot be met, before anything is sampled."""
         from importlib.resources import files
 
+        from textrl_env.reward_models.feedback.log import name_fault
+
+        if self.terminal:
+            if fault := name_fault(self.terminal):
+                raise InputError(f"terminal: {fault}")
+            return ""
+        try:
+            from textrl_env.reward_models.feedback.web.access import Access
+            from textrl_env.reward_models.feedback.web.serve import require_invitations
+        except ModuleNotFoundError as error:
+            raise InputError(f"the page needs {error.name}; run: pip install 'textrl-env[label]'") from None
+        require_invitations(self.host, Access("", self.invite or None))
         if self.instructions is None:
             return (files("textrl_env.reward_models.feedback.web") / "instructions.md").read_text(encoding="utf-8")
         try:

@@ -20,17 +20,14 @@ async function send(path, body) {
   for (;;) {
     try {
       const answer = await post(path, body);
-      sessionStorage.removeItem("pending");
-      busy = false;
-      document.body.classList.remove("busy");
+      done();
       show(answer.question);
       say({ label: "Saved", skip: "Skipped", undo: "Taken back" }[answer.kind], answer.kind !== "undo");
       return;
     } catch (error) {
+      if (!busy) throw error;
       if (error.status && error.status < 500) {
-        sessionStorage.removeItem("pending");
-        busy = false;
-        document.body.classList.remove("busy");
+        done();
         say(error.message, false, true);
         if (error.status === 409 || error.status === 403) setTimeout(() => location.reload(), 1800);
         return;
@@ -39,6 +36,12 @@ async function send(path, body) {
       await new Promise((wait) => setTimeout(wait, RETRY_MS));
     }
   }
+}
+
+function done() {
+  sessionStorage.removeItem("pending");
+  busy = false;
+  document.body.classList.remove("busy");
 }
 
 function show(html) {

@@ -20,8 +20,7 @@ def listen(host: str, port: int, access: Access) -> socket.socket:
 
     Raises InputError: the port is taken, or other machines would get in without an invitation.
     """
-    if access.invited is None and not is_loopback(host):
-        raise InputError(f"host {host} lets other machines in: say who is invited, each gets a link (--invite ada ben)")
+    require_invitations(host, access)
     if not 0 <= port <= 65_535:
         raise InputError(f"port must be in [0, 65535], got {port}")
     try:
@@ -29,6 +28,12 @@ def listen(host: str, port: int, access: Access) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise InputError(f"host {host}, port {port}: cannot listen there ({error}); choose another --port") from None
+
+
+def require_invitations(host: str, access: Access) -> None:
+    """InputError where other machines would get in without an invitation."""
+    if access.invited is None and not is_loopback(host):
+        raise InputError(f"host {host} lets other machines in: say who is invited, each gets a link (--invite ada ben)")
 
 
 def is_loopback(host: str) -> bool:

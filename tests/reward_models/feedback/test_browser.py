@@ -19,7 +19,8 @@ HOSTILE = "</div><script>document.title='owned'</script><img src=x onerror=\"doc
 SETTLED_MS = 180  # The page takes no answer in the first moments of a question.
 
 
-@pytest.fixture(scope="session")
+# For this module, not the session: while Playwright runs, no other test can run an event loop.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         names = ("chromium", "chromium-browser", "google-chrome")
