@@ -16,19 +16,8 @@ from textrl_env.cli import main
 
 COMMANDS = [
     "quickstart", "sft", "preferences", "reward-model", "ppo", "train", "dpo", "evaluate", "doctor", "report", "raters",
+    "label", "export-labels", "import-labels",
 ]  # fmt: skip
-    "quickstart",
-    "sft",
-    "preferences",
-    "reward-model",
-    "ppo",
-    "evaluate",
-    "doctor",
-    "report",
-    "label",
-    "export-labels",
-    "import-labels",
-]
 HELP = """
 import sys, time
 from textrl_env.cli import main
