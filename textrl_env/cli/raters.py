@@ -23,7 +23,8 @@ class Raters:
     """Judges raters by their preferences or ratings: agreement, reliability, habits; prints, plots and writes OUT."""
 
     data: tyro.conf.Positional[Path]
-    """JSONL with annotator, prompt and chosen, rejected (or ranking; tie) or completion, rating; created_at."""
+    """A database of `textrl label` (.db), or JSONL with annotator, prompt and chosen, rejected (or ranking; tie) or
+    completion, rating; created_at."""
     out: Path = Path("runs/raters")
     """Where raters.json and raters.png go."""
     shown: int = 20
@@ -40,12 +41,12 @@ class Raters:
         import numpy as np
 
         from textrl_env.reward_models.feedback.comparisons import read_judgements
+        from textrl_env.reward_models.feedback.desk_judgements import read_desk
         from textrl_env.reward_models.feedback.rater_figure import rater_figure
         from textrl_env.reward_models.feedback.rater_report import rater_report
 
-        report = rater_report(
-            read_judgements(self.data), rng=np.random.default_rng(self.seed), resamples=self.resamples
-        )
+        read = read_desk if self.data.suffix == ".db" else read_judgements
+        report = rater_report(read(self.data), rng=np.random.default_rng(self.seed), resamples=self.resamples)
         figures = write_json(self.out / "raters.json", report.as_dict())
         figure = self.out / "raters.png"
         figure.write_bytes(rater_figure(report))
