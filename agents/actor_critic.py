@@ -19,6 +19,7 @@ from textrl_env.errors import require_above
 from textrl_env.master_weights import rounded_copy
 from textrl_env.packing import read_states
 from textrl_env.precision import Precision, autocast, checked_precision
+from textrl_env.pretrained import load_model
 from textrl_env.scoring import read_logits, token_logprobs
 
 Array = npt.NDArray[Any]
@@ -102,7 +103,7 @@ class ActorCriticLM(nn.Module):
         folder = path / "policy" if (path / "policy").is_dir() else path
         if not (folder / "config.json").is_file():
             raise InputError(f"{path}: no model here (no config.json); expected a folder that save_pretrained wrote")
-        policy = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        policy = load_model(AutoModelForCausalLM, folder, dtype=dtype)
         agent = cls(
             policy, vocab_size=vocab_size or policy.config.vocab_size, critic=critic, temperature=temperature,
             precision=precision,
@@ -126,7 +127,7 @@ class ActorCriticLM(nn.Module):
     def _load_critic(self, path: Path) -> None:
         if self.critic_trunk is not None:
             dtype = next(self.policy.parameters()).dtype
-            self.critic_trunk = AutoModel.from_pretrained(path, dtype=dtype).eval()
+            self.critic_trunk = load_model(AutoModel, path, dtype=dtype).eval()
         if self.value_head is not None:
             self.value_head.load_state_dict(load_file(path / "value_head.safetensors"))
 

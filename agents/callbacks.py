@@ -59,30 +59,18 @@ class ShowProgress(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._bar = progress_columns()
-        self._task = self._bar.add_task(type(self.model).__name__, total=self.total_updates, note="")
+        done: int = self.model.n_updates  # type: ignore[attr-defined]
+        self._task = self._bar.add_task(type(self.model).__name__, total=self.total_updates, completed=done, note="")
         self._bar.start()
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_end(self) -> None:
-        rollout = self.model.rollout  # type: ignore[attr-defined]
+        algorithm: Any = self.model
+        rollout = algorithm.rollout
         note = f"score {float(rollout.scores.mean()):+.2f}  KL {round(float(rollout.kl.mean()), 1) + 0.0:.1f}"
-        self._bar.update(self._task, advance=1, note=note)
+        self._bar.update(self._task, completed=algorithm.n_updates + 1, note=note)
 
     def _on_training_end(self) -> None:
         self._bar.stop()
-
-
-class StopWhen(BaseCallback):
-    """Ends training at the next step of the environment once `should_stop` says so; no update is left half done.
-
-    With `textrl_env.interrupt.Interrupt`, Ctrl-C ends training this way.
-    """
-
-    def __init__(self, should_stop: Callable[[], bool]) -> None:
-        super().__init__()
-        self.should_stop = should_stop
-
-    def _on_step(self) -> bool:
-        return not self.should_stop()

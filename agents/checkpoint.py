@@ -1,103 +1,168 @@
 """A checkpoint is a folder: `policy/`, `critic/`, `trainer/` (safetensors and JSON, no pickle) and a manifest.
 
-It is written under a temporary name, flushed to disk and renamed, so that a folder of the final name is whole.
+It is written beside its place, flushed to disk and renamed, so that a crash at any moment leaves the older checkpoint
+or the new one. See docs/checkpoints.md.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from textrl_env import InputError
 from textrl_env.agents.actor_critic import ActorCriticLM
 
 MANIFEST = "manifest.json"
+STATE = "trainer/state.json"
+
+Tensors = dict[str, dict[str, Tensor]]
 
 
 def save(
     path: str | Path,
     policy: ActorCriticLM,
     optimizer: torch.optim.Optimizer,
-    generators: Mapping[str, torch.Generator],
-    counters: Mapping[str, float],
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    state: Mapping[str, Any],
 ) -> Path:
-    """Writes a checkpoint to `path`, replacing an older one only when the new one is whole; returns the path."""
+    """Writes a checkpoint to `path`, replacing an older one only when the new one is whole; returns the path.
+
+    Args:
+        path: the folder.
+        policy, optimizer: what is trained, and with what.
+        tensors: further ones, by file and name; `optimizer` is taken.
+        state: the rest, for JSON.
+    Raises:
+        InputError: it could not be written (a full disk, for one); what was there before is still there.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    policy.save_pretrained(temporary)
-    trainer = temporary / "trainer"
-    trainer.mkdir()
-    save_file(_optimizer_tensors(optimizer), trainer / "optimizer.safetensors")
-    save_file(
-        {name: generator.get_state() for name, generator in generators.items()}, trainer / "generators.safetensors"
-    )
-    (trainer / "counters.json").write_text(json.dumps(dict(counters), indent=1) + "\n")
-    files = sorted(file for file in temporary.rglob("*") if file.is_file())
-    manifest = {str(file.relative_to(temporary)): _sha256(file) for file in files}
-    (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-    for file in (*files, temporary / MANIFEST):
-        _flush(file)
-    older = path.with_name(f".{path.name}.{os.getpid()}.old")
-    if path.exists():
-        path.rename(older)
-    temporary.rename(path)
-    _flush(path.parent)
-    shutil.rmtree(older, ignore_errors=True)
+    new, older = _beside(path, "new"), _beside(path, "old")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if older.exists() and not path.exists():
+            older.rename(path)
+        for leftover in (new, older):
+            _remove(leftover)
+        try:
+            _write(new, policy, {"optimizer": _optimizer_tensors(optimizer), **tensors}, state)
+        except Exception:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        if path.exists():
+            path.rename(older)
+        new.rename(path)
+        _flush(path.parent)
+        _remove(older)
     return path
 
 
-def load(
-    path: str | Path,
-    policy: ActorCriticLM,
-    optimizer: torch.optim.Optimizer,
-    generators: Mapping[str, torch.Generator],
-) -> dict[str, Any]:
-    """Puts a checkpoint's state into `policy`, `optimizer` and `generators` and returns its counters.
+def load(path: str | Path, policy: ActorCriticLM, optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str, Any]]:
+    """Puts a checkpoint's parameters into `policy` and `optimizer`; returns its other tensors and its state.
 
     Raises:
         InputError: no checkpoint there, or a file that differs from the manifest, named.
     """
-    path = Path(path)
-    check(path)
+    path = check(path)
     loaded = ActorCriticLM.from_pretrained(path, vocab_size=policy.vocab_size, critic=policy.critic_kind)
     policy.load_state_dict(loaded.state_dict())
-    tensors = load_file(path / "trainer" / "optimizer.safetensors")
-    state = optimizer.state_dict()
-    state["state"] = {}
-    for name, value in tensors.items():
+    tensors = {file.stem: load_file(file) for file in sorted((path / "trainer").glob("*.safetensors"))}
+    optimizer_state = optimizer.state_dict()
+    optimizer_state["state"] = {}
+    for name, value in tensors.pop("optimizer").items():
         index, key = name.split(".", 1)
-        state["state"].setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict(state)
-    for name, value in load_file(path / "trainer" / "generators.safetensors").items():
-        generators[name].set_state(value)
-    counters: dict[str, Any] = json.loads((path / "trainer" / "counters.json").read_text())
-    return counters
+        optimizer_state["state"].setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict(optimizer_state)
+    return tensors, json.loads((path / STATE).read_text())
 
 
-def check(path: Path) -> None:
-    """Raises InputError unless every file of the checkpoint is as its manifest says."""
+def check(path: str | Path) -> Path:
+    """Where the checkpoint of that name is; InputError unless every file of it is as its manifest says."""
+    path = Path(path)
+    older = _beside(path, "old")
+    if not path.exists() and older.exists():
+        path = older  # A crash came between the two renames of `save`.
     if not (path / MANIFEST).is_file():
         raise InputError(f"{path}: no checkpoint here (no {MANIFEST}); expected a folder that save() wrote")
     try:
         digests = dict(json.loads((path / MANIFEST).read_text()))
     except (TypeError, ValueError):
-        raise InputError(f"{path}: {MANIFEST} is damaged; use another checkpoint") from None
+        digests = {}
+    if STATE not in digests:
+        raise InputError(f"{path}: {MANIFEST} is damaged; use another checkpoint")
     for name, digest in digests.items():
         if not (path / name).is_file() or _sha256(path / name) != digest:
             raise InputError(f"{path}: {name} is missing or damaged; use another checkpoint")
+    return path
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def remove(path: Path) -> None:
+    """Deletes a checkpoint; a crash on the way leaves no half of it under its name."""
+    doomed = _beside(path, "new")
+    _remove(doomed)
+    path.rename(doomed)
+    _remove(doomed)
+
+
+def sweep(folder: Path) -> None:
+    """Deletes what killed processes left beside the checkpoints of a folder."""
+    for leftover in folder.glob(".*.new"):
+        _remove(leftover)
+    for older in folder.glob(".*.old"):
+        if folder.joinpath(older.stem[1:]).exists():
+            _remove(older)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """InputError, naming the path and the reason, where what is done within cannot be written."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"{path}: could not be written ({reason}); earlier checkpoints are intact. Make room on the disk, or "
+            "write elsewhere"
+        ) from error
+
+
+def _write(
+    path: Path, policy: ActorCriticLM, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
+) -> None:
+    """A whole checkpoint in a new folder, on disk when this returns."""
+    policy.save_pretrained(path)
+    trainer = path / "trainer"
+    trainer.mkdir()
+    for name, parts in tensors.items():
+        save_file({key: value.contiguous() for key, value in parts.items()}, trainer / f"{name}.safetensors")
+    (path / STATE).write_text(json.dumps(dict(state), indent=1) + "\n")
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    manifest = {str(file.relative_to(path)): _sha256(file) for file in files}
+    (path / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    for entry in (*path.rglob("*"), path):
+        _flush(entry)
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(f".{path.name}.{ending}")
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     state = optimizer.state_dict()["state"]
-    return {f"{index}.{key}": value.contiguous() for index, entry in state.items() for key, value in entry.items()}
+    return {f"{index}.{key}": value for index, entry in state.items() for key, value in entry.items()}
 
 
 def _sha256(path: Path) -> str:

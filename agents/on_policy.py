@@ -1,11 +1,10 @@
 """The loop that every on-policy algorithm here shares: collect whole completions, compute targets, update, log."""
 
-import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, TypedDict
 
@@ -15,16 +14,19 @@ from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
 from textrl_env import InputError, TextGenVectorEnv
-from textrl_env.agents import checkpoint
+from textrl_env.agents import training_state
 from textrl_env.agents.actor_critic import ActorCriticLM
 from textrl_env.agents.batch import Batch, Targets
 from textrl_env.agents.callbacks import MaybeCallback, as_callback
 from textrl_env.agents.fits import check_fits
 from textrl_env.agents.losses import weighted_sum
+from textrl_env.agents.plan import Plan
 from textrl_env.agents.rollout import Rollout, collect
 from textrl_env.agents.run_log import run_logger
 from textrl_env.agents.tags import critic_tags, rollout_tags
+from textrl_env.agents.update import Update
 from textrl_env.errors import require_above, require_at_least
+from textrl_env.finite import require_finite
 from textrl_env.kl import Estimator
 from textrl_env.master_weights import adamw
 from textrl_env.reference import FrozenReference
@@ -132,7 +134,11 @@ class OnPolicyAlgorithm(ABC):
         self.kl_loss_coef, self.kl_loss_estimator, self.reference = kl_loss_coef, kl_loss_estimator, reference
         self.num_timesteps = self.n_updates = 0
         self.optimizer = adamw(policy.parameters(), lr=self._rate(1.0), eps=1e-5)
-        self.logger: Logger = run_logger(log_dir, verbose=verbose)
+        self.log_dir, self.verbose = log_dir, verbose
+        self.plan: Plan | None = None
+        self.update: Update | None = None
+        self.logged: dict[str, float] = {}
+        self.last_checkpoint: Path | None = None
         self.generator = torch.Generator().manual_seed(seed)
         policy.generator.manual_seed(seed)
         env.reset(seed=seed)
@@ -149,6 +155,11 @@ class OnPolicyAlgorithm(ABC):
         """Each token's share in a minibatch's loss, (B, C) -> (B, C); here all tokens that count weigh alike."""
         return mask / mask.sum()
 
+    @cached_property
+    def logger(self) -> Logger:
+        """Opened when it is first used, so that a run that was loaded goes on in its files and another starts anew."""
+        return run_logger(self.log_dir, verbose=self.verbose, after=self.n_updates)
+
     def learn(
         self,
         total_timesteps: int | None = None,
@@ -157,47 +168,58 @@ class OnPolicyAlgorithm(ABC):
         progress_bar: bool = False,
         *,
         total_updates: int | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> "OnPolicyAlgorithm":
         """Trains until `total_timesteps` tokens or `total_updates` updates from now; returns itself.
 
+        Without either it goes on with the training that was stopped, in this process or before `load`, to the length
+        that was asked for then and on the same schedule; with one, an update that was stopped is given up.
+
         Callbacks are Stable-Baselines3's; `on_step` follows every step of the vector environment, and `self.rollout`
-        holds the completions at `on_rollout_end`. A callback that returns False ends training.
+        holds the completions at `on_rollout_end`. A callback that returns False ends training, and so does
+        `should_stop`, which is asked after every step of the environment and of the optimizer. A rollout that is
+        stopped half-way is undone, and will be gathered with the same draws; an update is finished by `learn()`.
         """
-        if (total_timesteps is None) == (total_updates is None):
-            raise InputError("learn() takes total_timesteps or total_updates, one of the two")
-        if (total := total_updates or total_timesteps or 0) < 1:
-            raise InputError(f"learn() takes total_timesteps or total_updates of at least 1, got {total}")
+        if self.plan is None or total_timesteps is not None or total_updates is not None:
+            self.plan, self.update = Plan(self.num_timesteps, self.n_updates, total_timesteps, total_updates), None
+        plan = self.plan
         callbacks = as_callback(callback, progress_bar=progress_bar)
         # SB3's callbacks ask an algorithm for `logger`, `num_timesteps` and `get_env()`, which this one has too.
         callbacks.init_callback(self)  # type: ignore[arg-type]
-        first, first_update, started = self.num_timesteps, self.n_updates, time.perf_counter()
-        self._total_timesteps = total_timesteps or 0
+        first, started = self.num_timesteps, time.perf_counter()
+        self._total_timesteps = plan.total_timesteps or 0
         callbacks.on_training_start(locals(), globals())
-        progress = 0.0
-        while progress < 1:
-            callbacks.on_rollout_start()
-            rollout = collect(
-                self.env, self.policy, self.n_episodes, group_size=self.group_size, on_step=callbacks.on_step
-            )
-            if rollout is None:
+        while not should_stop():
+            if self.update is None:
+                progress = plan.progress(timesteps=self.num_timesteps, updates=self.n_updates)
+                if progress >= 1:
+                    break
+                callbacks.on_rollout_start()
+                rollout = self._gather(lambda: callbacks.on_step() and not should_stop())
+                if rollout is None:
+                    break
+                self.rollout = rollout
+                self.num_timesteps += rollout.n_tokens
+                self._record(rollout_tags(rollout, kl_coef=self.env.kl_coef))
+                callbacks.on_rollout_end()
+                self.update = self._new_update(rollout, self._rate(1 - progress))
+            if not self._finish(self.update, should_stop):
                 break
-            self.rollout = rollout.to(self.policy.device)
-            self.num_timesteps += rollout.n_tokens
-            self._record(rollout_tags(self.rollout, kl_coef=self.env.kl_coef))
-            callbacks.on_rollout_end()
-            self._update(self.rollout, self._rate(1 - progress))
+            self.update = None
             if self.n_updates % log_interval == 0:
+                self.logged = training_state.recorded(self)
                 seconds = time.perf_counter() - started
                 self.logger.record("time/iterations", self.n_updates)
                 self.logger.record("time/total_timesteps", self.num_timesteps)
                 self.logger.record("time/fps", int((self.num_timesteps - first) / seconds), exclude="tensorboard")
                 self.logger.dump(step=self.num_timesteps)
-            if total_updates is not None:
-                progress = (self.n_updates - first_update) / total_updates
-            else:
-                progress = (self.num_timesteps - first) / self._total_timesteps
         callbacks.on_training_end()
         return self
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """How far training is: updates done, and minibatches done of one that was stopped."""
+        return self.n_updates, 0 if self.update is None else self.update.done
 
     def predict(self, observation: dict[str, np.ndarray], deterministic: bool = False) -> tuple[np.ndarray, None]:
         """Tokens for a batch of observations, (N, L) -> (N,), and None for the state, as SB3's models return."""
@@ -208,18 +230,17 @@ class OnPolicyAlgorithm(ABC):
         return self.env
 
     def save(self, path: str | Path) -> Path:
-        """Writes a checkpoint folder (policy/, critic/, trainer/, manifest.json), whole or not at all; returns it."""
-        counters = {"num_timesteps": self.num_timesteps, "n_updates": self.n_updates, "kl_coef": self.env.kl_coef}
-        generators = {"shuffle": self.generator, "sampling": self.policy.generator}
-        return checkpoint.save(path, self.policy, self.optimizer, generators, counters)
+        """Writes a checkpoint folder (policy/, critic/, trainer/, manifest.json), whole or not at all; returns it.
+
+        InputError where it cannot be written. `learn()` after `load` goes on as if training had never stopped.
+        """
+        self.last_checkpoint = training_state.save(self, path)
+        return self.last_checkpoint
 
     def load(self, path: str | Path) -> "OnPolicyAlgorithm":
-        """Takes parameters, optimizer, generators and counters from a checkpoint folder; returns itself."""
-        generators = {"shuffle": self.generator, "sampling": self.policy.generator}
-        counters = checkpoint.load(path, self.policy, self.optimizer, generators)
-        self.num_timesteps, self.n_updates = int(counters["num_timesteps"]), int(counters["n_updates"])
-        self.env.kl_coef = counters["kl_coef"]
-        self.policy.parameters_changed()
+        """Takes the whole state of training from a checkpoint folder; returns itself."""
+        training_state.load(self, path)
+        self.last_checkpoint = Path(path)
         return self
 
     def _record(self, tags: dict[str, float]) -> None:
@@ -247,27 +268,43 @@ class OnPolicyAlgorithm(ABC):
             return values, rollout.scores.new_zeros(len(rollout))
         return values[:, :-1], values[:, -1] * rollout.truncated
 
-    def _update(self, rollout: Rollout, rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+    def _gather(self, go_on: Callable[[], bool]) -> Rollout | None:
+        """A rollout on the policy's device; None, and nothing drawn, where `go_on` said stop."""
+        before, sampling = self.env.state(), self.policy.generator.get_state()
+        rollout = collect(self.env, self.policy, self.n_episodes, group_size=self.group_size, on_step=go_on)
+        if rollout is not None:
+            return rollout.to(self.policy.device)
+        self.env.restore(before)
+        self.policy.generator.set_state(sampling)
+        self.policy.parameters_changed()
+        return None
+
+    def _new_update(self, rollout: Rollout, rate: float) -> Update:
         with torch.no_grad():
             targets = self.advantages(rollout)
             if self.kl_loss_coef:
                 targets = replace(targets, ref_logprobs=self._in_parts(self._reference_logprobs, rollout))
         self._record(critic_tags(targets.values, targets.returns, rollout.completion_mask))
-        sums: dict[str, float] = {}
-        count = 0
-        for _ in range(self.n_epochs):
-            order = torch.randperm(len(rollout), generator=self.generator)
-            for rows in torch.split(order, self.batch_size):
-                minibatch = rollout[rows]
-                batch = Batch(minibatch, targets[rows], self.weights(minibatch.completion_mask))
-                for name, value in self._step(batch).items():
-                    sums[name] = sums.get(name, 0.0) + value
-                count += 1
+        epochs = [torch.randperm(len(rollout), generator=self.generator) for _ in range(self.n_epochs)]
+        return Update(rollout, targets, torch.cat(epochs).view(-1, self.batch_size), rate)
+
+    def _finish(self, update: Update, should_stop: Callable[[], bool]) -> bool:
+        """Does the remaining minibatches; False where `should_stop` left some for later."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = update.learning_rate
+        for rows in update.remaining():
+            if update.done and should_stop():
+                return False
+            minibatch = update.rollout[rows]
+            batch = Batch(minibatch, update.targets[rows], self.weights(minibatch.completion_mask))
+            update.book(self._step(batch))
         self.n_updates += 1
         self.policy.parameters_changed()
-        self._record({f"train/{name}": value / count for name, value in sums.items()} | {"train/learning_rate": rate})
+        self._record(
+            {f"train/{name}": value for name, value in update.means().items()}
+            | {"train/learning_rate": update.learning_rate}
+        )
+        return True
 
     def _step(self, batch: Batch) -> dict[str, float]:
         """One step of the optimizer on a minibatch, part by part; returns what to log."""
@@ -281,11 +318,9 @@ class OnPolicyAlgorithm(ABC):
             for name, statistic in statistics.items():
                 sums[name] = sums.get(name, 0.0) + statistic.detach()
         norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm))
-        if not math.isfinite(total) or not math.isfinite(norm):
-            raise InputError(
-                f"the loss is {total}, its gradient norm {norm} at update {self.n_updates + 1}; "
-                "the parameters are those of before this step. Lower learning_rate, or look at the rewards"
-            )
+        prompts = sorted(set(batch.rollout.prompt_index.tolist()))
+        at = f"update {self.n_updates + 1}, minibatch {self.position[1] + 1}, prompts {prompts}"
+        require_finite(total, norm, at=at, last_checkpoint=self.last_checkpoint)
         self.optimizer.step()
         return {name: float(value) for name, value in sums.items()} | {"loss": total, "gradient_norm": norm}
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from textrl_env.agents.row_training_config import RowTrainingConfig
 from textrl_env.agents.run_log import run_logger
+from textrl_env.finite import require_finite
 from textrl_env.master_weights import adamw
 from textrl_env.one_cycle import one_cycle
 from textrl_env.progress import progress_bar
@@ -60,10 +61,11 @@ def train_on_rows(
             loss, metrics = loss_of(rows.tolist())
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+            norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm))
+            last = {"loss": float(loss.detach()), **metrics}
+            require_finite(last["loss"], norm, at=f"step {step + 1}, rows {rows.tolist()}")
             optimizer.step()
             schedule.step()
-            last = {"loss": float(loss.detach()), **metrics}
             advance(note=f"loss {last['loss']:.3f}")
             logger.record("step", step + 1)
             measured = heldout() if (step + 1) % max(1, config.n_steps // 10) == 0 else {}

@@ -1,7 +1,9 @@
 """Where training writes its numbers: Stable-Baselines3's logger with TensorBoard, CSV, JSON lines and stdout."""
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from stable_baselines3.common.logger import (
     CSVOutputFormat,
@@ -13,15 +15,28 @@ from stable_baselines3.common.logger import (
 )
 
 
-def run_logger(folder: str | Path | None, *, verbose: int) -> Logger:
-    """A logger into `folder` (`progress.csv`, `progress.jsonl`, TensorBoard events); stdout too if `verbose`."""
+def run_logger(folder: str | Path | None, *, verbose: int, after: int = 0) -> Logger:
+    """A logger into `folder` (`progress.csv`, `progress.jsonl`, TensorBoard events); stdout too if `verbose`.
+
+    Files of an earlier run are replaced; but the lines of its first `after` updates stay, where this one goes on.
+    """
     writers: list[KVWriter] = [HumanOutputFormat(sys.stdout)] if verbose else []
     if folder is not None:
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        writers += [
+        kept = [row for row in _rows(path / "progress.jsonl") if 0 < row.get("time/iterations", 0) <= after]
+        tables: list[KVWriter] = [
             CSVOutputFormat(str(path / "progress.csv")),
             JSONOutputFormat(str(path / "progress.jsonl")),
-            TensorBoardOutputFormat(str(path)),
         ]
+        for row in kept:
+            for table in tables:
+                table.write(row, dict.fromkeys(row, ()))
+        writers += [*tables, TensorBoardOutputFormat(str(path))]
     return Logger(str(folder) if folder is not None else None, writers)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log; a killed process may have left half a line at the end."""
+    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    return [json.loads(line) for line in lines if line.endswith("}\n")]

@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification
 
 from textrl_env.conversations import Prompt, completion_text
 from textrl_env.errors import InputError
 from textrl_env.packing import read_states
 from textrl_env.precision import Precision, autocast, checked_precision
+from textrl_env.pretrained import load_model, load_tokenizer
 from textrl_env.seeded import seeded
 from textrl_env.tokenization import encode_completion, encode_prompt, pad_id
 
@@ -56,8 +57,8 @@ class RewardModel:
             raise InputError(f"{path}: no model here (no config.json); expected a folder that save_pretrained wrote")
         with seeded(seed):
             first = {} if layers is None else {"num_hidden_layers": layers}
-            model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=1, dtype=dtype, **first)
-        return cls(model, AutoTokenizer.from_pretrained(path))
+            model = load_model(AutoModelForSequenceClassification, path, num_labels=1, dtype=dtype, **first)
+        return cls(model, load_tokenizer(path))
 
     def save_pretrained(self, path: str | Path) -> None:
         """Writes model and tokenizer; loads with `AutoModelForSequenceClassification`."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from textrl_env.errors import InputError
+from textrl_env.finite import require_finite
 from textrl_env.master_weights import adamw
 from textrl_env.one_cycle import one_cycle
 from textrl_env.progress import progress_bar
@@ -74,10 +75,11 @@ def train_reward_model(
             loss = bradley_terry_loss(scores[better] - scores[worse], labels.to(device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+            norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm))
+            curve.append(LossPoint(len(curve) + 1, float(loss.detach())))
+            require_finite(curve[-1].loss, norm, at=f"step {len(curve)}, preferences {rows}")
             optimizer.step()
             schedule.step()
-            curve.append(LossPoint(len(curve) + 1, float(loss.detach())))
             advance(note=f"loss {curve[-1].loss:.3f}")
     model.eval()
     return curve

@@ -72,6 +72,9 @@ class EpisodeBatch:
 
     def begin(self, slots: list[int] | Ints, starts: Sequence[Start]) -> None:
         """Starts an episode in each of `slots` from what is given for it."""
+        if self._decoder is not None and self.task.reference is not None and not self.live.any():
+            # Episodes after a pause must not depend, by a rounding, on what was cached of those before it.
+            self._decoder = self.task.reference.decoder()
         self.input_ids, self.attention_mask = self.input_ids.copy(), self.attention_mask.copy()
         self.prompts = list(self.prompts)
         for slot, start in zip(slots, starts, strict=True):

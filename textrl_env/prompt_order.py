@@ -1,6 +1,6 @@
 """In which order a slot of the environment goes through the prompts."""
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -16,6 +16,14 @@ class PromptOrder(Protocol):
         """The index of the next prompt."""
         ...
 
+    def state(self) -> dict[str, Any]:
+        """What the next draws depend on beside the generator, for JSON."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where the order that returned `state` was."""
+        ...
+
 
 class UniformOrder:
     """Every prompt equally likely, whatever came before."""
@@ -25,6 +33,12 @@ class UniformOrder:
 
     def draw(self, rng: np.random.Generator) -> int:
         return int(rng.integers(self._n))
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        pass
 
 
 class EpochOrder:
@@ -47,6 +61,12 @@ class EpochOrder:
             self._moved[chosen] = first
         self._drawn = (self._drawn + 1) % self._n
         return index
+
+    def state(self) -> dict[str, Any]:
+        return {"drawn": self._drawn, "moved": [list(pair) for pair in self._moved.items()]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._drawn, self._moved = state["drawn"], dict(state["moved"])
 
 
 ORDERS: dict[OrderName, type[UniformOrder] | type[EpochOrder]] = {"uniform": UniformOrder, "epoch": EpochOrder}

@@ -111,6 +111,37 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         """Leaves the episodes of the slots marked in (N,) unfinished and unpaid; in DISABLED they idle until reset."""
         self._episodes.abandon(slots)
 
+    def state(self) -> dict[str, Any]:
+        """What the next episodes depend on, for JSON: each slot's generator and place in its prompts, and `kl_coef`.
+
+        Running episodes are no part of it.
+        """
+        return {
+            **self._made_of,
+            "generators": [rng.bit_generator.state for rng in self._rngs],
+            "orders": [order.state() for order in self._orders],
+            "kl_coef": self.kl_coef,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """From here on episodes start as they would have after `state()`; those that run are abandoned.
+
+        Go on with `reset()`, without a seed. InputError where the state is of other slots or prompts.
+        """
+        for name, value in self._made_of.items():
+            if state[name] != value:
+                raise InputError(
+                    f"the state is of an environment with {name} {state[name]!r}, this one has {value!r}; "
+                    "make the environment as it was"
+                )
+        for rng, saved in zip(self._rngs, state["generators"], strict=True):
+            rng.bit_generator.state = saved
+        for order, place in zip(self._orders, state["orders"], strict=True):
+            order.restore(place)
+        self._episodes.abandon(np.ones(self.num_envs, dtype=np.bool_))
+        self._started = False
+        self.kl_coef = state["kl_coef"]
+
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """(N, K), True where an action may be chosen now."""
         return self._episodes.action_masks()
@@ -133,6 +164,11 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
     @kl_coef.setter
     def kl_coef(self, value: float) -> None:
         self._episodes.coef = float(value)
+
+    @property
+    def _made_of(self) -> dict[str, Any]:
+        """What another environment must have in common for a state to fit."""
+        return {"num_envs": self.num_envs, "n_prompts": len(self.task.prompts), "prompt_order": self.task.prompt_order}
 
     def _reset_mask(self, mask: Any) -> npt.NDArray[np.bool_]:
         if mask is None:

@@ -75,7 +75,7 @@ def test_there_is_no_pickle_in_the_folder_and_no_temporary_one_beside_it(make_pp
         assert data[:1] != b"\x80"
 
 
-@pytest.mark.parametrize("file", ["policy/model.safetensors", "trainer/optimizer.safetensors", "trainer/counters.json"])
+@pytest.mark.parametrize("file", ["policy/model.safetensors", "trainer/optimizer.safetensors", "trainer/state.json"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
 def test_a_damaged_file_is_named(make_ppo: Any, tmp_path: Path, file: str, damage: str) -> None:
     make_ppo().learn(total_updates=1).save(tmp_path / "run")

@@ -79,6 +79,17 @@ def test_any_number_of_steps_trains(make_model: Any, n_steps: int) -> None:
     assert np.isfinite(train_sft(make_model("gpt2"), LetterTokenizer(8), ROWS, config))
 
 
+def test_a_loss_that_is_not_a_number_names_step_and_rows_and_takes_no_step(make_model: Any) -> None:
+    model = make_model("llama")
+    with torch.no_grad():
+        model.lm_head.weight[4] = float("nan")
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    with pytest.raises(InputError, match=r"loss is nan, .* at step 1, demonstrations \[\d, \d\]; .* before this step"):
+        train_sft(model, LetterTokenizer(8), ROWS, SFTConfig(n_steps=3, batch_size=2))
+    for one, now in zip(before, model.parameters(), strict=True):
+        assert torch.equal(one.nan_to_num(7.0), now.nan_to_num(7.0))
+
+
 def test_a_row_that_is_too_long_is_named(make_model: Any) -> None:
     rows = [*ROWS, {"prompt": "a" * 40, "completion": "b" * 24}]
     with pytest.raises(InputError, match=r"demonstration 4: 65 tokens.* 64"):

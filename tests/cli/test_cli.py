@@ -14,6 +14,8 @@ from transformers import AutoModelForCausalLM
 
 from textrl_env.cli import main
 
+PPO = "ppo --n-updates 100000 --n-prompts 40 --n-episodes 8 --batch-size 4"
+SFT = "sft --n-steps 100000 --n-demonstrations 100"
 COMMANDS = [
     "quickstart", "sft", "preferences", "reward-model", "ppo", "train", "dpo", "evaluate", "doctor", "report", "raters",
     "label", "export-labels", "import-labels",
@@ -170,30 +172,34 @@ def test_own_data_goes_all_the_way_to_a_report(tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    ("command", "message"),
+    ("command", "message", "number", "code"),
     [
-        ("ppo --n-updates 100000 --n-prompts 40 --n-episodes 8 --batch-size 4", "textrl: stopped after update"),
-        ("sft --n-steps 100000 --n-demonstrations 100", "textrl: stopped before the end of supervised fine-tuning"),
+        (PPO, "textrl: stopped after update", signal.SIGINT, 130),
+        (PPO, "textrl: stopped after update", signal.SIGTERM, 143),
+        (SFT, "textrl: stopped before the end of supervised fine-tuning", signal.SIGINT, 130),
+        (SFT, "textrl: stopped before the end of supervised fine-tuning", signal.SIGTERM, 143),
     ],
 )
-def test_ctrl_c_leaves_a_model_and_exits_130(command: str, message: str, run_dir: Path, tmp_path: Path) -> None:
+def test_a_signal_leaves_a_model_and_says_so_by_the_exit_code(
+    command: str, message: str, number: int, code: int, run_dir: Path, tmp_path: Path
+) -> None:
     stage = command.split()[0]
     if stage == "ppo":
         for name in ("sft", "reward_model"):
             shutil.copytree(run_dir / name, tmp_path / name)
     (tmp_path / stage).mkdir(exist_ok=True)
     (tmp_path / stage / "metrics.json").write_text("{}")
-    errors = interrupted(command, tmp_path, log := tmp_path / stage / "progress.jsonl")
+    errors = interrupted(command, tmp_path, log := tmp_path / stage / "progress.jsonl", number, code)
     assert "Traceback" not in errors and message in errors
     assert len(log.read_text().splitlines()) >= 1
     AutoModelForCausalLM.from_pretrained(tmp_path / ("policy" if stage == "ppo" else "sft"))
-    assert stage == "sft" or (tmp_path / "ppo" / "checkpoint" / "manifest.json").is_file()
+    assert stage == "sft" or list((tmp_path / "ppo" / "checkpoints").glob("update-*/manifest.json"))
     # What was stopped is not described as finished.
     assert not (tmp_path / stage / "metrics.json").exists()
 
 
-def interrupted(command: str, run_dir: Path, log: Path) -> str:
-    """What a command says after a Ctrl-C that comes once its log has a row."""
+def interrupted(command: str, run_dir: Path, log: Path, number: int, code: int) -> str:
+    """What a command says after a signal that comes once its log has a row; it ends with the code within 30 s."""
     started = "import torch; torch.set_num_threads(1); from textrl_env.cli import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", started, *command.split(), "--run-dir", str(run_dir)],
@@ -204,9 +210,9 @@ def interrupted(command: str, run_dir: Path, log: Path) -> str:
         while not (log.is_file() and log.read_text().count("\n")) and time.monotonic() < deadline:
             assert process.poll() is None
             time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
     finally:
         process.kill()
-    assert process.returncode == 130
+    assert process.returncode == code
     return errors

@@ -17,7 +17,8 @@ FILES = (
     "sft/model.safetensors", "sft/tokenizer.json", "sft/metrics.json", "sft/progress.jsonl",
     "preferences/train.jsonl", "preferences/heldout.jsonl", "preferences/metrics.json",
     "reward_model/model.safetensors", "reward_model/metrics.json", "reward_model/tokenizer.json", "ppo/progress.csv",
-    "ppo/progress.jsonl", "ppo/checkpoint/manifest.json", "ppo/checkpoint/policy/model.safetensors",
+    "ppo/progress.jsonl", "ppo/checkpoints/update-000002/manifest.json",
+    "ppo/checkpoints/update-000002/policy/model.safetensors",
     "policy/model.safetensors", "policy/tokenizer.json", "evaluation/metrics.json", "evaluation/completions.jsonl",
     "summary.json", "manifest.json", "report.html", "learning_curve.png",
 )  # fmt: skip

@@ -127,6 +127,17 @@ def test_any_number_of_steps_trains(make_reward_model: Any, n: int) -> None:
     assert len(train_reward_model(make_reward_model("gpt2"), preferences_of(letters(n, seed=0)), config)) == n
 
 
+def test_a_loss_that_is_not_a_number_names_step_and_rows(make_reward_model: Any) -> None:
+    reward_model = make_reward_model("gpt2")
+    with torch.no_grad():
+        reward_model.model.score.weight.fill_(float("inf"))
+    config = RewardModelConfig(n_epochs=1, batch_size=2)
+    with pytest.raises(
+        InputError, match=r"loss is nan, .* at step 1, preferences \[\d, \d\]; the parameters are those"
+    ):
+        train_reward_model(reward_model, preferences_of(letters(8, seed=0)), config)
+
+
 def test_it_serves_as_reward_beside_another_tokenizer(make_reward_model: Any) -> None:
     reward_model = make_reward_model("llama")
     env = TextGenVectorEnv(

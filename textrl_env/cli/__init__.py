@@ -54,7 +54,7 @@ Commands = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a subcommand; bad input ends with its message and exit code 2, Ctrl-C with exit code 130."""
+    """Runs a subcommand; bad input ends with its message and exit code 2, Ctrl-C with 130, SIGTERM with 143."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments == ["--version"]:
         print(f"textrl-env {version('textrl-env')}")
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except InputError as error:
         _exit(error, 2)
     except Stopped as error:
-        _exit(error, 130)
+        _exit(error, error.exit_code)
     except KeyboardInterrupt:
         _exit("stopped", 130)
 

@@ -39,12 +39,12 @@ class TrainDPO:
         train, heldout = read_for_training(run_dir, self.preferences, self.heldout, on_bad_row=self.on_bad_row)
         start = existing_model(self.policy or run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
 
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
 
         from textrl_env.agents import train_dpo
+        from textrl_env.pretrained import load_model, load_tokenizer
 
-        model = AutoModelForCausalLM.from_pretrained(start)
-        tokenizer = AutoTokenizer.from_pretrained(start)
+        model, tokenizer = load_model(AutoModelForCausalLM, start), load_tokenizer(start)
         out = run_dir / self.folder
         with Interrupt() as stop:
             metrics = train_dpo(
@@ -54,7 +54,7 @@ class TrainDPO:
         model.save_pretrained(out / "policy")
         tokenizer.save_pretrained(out / "policy")
         if stop.requested:
-            raise Stopped(f"stopped before the end of DPO; the policy so far is in {out / 'policy'}")
+            raise Stopped(f"stopped before the end of DPO; the policy so far is in {out / 'policy'}", stop.exit_code)
         return metrics
 
     def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from textrl_env.cli.fitting import fitting_tokenizer
 from textrl_env.cli.run_folder import existing_model, write_jsonl
 from textrl_env.errors import require_at_least
 from textrl_env.evaluation import bootstrap_interval, distinct_n, wins
+from textrl_env.pretrained import load_model
 from textrl_env.prompts import PromptDataset
 from textrl_env.rows import OnBadRow
 from textrl_env.worlds import support_desk
@@ -71,8 +72,8 @@ class Evaluate:
         from textrl_env.reward_models import RewardModel
 
         models = {
-            "sft": AutoModelForCausalLM.from_pretrained(reference),
-            "ppo": AutoModelForCausalLM.from_pretrained(policy),
+            "sft": load_model(AutoModelForCausalLM, reference),
+            "ppo": load_model(AutoModelForCausalLM, policy),
         }
         reward_model = RewardModel.from_pretrained(judge)
         samples = {

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from textrl_env.errors import InputError
+from textrl_env.pretrained import load_config, load_tokenizer
 from textrl_env.prompts import PromptDataset
 
 
@@ -12,15 +13,13 @@ def fitting_tokenizer(model: Path, prompts: PromptDataset, *, max_new_tokens: in
 
     InputError names the option that leaves no room, or the row of a prompt that is too long.
     """
-    from transformers import AutoConfig, AutoTokenizer
-
-    context = AutoConfig.from_pretrained(model).get_text_config().max_position_embeddings
+    context = load_config(model).get_text_config().max_position_embeddings
     room = context - max_new_tokens
     if room < 1:
         raise InputError(
             f"max_new_tokens {max_new_tokens} leaves no room for a prompt: the context of {model} is {context} tokens"
         )
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = load_tokenizer(model)
     for _ in prompts.encode(tokenizer, max_prompt_tokens=room):
         pass
     return tokenizer

@@ -124,9 +124,10 @@ class Label:
         from transformers import AutoModelForCausalLM
 
         from textrl_env.agents import sample_completions
+        from textrl_env.pretrained import load_model
 
         samples = sample_completions(
-            AutoModelForCausalLM.from_pretrained(policy), tokenizer, list(dataset.prompts), n=self.k, seed=self.seed,
+            load_model(AutoModelForCausalLM, policy), tokenizer, list(dataset.prompts), n=self.k, seed=self.seed,
             max_new_tokens=self.max_new_tokens, temperature=self.temperature, description="completions",
         )  # fmt: skip
         return [

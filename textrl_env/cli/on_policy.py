@@ -2,10 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
+import tyro
+
+from textrl_env.cli.checkpoints import Checkpoints
 from textrl_env.cli.fitting import fitting_tokenizer
 from textrl_env.cli.run_folder import existing_model
 from textrl_env.cli.stage import Stopped
@@ -50,6 +53,8 @@ class TrainOnPolicy(ABC):
     """Score given up per nat of KL to the reference."""
     kl_in: Literal["reward", "loss"] = "reward"
     """Where the KL is charged: in the environment's reward, or as a term of the loss, blind to where a token leads."""
+    checkpoints: Annotated[Checkpoints, tyro.conf.arg(name="")] = field(default_factory=Checkpoints)
+    """How often to save, and where to go on."""
 
     @property
     @abstractmethod
@@ -71,7 +76,7 @@ class TrainOnPolicy(ABC):
         """The algorithm, with its own options beside those that all share."""
 
     def run(self, run_dir: Path, seed: int) -> dict[str, Any]:
-        """Trains, writes a checkpoint and the policy; the metrics are those of the last rollout."""
+        """Trains, writes checkpoints and the policy; the metrics are those of the last rollout."""
         require_at_least(1, n_updates=self.n_updates, n_prompts=self.n_prompts, max_new_tokens=self.max_new_tokens)
         require_at_least(0, kl_coef=self.kl_coef)
         require_above(0, learning_rate=self.learning_rate)
@@ -85,7 +90,8 @@ class TrainOnPolicy(ABC):
         from stable_baselines3.common.callbacks import BaseCallback
 
         from textrl_env import TextGenVectorEnv
-        from textrl_env.agents.callbacks import ShowProgress, StopWhen, TrackReward
+        from textrl_env.agents.callbacks import ShowProgress, TrackReward
+        from textrl_env.agents.checkpoint import writing
         from textrl_env.reference import FrozenReference
         from textrl_env.reward_models import ModelReward, RewardModel
 
@@ -104,21 +110,24 @@ class TrainOnPolicy(ABC):
             n_episodes=self.n_episodes, batch_size=self.batch_size, kl_loss_coef=0.0 if in_reward else self.kl_coef,
             reference=reference, log_dir=out, seed=seed,
         )  # fmt: skip
-        callbacks: list[BaseCallback] = [ShowProgress(self.n_updates)]
+        callbacks: list[BaseCallback] = [ShowProgress(self.n_updates), self.checkpoints.callback(out)]
         if self.prompts is None:
             callbacks.append(TrackReward("gold", support_desk.gold_reward))
-        with Interrupt() as stop:
-            algorithm.learn(total_updates=self.n_updates, callback=[*callbacks, StopWhen(stop)])
-        checkpoint = algorithm.save(out / "checkpoint")
-        agent.policy.save_pretrained(exported)
-        tokenizer.save_pretrained(exported)
+        self.checkpoints.resumed(algorithm, out, total_updates=self.n_updates)
+        with Interrupt() as stop, writing(run_dir):
+            algorithm.learn(callback=callbacks, should_stop=stop)
+            agent.policy.save_pretrained(exported)
+            tokenizer.save_pretrained(exported)
         if stop.requested:
-            raise Stopped(f"stopped after update {algorithm.n_updates}; saved in {exported} and {checkpoint}")
-        last = algorithm.rollout
+            raise Stopped(
+                f"stopped after update {algorithm.n_updates}; saved in {exported} and {algorithm.last_checkpoint}; "
+                "go on with --resume auto",
+                stop.exit_code,
+            )
         return {
             "n_updates": algorithm.n_updates,
-            "score": float(last.scores.mean()),
-            "kl": float(last.kl.mean()),
+            "score": algorithm.logged["objective/scores"],
+            "kl": algorithm.logged["objective/kl"],
         }
 
     def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from textrl_env.cli.fitting import fitting_tokenizer
 from textrl_env.cli.run_folder import existing_model
 from textrl_env.errors import require_at_least
+from textrl_env.pretrained import load_model
 from textrl_env.prompts import PromptDataset
 from textrl_env.worlds import support_desk
 
@@ -47,7 +48,7 @@ class CollectPreferences:
         from textrl_env.agents import sample_completions
         from textrl_env.reward_models import RaterPopulation, write_preferences
 
-        model = AutoModelForCausalLM.from_pretrained(policy)
+        model = load_model(AutoModelForCausalLM, policy)
         samples = sample_completions(
             model, tokenizer, prompts, max_new_tokens=self.max_new_tokens, n=self.k, seed=seed,
             description="preferences",

@@ -50,7 +50,9 @@ class TrainRewardModel:
             curve = train_reward_model(reward_model, train, self.training, seed=seed, should_stop=stop)
         reward_model.save_pretrained(out)
         if stop.requested:
-            raise Stopped(f"stopped before the end of reward-model training; the model so far is in {out}")
+            raise Stopped(
+                f"stopped before the end of reward-model training; the model so far is in {out}", stop.exit_code
+            )
         metrics = quality_report(score_pairs(reward_model, heldout))
         metrics["loss_curve"] = [asdict(point) for point in curve]
         raters = run_dir / "preferences" / "metrics.json"

@@ -12,6 +12,7 @@ from textrl_env.cli.run_folder import existing_model
 from textrl_env.cli.stage import Stopped
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.interrupt import Interrupt
+from textrl_env.pretrained import load_model, load_tokenizer
 from textrl_env.rows import OnBadRow, read_rows
 from textrl_env.worlds import support_desk
 
@@ -56,10 +57,10 @@ class TrainSFT:
                 tokenizer, hidden_size=self.hidden_size, layers=self.layers, context=self.context, seed=seed
             )
         else:
-            from transformers import AutoModelForCausalLM, AutoTokenizer
+            from transformers import AutoModelForCausalLM
 
-            tokenizer = AutoTokenizer.from_pretrained(self.model)
-            model = AutoModelForCausalLM.from_pretrained(self.model)
+            tokenizer = load_tokenizer(self.model)
+            model = load_model(AutoModelForCausalLM, self.model)
         out = run_dir / self.folder
         with Interrupt() as stop:
             loss = train_sft(
@@ -68,7 +69,9 @@ class TrainSFT:
         model.save_pretrained(out)
         tokenizer.save_pretrained(out)
         if stop.requested:
-            raise Stopped(f"stopped before the end of supervised fine-tuning; the model so far is in {out}")
+            raise Stopped(
+                f"stopped before the end of supervised fine-tuning; the model so far is in {out}", stop.exit_code
+            )
         return {"heldout_loss": loss, "n_demonstrations": len(rows), "n_heldout": len(heldout)}
 
     def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[str]:

@@ -20,7 +20,11 @@ PACKAGES = ("textrl-env", "torch", "transformers", "tokenizers", "gymnasium", "s
 
 
 class Stopped(Exception):
-    """Ctrl-C ended a stage early; the message says where what it has made so far was saved."""
+    """Ctrl-C or SIGTERM ended a stage early; the message says where what it has made so far was saved."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class Stage(Protocol):

@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from textrl_env import InputError, PromptDataset
 from textrl_env.agents import ActorCriticLM
 from textrl_env.cli.doctor.gathering import Episodes, gather
 from textrl_env.errors import require_at_least
+from textrl_env.pretrained import load_config, load_model, load_tokenizer
 from textrl_env.reference import FrozenReference
 from textrl_env.reward_models import ModelReward, RewardModel
 from textrl_env.tokenization import encode_prompt
@@ -42,9 +43,9 @@ class Part:
     def read(cls, name: str, folder: Path) -> "Part":
         """InputError where the folder's configuration or tokenizer cannot be read."""
         try:
-            config = AutoConfig.from_pretrained(folder).get_text_config()
+            config = load_config(folder).get_text_config()
             context = config.max_position_embeddings
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+            tokenizer = load_tokenizer(folder)
             written = (folder / GENERATION_FILE).is_file()
             generation = GenerationConfig.from_pretrained(folder).to_diff_dict() if written else {}
         except (OSError, ValueError, KeyError, AttributeError) as error:
@@ -129,7 +130,7 @@ class Case:
         """The reference as the environment holds it."""
         model = self.agent.policy
         if self.reference is not None:
-            model = AutoModelForCausalLM.from_pretrained(self.reference.folder, dtype=self.dtype)
+            model = load_model(AutoModelForCausalLM, self.reference.folder, dtype=self.dtype)
         return FrozenReference(model, vocab_size=len(self.policy.tokenizer))
 
     @cached_property

@@ -1,0 +1,51 @@
+"""Options of stages whose training can be resumed: how often it is saved, and where it goes on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textrl_env.errors import InputError, require_at_least
+
+if TYPE_CHECKING:
+    from textrl_env.agents import OnPolicyAlgorithm
+    from textrl_env.agents.save_checkpoints import SaveCheckpoints
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Checkpoints of a stage's training, in `checkpoints/` of its folder."""
+
+    resume: str = "never"
+    """auto: go on from the newest good checkpoint, if any; never: start anew; else a checkpoint's folder."""
+    save_every: int = 10
+    """Updates between two checkpoints; one more is written at the end, on Ctrl-C and on SIGTERM."""
+    keep: int = 2
+    """How many checkpoints stay."""
+
+    def __post_init__(self) -> None:
+        require_at_least(1, save_every=self.save_every, keep=self.keep)
+        if self.resume not in ("auto", "never") and not Path(self.resume).is_dir():
+            raise InputError(f"resume must be auto, never or a checkpoint's folder, got {self.resume!r}")
+
+    def callback(self, stage_folder: Path) -> "SaveCheckpoints":
+        """The callback that saves."""
+        from textrl_env.agents.save_checkpoints import SaveCheckpoints
+
+        return SaveCheckpoints(stage_folder / "checkpoints", every_updates=self.save_every, keep=self.keep)
+
+    def resumed(self, algorithm: "OnPolicyAlgorithm", stage_folder: Path, *, total_updates: int) -> None:
+        """Plans a run of `total_updates`, or takes one of that length up where a checkpoint left it."""
+        from textrl_env.agents.checkpoint_folder import newest_good
+        from textrl_env.agents.plan import Plan
+
+        algorithm.plan = planned = Plan(0, 0, total_updates=total_updates)
+        path = newest_good(stage_folder / "checkpoints") if self.resume == "auto" else Path(self.resume)
+        if self.resume == "never" or path is None:
+            return
+        algorithm.load(path)
+        if algorithm.plan != planned:
+            saved = algorithm.plan and algorithm.plan.total_updates
+            raise InputError(
+                f"{path} is of a run of {saved} updates, n_updates is {total_updates}; give the same number, or start "
+                "anew with --resume never"
+            )
