@@ -179,6 +179,7 @@ class OnPolicyAlgorithm(ABC):
         holds the completions at `on_rollout_end`. A callback that returns False ends training, and so does
         `should_stop`, which is asked after every step of the environment and of the optimizer. A rollout that is
         stopped half-way is undone, and will be gathered with the same draws; an update is finished by `learn()`.
+        What callbacks log at the end of training is a last row of its own.
         """
         if self.plan is None or total_timesteps is not None or total_updates is not None:
             self.plan, self.update = Plan(self.num_timesteps, self.n_updates, total_timesteps, total_updates), None
@@ -214,6 +215,10 @@ class OnPolicyAlgorithm(ABC):
                 self.logger.record("time/fps", int((self.num_timesteps - first) / seconds), exclude="tensorboard")
                 self.logger.dump(step=self.num_timesteps)
         callbacks.on_training_end()
+        if self.logger.name_to_value:
+            self.logger.record("time/iterations", self.n_updates)
+            self.logger.record("time/total_timesteps", self.num_timesteps)
+            self.logger.dump(step=self.num_timesteps)
         return self
 
     @property

@@ -1,6 +1,7 @@
 """Completions of given prompts, sampled in batches from a key-value cache."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +42,7 @@ def sample_completions(
     temperature: float = 1.0,
     seed: int = 0,
     batch_size: int = 256,
-    description: str = "sampling",
+    description: str | None = "sampling",
 ) -> list[list[Completion]]:
     """`n` sampled completions per prompt.
 
@@ -54,7 +55,7 @@ def sample_completions(
         temperature: of sampling; 0 takes the likeliest token.
         seed: of sampling; equal seeds and batch sizes give equal texts.
         batch_size: completions that are sampled side by side.
-        description: of the progress bar.
+        description: of the progress bar; None for none.
     Returns:
         B lists of n completions.
     """
@@ -68,7 +69,7 @@ def sample_completions(
     generator = torch.Generator(device=next(model.parameters()).device).manual_seed(seed)
     done: dict[int, Completion] = {}
     model.eval()
-    with progress_bar(description, len(jobs)) as advance:
+    with progress_bar(description, len(jobs)) if description else _no_bar() as advance:
         for start in range(0, len(jobs), batch_size):
             batch = order[start : start + batch_size]
             sampled = _sample(model, tokenizer, [jobs[job] for job in batch], max_new_tokens, temperature, generator)
@@ -76,6 +77,11 @@ def sample_completions(
                 done[job] = Completion(tokenizer.decode(ids, skip_special_tokens=True), jobs[job], ids)
             advance(len(batch))
     return [[done[job] for job in range(start, start + n)] for start in range(0, len(jobs), n)]
+
+
+@contextmanager
+def _no_bar() -> Iterator[Callable[..., None]]:
+    yield lambda steps: None
 
 
 def _sample(

@@ -84,7 +84,7 @@ def test_a_loss_that_is_not_a_number_names_step_and_rows_and_takes_no_step(make_
     with torch.no_grad():
         model.lm_head.weight[4] = float("nan")
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    with pytest.raises(InputError, match=r"loss is nan, .* at step 1, demonstrations \[\d, \d\]; .* before this step"):
+    with pytest.raises(InputError, match=r"loss is nan, .* at step 1, rows \[\d, \d\]; .* before this step"):
         train_sft(model, LetterTokenizer(8), ROWS, SFTConfig(n_steps=3, batch_size=2))
     for one, now in zip(before, model.parameters(), strict=True):
         assert torch.equal(one.nan_to_num(7.0), now.nan_to_num(7.0))

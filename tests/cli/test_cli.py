@@ -18,7 +18,7 @@ PPO = "ppo --n-updates 100000 --n-prompts 40 --n-episodes 8 --batch-size 4"
 SFT = "sft --n-steps 100000 --n-demonstrations 100"
 COMMANDS = [
     "quickstart", "sft", "preferences", "reward-model", "ppo", "train", "dpo", "evaluate", "doctor", "report", "raters",
-    "label", "export-labels", "import-labels",
+    "chat", "generate", "label", "export-labels", "import-labels",
 ]  # fmt: skip
 HELP = """
 import sys, time
@@ -39,7 +39,7 @@ def test_help_is_quick_and_loads_no_torch(command: list[str]) -> None:
     assert not loaded
     assert float(seconds) < 1.0
     assert "usage: textrl" in shown
-    assert not command or any(name in shown for name in ("--run-dir", "--out", "--database"))
+    assert not command or any(name in shown for name in ("--run-dir", "--out", "--database", "--against"))
     assert command or all(name in shown for name in COMMANDS)
 
 

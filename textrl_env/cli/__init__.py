@@ -4,13 +4,16 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, get_args
 
 import tyro
 
+from textrl_env.cli.chat import Chat
+from textrl_env.cli.config_file import with_config_files
 from textrl_env.cli.doctor.command import Doctor
 from textrl_env.cli.dpo import TrainDPO
 from textrl_env.cli.evaluate import Evaluate
+from textrl_env.cli.generate import Generate
 from textrl_env.cli.label import Label
 from textrl_env.cli.label_files import ExportLabels, ImportLabels
 from textrl_env.cli.ppo import TrainPPO
@@ -44,6 +47,8 @@ Commands = (
     | _stage("train", TrainPolicy)
     | _stage("dpo", TrainDPO)
     | _stage("evaluate", Evaluate)
+    | Annotated[Chat, tyro.conf.subcommand("chat")]
+    | Annotated[Generate, tyro.conf.subcommand("generate")]
     | Annotated[Label, tyro.conf.subcommand("label")]
     | Annotated[ExportLabels, tyro.conf.subcommand("export-labels")]
     | Annotated[ImportLabels, tyro.conf.subcommand("import-labels")]
@@ -51,6 +56,12 @@ Commands = (
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Raters, tyro.conf.subcommand("raters")]
 )
+
+
+def _by_name(commands: Any) -> dict[str, Any]:
+    """The dataclass of each subcommand."""
+    pairs = (get_args(each)[:2] for each in get_args(commands))
+    return {subcommand.name: command for command, subcommand in pairs}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -64,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             Commands,
             prog="textrl",
             description="Reinforcement learning on text, from demonstrations to a report, stage by stage.",
-            args=arguments,
+            args=with_config_files(arguments, _by_name(Commands)),
             config=(tyro.conf.OmitSubcommandPrefixes,),
         )
         _quiet_transformers()

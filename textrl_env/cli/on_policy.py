@@ -1,17 +1,20 @@
 """What `textrl ppo` and `textrl train` share: a policy trained in the vector environment, held to the SFT model."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Unpack
 
 import tyro
 
 from textrl_env.cli.checkpoints import Checkpoints
 from textrl_env.cli.fitting import fitting_tokenizer
+from textrl_env.cli.memory import Footprint, longest_tokens
 from textrl_env.cli.run_folder import existing_model
-from textrl_env.cli.stage import Stopped
+from textrl_env.cli.stage import Stopped, command_line
+from textrl_env.cli.watching import watching
 from textrl_env.errors import require_above, require_at_least
 from textrl_env.interrupt import Interrupt
 from textrl_env.kl import KLShaping
@@ -53,6 +56,12 @@ class TrainOnPolicy(ABC):
     """Score given up per nat of KL to the reference."""
     kl_in: Literal["reward", "loss"] = "reward"
     """Where the KL is charged: in the environment's reward, or as a term of the loss, blind to where a token leads."""
+    heldout: Path | None = None
+    """Prompts to evaluate on; by default the support desk's, or none with `prompts` of yours."""
+    watch_every: int = 10
+    """Updates between evaluations, samples and verdicts."""
+    max_kl: float | None = None
+    """Training ends where the KL of a rollout is larger, in nats per completion."""
     checkpoints: Annotated[Checkpoints, tyro.conf.arg(name="")] = field(default_factory=Checkpoints)
     """How often to save, and where to go on."""
 
@@ -75,23 +84,30 @@ class TrainOnPolicy(ABC):
     ) -> "OnPolicyAlgorithm":
         """The algorithm, with its own options beside those that all share."""
 
+    @property
+    @abstractmethod
+    def n_trained(self) -> int:
+        """Networks that are trained: the policy, and a critic that is one of its own."""
+
     def run(self, run_dir: Path, seed: int) -> dict[str, Any]:
         """Trains, writes checkpoints and the policy; the metrics are those of the last rollout."""
         require_at_least(1, n_updates=self.n_updates, n_prompts=self.n_prompts, max_new_tokens=self.max_new_tokens)
+        require_at_least(1, watch_every=self.watch_every)
         require_at_least(0, kl_coef=self.kl_coef)
         require_above(0, learning_rate=self.learning_rate)
+        if self.max_kl is not None:
+            require_above(0, max_kl=self.max_kl)
         start = existing_model(self.policy or run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
         judge = existing_model(
             self.reward_model or run_dir / "reward_model", made_by=f"textrl reward-model --run-dir {run_dir}"
         )
-        prompts = self._prompts(seed)
-        tokenizer = fitting_tokenizer(start, prompts, max_new_tokens=self.max_new_tokens)
-
-        from stable_baselines3.common.callbacks import BaseCallback
+        prompts, heldout = self._prompts(seed), self._heldout(seed)
+        for dataset in filter(None, (prompts, heldout)):
+            tokenizer = fitting_tokenizer(start, dataset, max_new_tokens=self.max_new_tokens)
 
         from textrl_env import TextGenVectorEnv
-        from textrl_env.agents.callbacks import ShowProgress, TrackReward
         from textrl_env.agents.checkpoint import writing
+        from textrl_env.agents.export import ModelCard, export_policy
         from textrl_env.reference import FrozenReference
         from textrl_env.reward_models import ModelReward, RewardModel
 
@@ -110,25 +126,37 @@ class TrainOnPolicy(ABC):
             n_episodes=self.n_episodes, batch_size=self.batch_size, kl_loss_coef=0.0 if in_reward else self.kl_coef,
             reference=reference, log_dir=out, seed=seed,
         )  # fmt: skip
-        callbacks: list[BaseCallback] = [ShowProgress(self.n_updates), self.checkpoints.callback(out)]
-        if self.prompts is None:
-            callbacks.append(TrackReward("gold", support_desk.gold_reward))
+        card = ModelCard(
+            method=type(algorithm).__name__, base=str(start), seed=seed, command=command_line(),
+            data=str(self.prompts or "prompts of the support desk"), reward=f"the reward model in {judge}",
+            kl=f"{self.kl_coef} per nat of KL to {start}, in the {self.kl_in}",
+        )  # fmt: skip
+
+        def export(folder: Path, measured: Mapping[str, float] = MappingProxyType({})) -> None:
+            export_policy(
+                folder, agent.policy, tokenizer, replace(card, metrics=measured), max_new_tokens=self.max_new_tokens
+            )
+
+        def export_best(folder: Path) -> None:
+            numbers = algorithm.logger.name_to_value.items()
+            export(folder, {tag: value for tag, value in numbers if tag.startswith("eval/") and tag != "eval/samples"})
+
+        callbacks = watching(
+            support_desk.gold_reward if self.prompts is None else None, heldout,
+            best=out / "best", export=export_best, every=self.watch_every, max_kl=self.max_kl, seed=seed,
+        )  # fmt: skip
         self.checkpoints.resumed(algorithm, out, total_updates=self.n_updates)
         with Interrupt() as stop, writing(run_dir):
-            algorithm.learn(callback=callbacks, should_stop=stop)
-            agent.policy.save_pretrained(exported)
-            tokenizer.save_pretrained(exported)
+            algorithm.learn(callback=[*callbacks, self.checkpoints.callback(out)], should_stop=stop)
+            measured = {"score": algorithm.logged["objective/scores"], "kl": algorithm.logged["objective/kl"]}
+            export(exported, measured)
         if stop.requested:
             raise Stopped(
                 f"stopped after update {algorithm.n_updates}; saved in {exported} and {algorithm.last_checkpoint}; "
                 "go on with --resume auto",
                 stop.exit_code,
             )
-        return {
-            "n_updates": algorithm.n_updates,
-            "score": algorithm.logged["objective/scores"],
-            "kl": algorithm.logged["objective/kl"],
-        }
+        return {"n_updates": algorithm.n_updates, **measured}
 
     def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[str]:
         """Lines for the terminal."""
@@ -137,10 +165,47 @@ class TrainOnPolicy(ABC):
             f"{metrics['n_updates']} updates; the last completions score {metrics['score']:+.2f} at a KL of "
             f"{metrics['kl']:.1f} nats; the policy is in {exported}, curves in {run_dir / self.folder}"
         )
+        if metrics["n_updates"] < self.n_updates:
+            yield f"training ended before update {self.n_updates}: the KL came above max_kl {self.max_kl}"
         command = f"next: textrl evaluate --run-dir {run_dir}"
         if exported != run_dir / "policy":
             command += f" --policy {exported}"
         yield command + (" --prompts HELDOUT.jsonl" if self.prompts else "")
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """Folders of the run that the stage writes."""
+        return (self.folder,)
+
+    def rehearsals(self) -> tuple[Self, Self]:
+        """One update of a minibatch, and three."""
+        tiny = replace(self, n_updates=1, n_episodes=self.batch_size, n_prompts=min(self.n_prompts, 64))
+        return tiny, replace(tiny, n_updates=3)
+
+    def work(self, run_dir: Path) -> int:
+        """Completions."""
+        return self.n_updates * self.n_episodes
+
+    def footprint(self, run_dir: Path) -> Footprint:
+        """Policy, critic, reference and reward model; a minibatch in training, all slots in the cache."""
+        policy = self.policy or run_dir / "sft"
+        prompts = self._prompts(seed=0)
+        length = self.max_new_tokens + longest_tokens(policy, [prompts.prompts[row] for row in prompts.longest(4)])
+        return Footprint(
+            trained=[policy] * self.n_trained,
+            frozen=[policy, self.reward_model or run_dir / "reward_model"],
+            training_tokens=self.batch_size * length,
+            cached_tokens=self.n_episodes * length,
+        )
+
+    def _heldout(self, seed: int) -> PromptDataset | None:
+        if self.heldout is not None:
+            return PromptDataset.from_file(self.heldout, on_bad_row=self.on_bad_row)
+        if self.prompts is not None:
+            return None
+        # 4000 is far from the seeds of training (2000) and of `textrl evaluate` (3000): three sets of prompts.
+        rows = support_desk.prompts(64, seed=seed + 4000, split="heldout")
+        return PromptDataset.of([row["prompt"] for row in rows])
 
     def _prompts(self, seed: int) -> PromptDataset:
         if self.prompts is not None:

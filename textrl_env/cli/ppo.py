@@ -25,6 +25,14 @@ class TrainPPO(TrainOnPolicy):
     def folder(self) -> str:
         return "ppo"
 
+    @property
+    def writes(self) -> tuple[str, ...]:
+        return "ppo", "policy"
+
+    @property
+    def n_trained(self) -> int:
+        return 2 if self.critic == "separate" else 1
+
     def exported(self, run_dir: Path) -> Path:
         return run_dir / "policy"
 

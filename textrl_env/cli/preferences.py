@@ -1,13 +1,14 @@
 """`textrl preferences`: completions of the SFT model, ranked by simulated raters."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from textrl_env.cli.fitting import fitting_tokenizer
+from textrl_env.cli.memory import Footprint, longest_tokens
 from textrl_env.cli.run_folder import existing_model
 from textrl_env.errors import require_at_least
 from textrl_env.pretrained import load_model
@@ -70,3 +71,21 @@ class CollectPreferences:
             f"{run_dir / self.folder}; the raters' own ceiling is {metrics['ceiling']:.3f}"
         )
         yield f"next: textrl reward-model --run-dir {run_dir}"
+
+    writes: ClassVar[tuple[str, ...]] = ("preferences",)
+
+    def rehearsals(self) -> tuple["CollectPreferences", "CollectPreferences"]:
+        """Twelve prompts, and sixty."""
+        tiny = replace(self, n_prompts=min(self.n_prompts, 10), n_heldout=min(self.n_heldout, 2))
+        return tiny, replace(tiny, n_prompts=min(self.n_prompts, 58))
+
+    def work(self, run_dir: Path) -> int:
+        """Completions."""
+        return self.k * (self.n_prompts + self.n_heldout)
+
+    def footprint(self, run_dir: Path) -> Footprint:
+        """The policy, and a batch of completions in the cache."""
+        policy = self.policy or run_dir / "sft"
+        prompts = [row["prompt"] for row in support_desk.prompts(256, seed=1000)]
+        length = self.max_new_tokens + longest_tokens(policy, prompts)
+        return Footprint(frozen=[policy], cached_tokens=min(256, self.work(run_dir)) * length)

@@ -1,15 +1,21 @@
 """`textrl quickstart`: the whole line on the support desk, from demonstrations to a report."""
 
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from rich.console import Console
 
+from textrl_env.cli.config_file import as_yaml
+from textrl_env.cli.dry_run import dry_run
 from textrl_env.cli.evaluate import Evaluate, comparison
 from textrl_env.cli.ppo import TrainPPO
 from textrl_env.cli.preferences import CollectPreferences
 from textrl_env.cli.report import Report
 from textrl_env.cli.reward_model import TrainRewardModel
+from textrl_env.cli.run_options import RunOptions
 from textrl_env.cli.sft import TrainSFT
 from textrl_env.cli.stage import Stage, perform
 
@@ -37,12 +43,20 @@ class Quickstart:
     """Options of the fourth stage."""
     evaluation: Evaluate = field(default_factory=Evaluate)
     """Options of the fifth stage."""
+    how: Annotated[RunOptions, tyro.conf.arg(name="", help="")] = field(default_factory=RunOptions)
 
     def run(self) -> None:
         """Runs all stages, writes summary.json and report.html, and prints the figures and where everything is."""
+        if self.how.print_config:
+            print(as_yaml(self), end="")
+            return
+
         import torch
 
         torch.set_num_threads(self.threads)
+        if self.how.dry_run:
+            self._dry_run()
+            return
         stages: tuple[Stage, ...] = (self.sft, self.preferences, self.reward_model, self.ppo, self.evaluation)
         for stage in stages:
             perform(stage, self.out, self.seed)
@@ -61,3 +75,11 @@ class Quickstart:
             ("TensorBoard", "ppo"),
         ):
             console.print(f"{name:<14}{self.out / file}", soft_wrap=True, highlight=False)
+
+    def _dry_run(self) -> None:
+        """The dry runs of the training stages, each on what the tiny ones before it made."""
+        with tempfile.TemporaryDirectory() as folder:
+            for stage in (self.sft, self.preferences, self.reward_model, self.ppo):
+                for line in dry_run(stage, Path(folder), self.seed):
+                    print(f"{stage.folder}: {line}")
+                stage.rehearsals()[0].run(Path(folder), self.seed)

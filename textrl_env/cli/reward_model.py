@@ -1,15 +1,16 @@
 """`textrl reward-model`: a reward model from preferences."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import tyro
 
+from textrl_env.cli.memory import Footprint, longest_tokens
 from textrl_env.cli.run_folder import existing, existing_model, read_json
 from textrl_env.cli.stage import Stopped
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_at_least
 from textrl_env.interrupt import Interrupt
 from textrl_env.reward_models.preferences import Preference, read_preferences
 from textrl_env.reward_models.training_config import RewardModelConfig
@@ -26,6 +27,8 @@ class TrainRewardModel:
     """JSONL with prompt, chosen, rejected (and ranking); by default RUN/preferences/train.jsonl."""
     heldout: Path | None = None
     """The same for judging; by default RUN/preferences/heldout.jsonl, or the last tenth of `preferences`."""
+    n_preferences: int | None = None
+    """Most preferences to train on; by default all."""
     model: Path | None = None
     """The model to start from; by default RUN/sft."""
     on_bad_row: OnBadRow = "error"
@@ -35,7 +38,9 @@ class TrainRewardModel:
 
     def run(self, run_dir: Path, seed: int) -> dict[str, Any]:
         """Trains; the metrics are those of `quality_report` on the held-out pairs, and the loss of every step."""
-        train, heldout = read_for_training(run_dir, self.preferences, self.heldout, on_bad_row=self.on_bad_row)
+        if self.n_preferences is not None:
+            require_at_least(1, n_preferences=self.n_preferences)
+        train, heldout = self._preferences(run_dir)
         start = existing_model(self.model or run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
 
         from textrl_env.reward_models import RewardModel, train_reward_model
@@ -68,6 +73,30 @@ class TrainRewardModel:
             f"in {run_dir / self.folder}"
         )
         yield f"next: textrl ppo --run-dir {run_dir}" + (" --prompts YOURS.jsonl" if self.preferences else "")
+
+    writes: ClassVar[tuple[str, ...]] = ("reward_model",)
+
+    def rehearsals(self) -> tuple["TrainRewardModel", "TrainRewardModel"]:
+        """One step, and three epochs of one step."""
+        tiny = replace(self, n_preferences=self.training.batch_size, training=replace(self.training, n_epochs=1))
+        return tiny, replace(tiny, training=replace(self.training, n_epochs=3))
+
+    def work(self, run_dir: Path) -> int:
+        """Preferences in training steps."""
+        return self.training.n_epochs * len(self._preferences(run_dir)[0])
+
+    def footprint(self, run_dir: Path) -> Footprint:
+        """The model, and a batch of preferences with all completions of each."""
+        model = self.model or run_dir / "sft"
+        rows = self._preferences(run_dir)[0]
+        texts = sorted((row.prompt + text for row in rows for text in row.ranking), key=len)
+        completions = self.training.batch_size * max(len(row.ranking) for row in rows)
+        return Footprint(trained=[model], training_tokens=completions * longest_tokens(model, texts[-4:]))
+
+    def _preferences(self, run_dir: Path) -> tuple[list[Preference], list[Preference]]:
+        """Preferences to train on, as many as asked for, and preferences to judge by."""
+        train, heldout = read_for_training(run_dir, self.preferences, self.heldout, on_bad_row=self.on_bad_row)
+        return train[: self.n_preferences], heldout
 
 
 def read_for_training(

@@ -21,6 +21,17 @@ def existing_model(path: Path, *, made_by: str) -> Path:
     return path
 
 
+def policy_folder(path: Path) -> Path:
+    """The folder of a causal LM: the path itself, or `policy/` in a run's or a checkpoint's folder."""
+    for folder in (path, path / "policy"):
+        if (folder / "config.json").is_file():
+            return folder
+    what = "no model here" if path.is_dir() else "no such folder"
+    raise InputError(
+        f"{path}: {what}; expected a folder with config.json, or one whose policy/ has it, such as RUN or RUN/sft"
+    )
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """One JSON object; InputError where the file holds none."""
     try:

@@ -1,19 +1,21 @@
 """`textrl sft`: a tokenizer and a small model from scratch, or a model of yours, trained on demonstrations."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import tyro
 
 from textrl_env.agents.sft_config import SFTConfig
+from textrl_env.cli.memory import Footprint, longest_tokens
 from textrl_env.cli.run_folder import existing_model
-from textrl_env.cli.stage import Stopped
+from textrl_env.cli.stage import Stopped, command_line
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.interrupt import Interrupt
 from textrl_env.pretrained import load_model, load_tokenizer
 from textrl_env.rows import OnBadRow, read_rows
+from textrl_env.tokenization import encode_completion
 from textrl_env.worlds import support_desk
 
 
@@ -49,6 +51,7 @@ class TrainSFT:
             existing_model(self.model, made_by="save_pretrained of a causal LM")
 
         from textrl_env.agents import train_sft, train_tokenizer
+        from textrl_env.agents.export import ModelCard, export_policy
         from textrl_env.agents.llama import small_llama
 
         if self.model is None:
@@ -66,13 +69,19 @@ class TrainSFT:
             loss = train_sft(
                 model, tokenizer, rows, self.training, heldout=heldout, log_dir=out, seed=seed, should_stop=stop
             )
-        model.save_pretrained(out)
-        tokenizer.save_pretrained(out)
+        metrics = {"heldout_loss": loss, "n_demonstrations": len(rows), "n_heldout": len(heldout)}
+        card = ModelCard(
+            method="SFT", base=str(self.model or "random weights"), seed=seed, command=command_line(),
+            data=str(self.demonstrations or "demonstrations of the support desk"), metrics=metrics,
+        )  # fmt: skip
+        # Room for the longest demonstration: a policy trained on them knows no longer completion.
+        longest = max(len(encode_completion(tokenizer, row["completion"])) for row in rows[:1000])
+        export_policy(out, model, tokenizer, card, max_new_tokens=longest)
         if stop.requested:
             raise Stopped(
                 f"stopped before the end of supervised fine-tuning; the model so far is in {out}", stop.exit_code
             )
-        return {"heldout_loss": loss, "n_demonstrations": len(rows), "n_heldout": len(heldout)}
+        return metrics
 
     def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[str]:
         """Lines for the terminal."""
@@ -83,6 +92,28 @@ class TrainSFT:
         own = self.demonstrations is not None
         step = "reward-model --preferences YOURS.jsonl" if own else "preferences"
         yield f"next: textrl {step} --run-dir {run_dir}"
+
+    writes: ClassVar[tuple[str, ...]] = ("sft",)
+
+    def rehearsals(self) -> tuple["TrainSFT", "TrainSFT"]:
+        """One step, and three."""
+        tiny = replace(
+            self, n_demonstrations=min(self.n_demonstrations, 500), training=replace(self.training, n_steps=1)
+        )
+        return tiny, replace(tiny, training=replace(self.training, n_steps=3))
+
+    def work(self, run_dir: Path) -> int:
+        """Demonstrations in training steps, and a third of those read in the evaluations: a forward pass only."""
+        steps = self.training.n_steps
+        evaluations = steps // max(1, steps // 10) + 1
+        return steps * self.training.batch_size + evaluations * len(self._demonstrations(0)[1]) // 3
+
+    def footprint(self, run_dir: Path) -> Footprint:
+        """The model and a batch of the longest demonstrations."""
+        model = self.model or run_dir / self.folder
+        rows = sorted(self._demonstrations(0)[0], key=lambda row: -len(row["prompt"] + row["completion"]))
+        longest = longest_tokens(model, [row["prompt"] + row["completion"] for row in rows[:4]])
+        return Footprint(trained=[model], training_tokens=self.training.batch_size * longest)
 
     def _demonstrations(self, seed: int) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
         """Rows to train on and rows to hold out."""

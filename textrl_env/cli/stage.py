@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Generic, Protocol, TypeVar
@@ -13,7 +13,10 @@ from typing import Annotated, Any, Generic, Protocol, TypeVar
 import tyro
 from rich.console import Console, RenderableType
 
+from textrl_env.cli.config_file import as_yaml
+from textrl_env.cli.dry_run import dry_run
 from textrl_env.cli.run_folder import write_json
+from textrl_env.cli.run_options import RunOptions
 from textrl_env.errors import InputError
 
 PACKAGES = ("textrl-env", "torch", "transformers", "tokenizers", "gymnasium", "stable-baselines3", "numpy")
@@ -53,11 +56,20 @@ class InRun(Generic[AnyStage]):
     """The run's folder."""
     seed: int = 0
     """Of everything random."""
+    how: Annotated[RunOptions, tyro.conf.arg(name="", help="")] = field(default_factory=RunOptions)
 
     def run(self) -> None:
-        """Runs the stage and prints its outcome."""
+        """Runs the stage and prints its outcome, or what was asked for instead."""
         console = Console()
-        for line in self.stage.outcome(self.run_dir, perform(self.stage, self.run_dir, self.seed)):
+        if self.how.print_config:
+            print(as_yaml(self), end="")
+            return
+        shown: Iterator[RenderableType]
+        if self.how.dry_run:
+            shown = dry_run(self.stage, self.run_dir, self.seed)
+        else:
+            shown = self.stage.outcome(self.run_dir, perform(self.stage, self.run_dir, self.seed))
+        for line in shown:
             console.print(line, soft_wrap=isinstance(line, str), highlight=False)
 
 
@@ -79,7 +91,7 @@ def perform(stage: Stage, run_dir: Path, seed: int) -> dict[str, Any]:
         raise
     write_json(folder / "metrics.json", metrics)
     manifest = {
-        "command": shlex.join(["textrl", *sys.argv[1:]]),
+        "command": command_line(),
         "seconds": round(time.perf_counter() - started, 1),
         "seed": seed,
         "config": _plain(asdict(stage)),  # type: ignore[call-overload]
@@ -87,6 +99,11 @@ def perform(stage: Stage, run_dir: Path, seed: int) -> dict[str, Any]:
     }
     write_json(folder / "manifest.json", manifest)
     return metrics
+
+
+def command_line() -> str:
+    """The command that runs, as a user would type it."""
+    return shlex.join(["textrl", *sys.argv[1:]])
 
 
 def _plain(value: Any) -> Any:

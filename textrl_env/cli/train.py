@@ -37,6 +37,10 @@ class TrainPolicy(TrainOnPolicy):
     def folder(self) -> str:
         return self.algorithm
 
+    @property
+    def n_trained(self) -> int:
+        return 2 if self._class().needs_critic else 1
+
     def exported(self, run_dir: Path) -> Path:
         return run_dir / self.folder / "policy"
 

@@ -1,0 +1,79 @@
+"""The best policy of a training run, kept."""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+from textrl_env import InputError
+
+FILE = "best.json"
+
+
+class KeepBest(BaseCallback):
+    """Keeps the policy whose logged metric was highest, as a folder that `AutoModelForCausalLM` loads.
+
+    It is saved when the metric is logged, before the update: the policy that is kept is the one that was measured.
+    `best.json` beside it says how good it was and when. A resumed run goes on from there, a new one starts afresh.
+
+    Args:
+        folder: replaced as a whole, at once.
+        metric: the tag to maximise; by default the objective on held-out prompts, which `EvaluateOnPrompts` logs.
+        export: writes the policy into an empty folder; by default its weights and the environment's tokenizer.
+    Attributes:
+        value: of the policy kept; minus infinity before there is one.
+        n_updates: the updates that it had.
+    """
+
+    def __init__(
+        self, folder: str | Path, metric: str = "eval/rlhf_reward", *, export: Callable[[Path], None] | None = None
+    ) -> None:
+        super().__init__()
+        self.folder, self.metric, self.export = Path(folder), metric, export or self._export
+        self.value, self.n_updates = -math.inf, 0
+
+    def _on_training_start(self) -> None:
+        file = self.folder / FILE
+        if self.model.n_updates and file.is_file():  # type: ignore[attr-defined]
+            kept = json.loads(file.read_text())
+            if kept["metric"] == self.metric:
+                self.value, self.n_updates = kept["value"], kept["n_updates"]
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self._keep()
+        if self.value == -math.inf:
+            logged = ", ".join(sorted(self.logger.name_to_value))
+            raise InputError(f"no tag {self.metric!r} to keep the best policy by; logged before KeepBest: {logged}")
+
+    def _on_training_end(self) -> None:
+        self._keep()
+
+    def _keep(self) -> None:
+        value = self.logger.name_to_value.get(self.metric)
+        if value is None or not value > self.value:
+            return
+        self.value, self.n_updates = float(value), int(self.model.n_updates)  # type: ignore[attr-defined]
+        temporary = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        self.export(temporary)
+        kept = {"metric": self.metric, "value": self.value, "n_updates": self.n_updates}
+        (temporary / FILE).write_text(json.dumps(kept, indent=1) + "\n")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        temporary.rename(self.folder)
+
+    def _export(self, folder: Path) -> None:
+        algorithm: Any = self.model
+        algorithm.policy.policy.save_pretrained(folder)
+        tokenizer = algorithm.env.task.tokenizer
+        # The worlds' own tokenizers are made from the world, not read from a file.
+        if hasattr(tokenizer, "save_pretrained"):
+            tokenizer.save_pretrained(folder)

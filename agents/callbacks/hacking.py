@@ -1,0 +1,80 @@
+"""An alarm for reward hacking: the proxy rises while what it stands for falls."""
+
+import warnings
+from collections import deque
+
+from textrl_env.agents.callbacks.rows import RowCallback
+from textrl_env.agents.trends import mann_kendall
+from textrl_env.errors import require_above, require_at_least
+
+
+class RewardHackingWarning(UserWarning):
+    """The proxy's trend rises and gold's falls."""
+
+
+class HackingAlarm(RowCallback):
+    """Warns when the trend of the proxy rises while that of gold falls (Gao, Schulman and Hilton 2023).
+
+    Over the last `window` rows of the log that have both tags, each series must have a Mann-Kendall trend of its own
+    beyond `threshold`: the proxy up, gold down. One warning per onset: the next one can come only after one of the two
+    trends has changed its sign. Logs `hacking/proxy_trend` and `hacking/gold_trend` (z-scores) and `hacking/alarm`
+    (0 or 1), one row of the log later than the values they judge.
+
+    On noise, a trend passes the default threshold in about 1 of 100 windows, and both do in opposite directions in
+    about 1 of 10 000 where the two are independent; where both are measured on the same completions they move
+    together, and it is rarer.
+
+    Args:
+        gold: the tag of what is wanted: a gold reward (`TrackReward`), or a held-out reward (`EvaluateOnPrompts`).
+        proxy: the tag of what is trained on.
+        window: rows that a trend is taken over, at least 8.
+        threshold: of the z-scores, above 0; 2.33 is one sided 1 %.
+    Attributes:
+        onsets: the updates at which it warned.
+    """
+
+    def __init__(
+        self,
+        gold: str = "objective/gold",
+        proxy: str = "objective/scores",
+        *,
+        window: int = 20,
+        threshold: float = 2.33,
+    ) -> None:
+        super().__init__()
+        require_at_least(8, window=window)
+        require_above(0, threshold=threshold)
+        self.gold, self.proxy, self.threshold = gold, proxy, threshold
+        self.onsets: list[int] = []
+        self._recent: deque[tuple[float, float]] = deque(maxlen=window)
+        self._trends: dict[str, float] = {}
+        self._on = False
+
+    def _on_rollout_end(self) -> None:
+        for name, value in self._trends.items():
+            self.logger.record(f"hacking/{name}", value)
+
+    def _on_row(self, row: dict[str, float]) -> None:
+        if self.gold not in row or self.proxy not in row:
+            return
+        self._recent.append((row[self.proxy], row[self.gold]))
+        if len(self._recent) < (self._recent.maxlen or 0):
+            return
+        proxy, gold = (mann_kendall(series) for series in zip(*self._recent, strict=True))
+        if proxy > self.threshold and gold < -self.threshold and not self._on:
+            self._on = True
+            self._warn(int(row.get("time/iterations", 0)))
+        elif proxy <= 0 or gold >= 0:
+            self._on = False
+        self._trends = {"proxy_trend": proxy, "gold_trend": gold, "alarm": float(self._on)}
+
+    def _warn(self, update: int) -> None:
+        self.onsets.append(update)
+        (proxy_then, gold_then), (proxy_now, gold_now) = self._recent[0], self._recent[-1]
+        warnings.warn(
+            f"update {update}: reward hacking: over the last {len(self._recent)} logged updates {self.proxy} went from "
+            f"{proxy_then:.2f} to {proxy_now:.2f} while {self.gold} went from {gold_then:.2f} to {gold_now:.2f}. "
+            "Take an earlier policy, raise the KL coefficient, or mend the reward",
+            RewardHackingWarning,
+            stacklevel=2,
+        )

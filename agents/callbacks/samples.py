@@ -1,0 +1,85 @@
+"""Sample texts in TensorBoard and in `samples.jsonl`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+
+from textrl_env.agents.callbacks.texts import rollout_texts
+from textrl_env.conversations import completion_text
+from textrl_env.errors import require_at_least
+
+FILE = "samples.jsonl"
+
+
+def record_samples(logger: Logger, tag: str, rows: Sequence[Mapping[str, Any]], *, n_updates: int) -> None:
+    """Puts rows of columns and texts or numbers under `tag` as a table for TensorBoard, and appends them to the file.
+
+    Each line of the file has `tag`, `n_updates` and the row's columns. A logger without a folder writes no file.
+    """
+    # Numbers alone go to the other outputs: a text would make a column of tables in progress.csv.
+    logger.record(tag, markdown_table(rows), exclude=("stdout", "log", "json", "csv"))
+    if logger.dir is not None:
+        lines = (json.dumps({"tag": tag, "n_updates": n_updates, **row}, ensure_ascii=False) for row in rows)
+        with (Path(logger.dir) / FILE).open("a", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+
+
+def begin_samples(logger: Logger, *, n_updates: int) -> None:
+    """Removes an earlier run's samples from the folder, where a run begins rather than goes on."""
+    if logger.dir is not None and n_updates == 0:
+        (Path(logger.dir) / FILE).unlink(missing_ok=True)
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of the same columns as a table in Markdown, which TensorBoard renders."""
+    columns = list(rows[0])
+    cells = [[_cell(row[column]) for column in columns] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (columns, ["---"] * len(columns), *cells))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    # In a table's cell a bar ends the cell and a line break the row; a model may write both, and HTML too.
+    for sign, shown in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("\n", " ↵ ")):
+        text = text.replace(sign, shown)
+    return text
+
+
+class LogSamples(BaseCallback):
+    """Every few updates, the first completions of the rollout with their scores and KL, as `rollout/samples`.
+
+    Args:
+        every_updates: updates between samples, at least 1.
+        n: completions, at least 1.
+    """
+
+    def __init__(self, every_updates: int = 10, n: int = 4) -> None:
+        super().__init__()
+        require_at_least(1, every_updates=every_updates, n=n)
+        self.every_updates, self.n = every_updates, n
+
+    def _on_training_start(self) -> None:
+        begin_samples(self.logger, n_updates=self.model.n_updates)  # type: ignore[attr-defined]
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        algorithm: Any = self.model
+        if algorithm.n_updates % self.every_updates:
+            return
+        rollout = algorithm.rollout
+        prompts, completions = rollout_texts(rollout, algorithm.env.task)
+        rows = [
+            {"prompt": prompt, "completion": completion_text(completion), "score": score, "kl": kl}
+            for prompt, completion, score, kl in zip(
+                prompts, completions, rollout.scores.tolist(), rollout.kl.tolist(), strict=True
+            )
+        ]
+        record_samples(self.logger, "rollout/samples", rows[: self.n], n_updates=algorithm.n_updates)

@@ -1,0 +1,102 @@
+"""The alarm is silent on noise and on honest progress, and goes off where the proxy is gamed."""
+
+import warnings
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from textrl_env import InputError, KLShaping, TextGenVectorEnv
+from textrl_env.agents import PPO, ActorCriticLM, small_llama
+from textrl_env.agents.callbacks import HackingAlarm, RewardHackingWarning, TrackReward
+from textrl_env.agents.run_log import run_logger
+from textrl_env.frontier import frontier
+from textrl_env.oracle import uniform_policy
+from textrl_env.reference import FrozenReference
+from textrl_env.worlds.hackable import HackableWorld
+
+
+def onsets(proxy: Sequence[float], gold: Sequence[float], **options: Any) -> list[int]:
+    """The updates at which an alarm warns that is fed the two series through a logger."""
+    alarm = HackingAlarm(**options)
+    model: Any = SimpleNamespace(logger=run_logger(None, verbose=0), num_timesteps=0)
+    alarm.init_callback(model)
+    alarm.on_training_start({}, {})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for update, (p, g) in enumerate(zip(proxy, gold, strict=True), start=1):
+            alarm.on_rollout_end()
+            for tag, value in {"objective/scores": p, "objective/gold": g, "time/iterations": update}.items():
+                model.logger.record(tag, float(value))
+            model.logger.dump(update)
+    alarm.on_training_end()
+    assert not model.logger.output_formats
+    warned = [str(each.message) for each in caught if each.category is RewardHackingWarning]
+    assert [text.split(":")[0] for text in warned] == [f"update {update}" for update in alarm.onsets]
+    return alarm.onsets
+
+
+def test_noise_and_common_trends_raise_no_alarm() -> None:
+    rng, runs = np.random.default_rng(0), 30
+    rise = np.linspace(0, 2, 100)
+    false = {"independent": 0, "rising": 0, "falling": 0, "gold flat": 0}
+    for _ in range(runs):
+        a, b = rng.normal(size=(2, 100))
+        false["independent"] += bool(onsets(a, b))
+        false["rising"] += bool(onsets(a + 5 * rise, b + 5 * rise))
+        false["falling"] += bool(onsets(a - 5 * rise, b - 5 * rise))
+        false["gold flat"] += bool(onsets(a + 5 * rise, b))
+    assert false["independent"] <= 1 and false["rising"] == false["falling"] == 0
+    # The proxy does rise here: one test in a hundred on gold, in 81 windows that overlap.
+    assert false["gold flat"] <= 0.25 * runs
+
+
+def test_a_gold_that_turns_over_is_noticed_once_and_again_after_a_recovery() -> None:
+    t = np.arange(40)
+    proxy = np.linspace(0, 4, 120) + 0.1 * np.random.default_rng(3).normal(size=120)
+    gold = np.concatenate([0.1 * t, 4 - 0.1 * t, 0.1 * t])
+    first = onsets(proxy, gold)
+    assert len(first) == 1 and 40 < first[0] < 62
+    again = onsets(np.concatenate([proxy, 4 + proxy]), np.concatenate([gold, gold]))
+    assert len(again) == 2 and again[0] == first[0] and 160 < again[1] < 182
+
+
+def test_along_the_optimal_policies_of_a_hackable_world_only_the_hacking_half_is_noticed() -> None:
+    """The KL-optimal policies as the coefficient falls, with the noise of 64 completions each."""
+    world, rng = HackableWorld(), np.random.default_rng(0)
+    trees, coefs = world.trees(world.prompts[0]), np.geomspace(1, 0.005, 60)
+    uniform = uniform_policy(trees[0])
+    proxy = frontier(trees[0], uniform, coefs).score + rng.normal(0, 0.3 / 8, 60)
+    gold = frontier(trees[0], uniform, coefs, judge=trees[1]).score
+    peak = int(gold.argmax())
+    gold = gold + rng.normal(0, 0.3 / 8, 60)
+    assert onsets(proxy[: peak + 1], gold[: peak + 1]) == []
+    found = onsets(proxy, gold)
+    assert len(found) == 1 and peak < found[0] <= peak + 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flaw", ["keyword", "repetition", None])
+def test_ppo_on_a_flawed_proxy_is_noticed_and_on_gold_is_not(flaw: Any) -> None:
+    world = HackableWorld(flaw=flaw)
+    tokenizer = world.tokenizer
+    agent = ActorCriticLM(small_llama(tokenizer, hidden_size=32), vocab_size=len(tokenizer))
+    env = TextGenVectorEnv(
+        world.prompts, world.reward, tokenizer, num_envs=64, autoreset_mode="Disabled",
+        max_new_tokens=world.max_new_tokens, kl=KLShaping(0.01, mode="sampled", pay="episode"),
+        reference=FrozenReference(agent.policy, vocab_size=len(tokenizer)),
+    )  # fmt: skip
+    alarm = HackingAlarm()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RewardHackingWarning)
+        PPO(agent, env, learning_rate=1e-3).learn(total_updates=100, callback=[TrackReward("gold", world.gold), alarm])
+    assert len(alarm.onsets) == (flaw is not None)
+
+
+def test_impossible_options_are_named() -> None:
+    with pytest.raises(InputError, match="window must be at least 8, got 3"):
+        HackingAlarm(window=3)
+    with pytest.raises(InputError, match="threshold must be above 0, got 0"):
+        HackingAlarm(threshold=0)
