@@ -148,7 +148,7 @@ def ppo_policy(args: Args, tokenizer: Any, prompts: list[str], judge: RewardMode
         reference=FrozenReference(agent.policy, vocab_size=len(tokenizer)),
     )  # fmt: skip
     n_updates = args.n_updates or recipe.n_updates
-    watch = [ShowProgress(n_updates), TrackReward("vader", vader_sentiment)]
+    watch = [ShowProgress(), TrackReward("vader", vader_sentiment)]
     PPO(agent, env, **recipe.ppo, log_dir=out / "ppo", seed=args.seed).learn(total_updates=n_updates, callback=watch)
     agent.policy.save_pretrained(out / "policy")
     return agent.policy

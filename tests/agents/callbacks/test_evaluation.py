@@ -10,7 +10,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from textrl_env import InputError
-from textrl_env.agents.callbacks import EvaluateOnPrompts, LogSamples, StopWhen
+from textrl_env.agents.callbacks import EvaluateOnPrompts, LogSamples
 from textrl_env.agents.callbacks.samples import markdown_table
 
 HELDOUT = ["bb", "cda", "e", "abc", "ge", "f"]
@@ -78,7 +78,7 @@ def test_one_policy_gets_one_evaluation_and_another_a_different_one(make_ppo: An
 def test_a_run_that_is_stopped_inside_a_rollout_ends_without_an_evaluation(make_ppo: Any, tmp_path: Path) -> None:
     ppo = make_ppo(log_dir=tmp_path)
     judged = EvaluateOnPrompts(HELDOUT, every_updates=1)
-    ppo.learn(total_updates=9, callback=[judged, StopWhen(lambda: ppo.n_updates == 1)])
+    ppo.learn(total_updates=9, callback=[judged], should_stop=lambda: ppo.n_updates == 1)
     assert [row["n_updates"] for row in rows(tmp_path / "samples.jsonl")] == [0] * 4
     assert len(rows(tmp_path / "progress.jsonl")) == 1
 
