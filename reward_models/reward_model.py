@@ -12,11 +12,12 @@ from transformers import AutoModelForSequenceClassification
 
 from textrl_env.conversations import Prompt, completion_text
 from textrl_env.errors import InputError
-from textrl_env.packing import read_states
+from textrl_env.packing import pack, packed_states
 from textrl_env.precision import Precision, autocast, checked_precision
 from textrl_env.pretrained import load_model, load_tokenizer
 from textrl_env.seeded import seeded
 from textrl_env.tokenization import encode_completion, encode_prompt, pad_id
+from textrl_env.trunks import trunk_of
 
 
 class RewardModel:
@@ -87,17 +88,16 @@ class RewardModel:
         at = torch.arange(int(lengths.max()), device=device)
         ids = torch.tensor([[*sequence, *[fill] * (len(at) - len(sequence))] for sequence in sequences]).to(device)
         mask = at < lengths[:, None]
-        head = getattr(self.model, "score", None)
-        if head is None:
+        trunk = trunk_of(self.model)
+        if trunk is None:
             scores: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).logits
         else:
-            # The classifiers of causal models are a linear head on the state of the last token that is not padding;
-            # where padding and end token are one, that is the token before the end.
+            # The classifier is a linear head on the state of the last token that is not padding; where padding and end
+            # token are one, that is the token before the end.
             last = (at * (ids != fill)).argmax(dim=1)
-            newest = at == last[:, None]
             with autocast(self.precision, device):
-                states = read_states(self.model.base_model, ids, mask, newest)
-            scores = head(states.to(head.weight.dtype))
+                states = packed_states(trunk, pack(ids, mask, at == last[:, None]))
+            scores = self.model.score(states.to(self.model.score.weight.dtype))
         return scores[:, 0].float()
 
     @torch.inference_mode()

@@ -39,7 +39,7 @@ class StepCache(Protocol):
 
 def cache_for(model: Any) -> StepCache:
     """The fastest cache that is right for a causal LM of transformers."""
-    trunk = trunk_of(model.base_model)
+    trunk = trunk_of(model)
     return _StockCache(model) if trunk is None else _TrunkCache(model, trunk)
 
 

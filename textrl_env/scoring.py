@@ -27,7 +27,7 @@ def read_logits(model: Any, ids: Tensor, mask: Tensor, read: Tensor, *, with_sta
         with_states: whether the hidden states are wanted too.
     """
     states: Tensor | None
-    trunk = trunk_of(model.base_model)
+    trunk = trunk_of(model)
     if trunk is not None:
         states = packed_states(trunk, pack(ids, mask, read))
         with in_float32(ids.device):

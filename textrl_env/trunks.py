@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import GPT2Model, LlamaModel
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
@@ -52,20 +52,23 @@ class Trunk(Protocol):
         """The final norm, (T, H) -> (T, H)."""
 
 
-def trunk_of(base_model: Any) -> Trunk | None:
-    """The trunk of a `base_model` of transformers, or None where only its own forward is known to be right."""
-    if base_model.training and _has_dropout(base_model.config):
+def trunk_of(model: Any) -> Trunk | None:
+    """The trunk of a model of transformers, with or without its head; None where only its own forward is right.
+
+    That is another architecture, dropout that is on, and a model in which somebody gave a module a forward of its own.
+    """
+    base = model.base_model
+    if any(_is_changed(module) for module in model.modules()):
         return None
-    if type(base_model) is GPT2Model and _is_plain_gpt2(base_model.config):
-        return _GPT2(base_model)
-    if type(base_model) is LlamaModel:
-        return _Llama(base_model)
+    if type(base) is GPT2Model and _is_plain_gpt2(base.config) and type(base.drop) is nn.Dropout:
+        return _GPT2(base)
+    if type(base) is LlamaModel and not (base.training and base.config.attention_dropout > 0):
+        return _Llama(base)
     return None
 
 
-def _has_dropout(config: Any) -> bool:
-    names = ("attention_dropout", "attn_pdrop", "embd_pdrop", "resid_pdrop")
-    return any(getattr(config, name, 0.0) > 0 for name in names)
+def _is_changed(module: nn.Module) -> bool:
+    return "forward" in vars(module) or (isinstance(module, nn.Dropout) and module.training and module.p > 0)
 
 
 def _is_plain_gpt2(config: Any) -> bool:

@@ -108,7 +108,21 @@ def test_logits_states_and_gradients_are_those_of_single_sequences(
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_only_what_is_known_to_be_right_is_packed(name: str) -> None:
-    assert (trunk_of(model_of(name).base_model) is not None) == (name in PACKED)
+    assert (trunk_of(model_of(name)) is not None) == (name in PACKED)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_a_model_with_a_forward_of_somebodys_own_or_with_dropout_is_not_packed(name: str) -> None:
+    model = model_of(name)
+    layer = model.base_model.layers[1].mlp if name == "llama" else model.base_model.h[1].mlp
+    original = layer.forward
+    layer.forward = lambda x: 2 * original(x)
+    assert trunk_of(model) is None
+    del layer.forward
+    assert trunk_of(model) is not None
+    if name == "gpt2":
+        assert trunk_of(model.train()) is None
+        assert trunk_of(model.eval()) is not None
 
 
 def test_padding_is_not_computed(sequences: tuple[Tensor, Tensor, Tensor]) -> None:

@@ -10,6 +10,7 @@ from textrl_env.cli.doctor.case import Case
 from textrl_env.cli.doctor.check import Finding, check
 from textrl_env.cli.doctor.token_checks import end_and_padding, vocabularies_fit
 from textrl_env.reward_models import RewardModel
+from textrl_env.tokenization import pad_id
 
 ABSENT = Finding(None, "no reward model")
 
@@ -51,10 +52,15 @@ def deterministic(case: Case) -> Finding:
     needs=(deterministic,),
 )
 def padding_and_batch(case: Case) -> Finding:
-    """Texts in a ragged batch, and each alone without padding."""
+    """Texts in a ragged batch, as training scores them and as transformers alone would, and each without padding."""
     if case.judge is None:
         return ABSENT
-    return _equal(_alone(case, case.judge), case.judge.score(*case.judged), case.tolerance, "alone and in a batch")
+    alone = _alone(case, case.judge)
+    for batched in (case.judge.score(*case.judged), _padded(case, case.judge)):
+        finding = _equal(alone, batched, case.tolerance, "alone and in a batch")
+        if not finding.passed:
+            return finding
+    return finding
 
 
 @check(
@@ -83,6 +89,21 @@ def _alone(case: Case, judge: RewardModel) -> np.ndarray:
     """Scores of the case's texts, each on its own without padding: (B,)."""
     sequences = [judge.encode(*pair) for pair in zip(*case.judged, strict=True)]
     return np.array([float(judge.model(input_ids=torch.tensor([ids])).logits[0, 0]) for ids in sequences])
+
+
+@torch.inference_mode()
+def _padded(case: Case, judge: RewardModel) -> np.ndarray:
+    """Scores of the case's texts by the model's own forward, padded on the right: (B,); NaN where it refuses."""
+    sequences = [judge.encode(*pair) for pair in zip(*case.judged, strict=True)]
+    width, fill = max(map(len, sequences)), pad_id(judge.tokenizer)
+    ids = torch.tensor([ids + [fill] * (width - len(ids)) for ids in sequences])
+    mask = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in sequences])
+    try:
+        scores: np.ndarray = judge.model(input_ids=ids, attention_mask=mask).logits[:, 0].float().numpy()
+    except ValueError:
+        # transformers refuses batches without a pad id.
+        return np.full(len(sequences), np.nan)
+    return scores
 
 
 def _equal(first: np.ndarray, second: np.ndarray, tolerance: float, what: str) -> Finding:
