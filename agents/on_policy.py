@@ -133,6 +133,7 @@ class OnPolicyAlgorithm(ABC):
         self.gamma, self.max_grad_norm, self.seed = gamma, max_grad_norm, seed
         self.kl_loss_coef, self.kl_loss_estimator, self.reference = kl_loss_coef, kl_loss_estimator, reference
         self.num_timesteps = self.n_updates = 0
+        self.interrupted = False
         self.optimizer = adamw(policy.parameters(), lr=self._rate(1.0), eps=1e-5)
         self.log_dir, self.verbose = log_dir, verbose
         self.plan: Plan | None = None
@@ -214,8 +215,10 @@ class OnPolicyAlgorithm(ABC):
                 self.logger.record("time/total_timesteps", self.num_timesteps)
                 self.logger.record("time/fps", int((self.num_timesteps - first) / seconds), exclude="tensorboard")
                 self.logger.dump(step=self.num_timesteps)
+        self.interrupted = should_stop()
         callbacks.on_training_end()
-        if self.logger.name_to_value:
+        # What an update that was stopped has logged so far is in its checkpoint, and is a row when it is finished.
+        if self.update is None and self.logger.name_to_value:
             self.logger.record("time/iterations", self.n_updates)
             self.logger.record("time/total_timesteps", self.num_timesteps)
             self.logger.dump(step=self.num_timesteps)

@@ -123,7 +123,10 @@ def one_seed(args: Args, seed: int) -> dict[str, Any]:
         folder = run_dir / name
         write_preferences(folder / "labels.jsonl", rows)
         judge = TrainRewardModel(
-            folder / "labels.jsonl", run_dir / "heldout.jsonl", run_dir / "sft", training=RewardModelConfig(n_epochs=3)
+            preferences=folder / "labels.jsonl",
+            heldout=run_dir / "heldout.jsonl",
+            model=run_dir / "sft",
+            training=RewardModelConfig(n_epochs=3),
         )
         result[f"{name}_pairs"] = pairs_as_gold(rows)
         result[f"{name}_reward_model"] = judge.run(folder, seed)["accuracy"]

@@ -78,22 +78,23 @@ class EvaluateOnPrompts(BaseCallback):
         if taken := self.rewards.keys() & (MEANS | set(self._own)):
             raise InputError(f"the name {min(taken)!r} is taken in the evaluation; choose another for the reward")
         self._env = heldout_env(algorithm.env, self.prompts, self._own | self.rewards)
-        self._collecting = False
+        self._moved = False
         begin_samples(self.logger, n_updates=algorithm.n_updates)
 
     def _on_rollout_start(self) -> None:
-        self._collecting = True
+        self._moved = False
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_end(self) -> None:
-        self._collecting = False
+        self._moved = True
         if self.model.n_updates % self.every_updates == 0:  # type: ignore[attr-defined]
             self._evaluate()
 
     def _on_training_end(self) -> None:
-        if not self._collecting:
+        # A run that was interrupted may go on, and is evaluated at its end.
+        if self._moved and not self.model.interrupted:  # type: ignore[attr-defined]
             self._evaluate()
 
     def _evaluate(self) -> None:

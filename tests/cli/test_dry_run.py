@@ -12,14 +12,15 @@ from textrl_env.cli.memory import Footprint, estimate
 
 # A model of 4 million parameters, so that what is estimated stands out from what Python takes.
 MEASURE = """
-import resource, sys, torch
+import re, sys, torch
 from textrl_env.agents import SFTConfig, small_llama, train_sft, train_tokenizer
 torch.set_num_threads(1)
 tokenizer = train_tokenizer(["a"], vocab_size=300)
 tokenizer.save_pretrained(sys.argv[1])
 rows = [{"prompt": "x", "completion": "y" * 125}] * 32
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not ru_maxrss, which a process inherits from the one that started it.
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) * 1024
 train_sft(small_llama(tokenizer, hidden_size=16), tokenizer, rows, SFTConfig(n_steps=1, batch_size=1))
 before = peak()
 model = small_llama(tokenizer, hidden_size=320, layers=4)

@@ -24,7 +24,7 @@ def own_run(run_dir: Path, tmp_path: Path) -> Path:
 
 def logged(folder: Path, name: str) -> list[float]:
     with (folder / "progress.csv").open() as file:
-        return [float(row[name]) for row in csv.DictReader(file)]
+        return [float(row[name]) for row in csv.DictReader(file) if row[name]]
 
 
 @pytest.mark.parametrize("algorithm", CLASSES)
