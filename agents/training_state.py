@@ -22,7 +22,8 @@ def save(algorithm: "OnPolicyAlgorithm", path: str | Path) -> Path:
         "plan": algorithm.plan and asdict(algorithm.plan),
         "env": algorithm.env.state(),
         "logged": algorithm.logged,
-        "recorded": recorded(algorithm),
+        # What an update under way has logged; what callbacks log after the last one is a row of that run alone.
+        "recorded": recorded(algorithm) if update else {},
         "update": update and update.numbers(),
     }
     generators = {

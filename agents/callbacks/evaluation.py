@@ -78,23 +78,24 @@ class EvaluateOnPrompts(BaseCallback):
         if taken := self.rewards.keys() & (MEANS | set(self._own)):
             raise InputError(f"the name {min(taken)!r} is taken in the evaluation; choose another for the reward")
         self._env = heldout_env(algorithm.env, self.prompts, self._own | self.rewards)
-        self._moved = False
+        self._first, self._collecting = algorithm.n_updates, False
         begin_samples(self.logger, n_updates=algorithm.n_updates)
 
     def _on_rollout_start(self) -> None:
-        self._moved = False
+        self._collecting = True
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_end(self) -> None:
-        self._moved = True
+        self._collecting = False
         if self.model.n_updates % self.every_updates == 0:  # type: ignore[attr-defined]
             self._evaluate()
 
     def _on_training_end(self) -> None:
+        algorithm: Any = self.model
         # A run that was interrupted may go on, and is evaluated at its end.
-        if self._moved and not self.model.interrupted:  # type: ignore[attr-defined]
+        if algorithm.n_updates > self._first and not self._collecting and not algorithm.interrupted:
             self._evaluate()
 
     def _evaluate(self) -> None:
