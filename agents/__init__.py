@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from textrl_env.agents.kto import train_kto
     from textrl_env.agents.kto_config import KTOConfig
     from textrl_env.agents.llama import small_llama
+    from textrl_env.agents.lora import with_lora
     from textrl_env.agents.on_policy import OnPolicyAlgorithm
     from textrl_env.agents.ppo import PPO
     from textrl_env.agents.reinforce import REINFORCE
@@ -50,6 +51,7 @@ _MODULES = {
     "train_kto": "kto",
     "train_sft": "sft",
     "train_tokenizer": "tokenizer",
+    "with_lora": "lora",
 }
 
 __all__ = [
@@ -75,6 +77,7 @@ __all__ = [
     "train_kto",
     "train_sft",
     "train_tokenizer",
+    "with_lora",
 ]
 
 

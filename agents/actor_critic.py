@@ -1,6 +1,5 @@
 """The actor-critic language model: any causal LM as the policy, and a critic over the same tokens."""
 
-import copy
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -13,6 +12,7 @@ from transformers import AutoModel, AutoModelForCausalLM
 
 from textrl_env import InputError
 from textrl_env.agents.categorical import draw
+from textrl_env.agents.lora import has_adapters, load_adapters, save_model, trunk_copy, unwrapped
 from textrl_env.agents.rollout import Rollout
 from textrl_env.decoding import CachedDecoder
 from textrl_env.errors import require_above
@@ -47,9 +47,11 @@ class ActorCriticLM(nn.Module):
     environment's action masks. Dropout is off at all times, so that the first update of a rollout has ratio 1.
 
     Args:
-        policy: a causal LM of transformers.
+        policy: a causal LM of transformers, or one with adapters (`with_lora`, a `peft.PeftModel`): then they are what is
+            trained, with the value head.
         vocab_size: V = `len(tokenizer)`; ids from there on are never sampled.
-        critic: `"separate"`: a trunk of its own, initialised from the policy's. `"shared"`: a head on the policy's
+        critic: `"separate"`: a trunk of its own, initialised from the policy's (with adapters: adapters of its own on
+            the same frozen weights). `"shared"`: a head on the policy's
             trunk, which halves the work and couples the two. `"none"`: for algorithms that learn without one.
         temperature: of sampling and scoring, above 0.
         precision: of the linear layers, `"float32"` or `"bfloat16"` (see `textrl_env.precision`).
@@ -68,6 +70,7 @@ class ActorCriticLM(nn.Module):
         if critic not in get_args(CriticKind):
             raise InputError(f"critic must be 'separate', 'shared' or 'none', got {critic!r}")
         require_above(0, temperature=temperature)
+        policy = unwrapped(policy)
         if policy.config.vocab_size < vocab_size:
             raise InputError(
                 f"the policy knows {policy.config.vocab_size} tokens, the tokenizer has {vocab_size}; "
@@ -78,7 +81,7 @@ class ActorCriticLM(nn.Module):
         self.temperature = temperature
         self.precision = checked_precision(precision)
         self.critic_kind: CriticKind = critic
-        self.critic_trunk = copy.deepcopy(policy.base_model) if critic == "separate" else None
+        self.critic_trunk = trunk_copy(policy) if critic == "separate" else None
         self.value_head = None if critic == "none" else _zero_head(policy.config.get_text_config().hidden_size)
         self.eval()
         self.parameters_changed()
@@ -113,21 +116,43 @@ class ActorCriticLM(nn.Module):
         return agent
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Writes `policy/` (loads with `AutoModelForCausalLM`) and `critic/` (its head, and its trunk if any)."""
+        """Writes `policy/` (loads with `AutoModelForCausalLM`) and `critic/` (its head, and its trunk if any).
+
+        With adapters both hold merged weights, and the adapters beside them in `adapter/`, as peft writes them.
+        """
         path = Path(path)
-        self.policy.save_pretrained(path / "policy")
+        save_model(self.policy, path / "policy")
         if self.value_head is None:
             return
         (path / "critic").mkdir(parents=True, exist_ok=True)
         if self.critic_trunk is not None:
-            self.critic_trunk.save_pretrained(path / "critic")
+            save_model(self.critic_trunk, path / "critic")
         head = {name: value.detach().contiguous() for name, value in self.value_head.state_dict().items()}
         save_file(head, path / "critic" / "value_head.safetensors")
+
+    def load_pretrained(self, path: str | Path) -> None:
+        """Takes the parameters that `save_pretrained` wrote into this model, bit for bit; adapters into adapters."""
+        path = Path(path)
+        if has_adapters(self.policy):
+            load_adapters(self.policy, path / "policy")
+            if self.critic_trunk is not None:
+                load_adapters(self.critic_trunk, path / "critic")
+            self._load_head(path / "critic")
+        else:
+            dtype = next(self.policy.parameters()).dtype
+            loaded = ActorCriticLM.from_pretrained(
+                path, vocab_size=self.vocab_size, critic=self.critic_kind, dtype=dtype
+            )
+            self.load_state_dict(loaded.state_dict())
+        self.parameters_changed()
 
     def _load_critic(self, path: Path) -> None:
         if self.critic_trunk is not None:
             dtype = next(self.policy.parameters()).dtype
             self.critic_trunk = load_model(AutoModel, path, dtype=dtype).eval()
+        self._load_head(path)
+
+    def _load_head(self, path: Path) -> None:
         if self.value_head is not None:
             self.value_head.load_state_dict(load_file(path / "value_head.safetensors"))
 

@@ -72,8 +72,7 @@ def load(path: str | Path, policy: ActorCriticLM, optimizer: torch.optim.Optimiz
         InputError: no checkpoint there, or a file that differs from the manifest, named.
     """
     path = check(path)
-    loaded = ActorCriticLM.from_pretrained(path, vocab_size=policy.vocab_size, critic=policy.critic_kind)
-    policy.load_state_dict(loaded.state_dict())
+    policy.load_pretrained(path)
     tensors = {file.stem: load_file(file) for file in sorted((path / "trainer").glob("*.safetensors"))}
     optimizer_state = optimizer.state_dict()
     optimizer_state["state"] = {}

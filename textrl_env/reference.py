@@ -1,6 +1,7 @@
 """The frozen policy of KL shaping, from a causal LM of transformers."""
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,18 @@ class FrozenReference:
                 f"the reference model knows {model.config.vocab_size} tokens, the tokenizer has {vocab_size}; "
                 "use the tokenizer the model was trained with"
             )
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model = self._fixed(model)
         self.vocab_size = vocab_size
         self.temperature = temperature
         self.precision = checked_precision(precision)
+
+    def _fixed(self, model: Any) -> Any:
+        """What never changes; here a copy."""
+        return copy.deepcopy(model).eval().requires_grad_(False)
+
+    def in_force(self) -> AbstractContextManager[None]:
+        """Within, `model` is the reference; here it always is."""
+        return nullcontext()
 
     def decoder(self) -> "FrozenReferenceDecoder":
         """A decoder with a cache of its own."""
@@ -61,7 +70,7 @@ class FrozenReference:
     @torch.inference_mode()
     def following_logprobs(self, ids: torch.Tensor, mask: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
         """log π_ref of the tokens that stand after those marked in `read`, (R,); see `scoring.read_logits`."""
-        with autocast(self.precision, ids.device):
+        with self.in_force(), autocast(self.precision, ids.device):
             logits = read_logits(self.model, ids, mask, read).logits
         return token_logprobs(
             logits, ids[:, 1:][read[:, :-1]], vocab_size=self.vocab_size, temperature=self.temperature
@@ -78,13 +87,14 @@ class FrozenReferenceDecoder:
         self._reference = reference
         self._device = next(reference.model.parameters()).device
         rounded = reference.precision == "bfloat16"
-        self._decoder = CachedDecoder(rounded_copy(reference.model) if rounded else reference.model)
+        with reference.in_force():  # In which a rounded copy stays.
+            self._decoder = CachedDecoder(rounded_copy(reference.model) if rounded else reference.model)
 
     def next_logprobs(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], live: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float32]:
         """log π_ref(·|s) of every live row: (N, L) -> (N, V)."""
-        with autocast(self._reference.precision, self._device):
+        with self._reference.in_force(), autocast(self._reference.precision, self._device):
             logits = self._decoder.next_logits(input_ids, attention_mask, live)
         out: npt.NDArray[np.float32] = self._reference._distribution(logits).cpu().numpy()
         return out
