@@ -47,8 +47,8 @@ class ActorCriticLM(nn.Module):
     environment's action masks. Dropout is off at all times, so that the first update of a rollout has ratio 1.
 
     Args:
-        policy: a causal LM of transformers, or one with adapters (`with_lora`, a `peft.PeftModel`): then they are what is
-            trained, with the value head.
+        policy: a causal LM of transformers. With adapters (`with_lora`, a `peft.PeftModel`) they are what is trained, with
+            the value head.
         vocab_size: V = `len(tokenizer)`; ids from there on are never sampled.
         critic: `"separate"`: a trunk of its own, initialised from the policy's (with adapters: adapters of its own on
             the same frozen weights). `"shared"`: a head on the policy's

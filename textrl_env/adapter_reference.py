@@ -31,10 +31,8 @@ class AdapterOffReference(FrozenReference):
         beside = [name for name, value in model.named_parameters() if value.requires_grad and id(value) not in inside]
         weights = [layer.get_base_layer().weight for layer in self.adapted]
         if beside or any(weight.requires_grad for weight in weights):
-            raise InputError(
-                f"with adapters off, the model would still change: {(beside or ['an adapted weight'])[0]} is trained too; "
-                "use FrozenReference"
-            )
+            name = (beside or ["an adapted weight"])[0]
+            raise InputError(f"with adapters off the model would still change: {name} is trained; use FrozenReference")
         return model
 
     @contextmanager

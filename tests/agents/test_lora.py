@@ -1,4 +1,4 @@
-"""LoRA: only adapters are trained, all forwards see them, and switched off they leave the model that they were put on."""
+"""LoRA: only adapters are trained, all forwards see them, and switched off they leave the model as it was."""
 
 import copy
 from pathlib import Path
@@ -182,7 +182,7 @@ def test_what_cannot_be_is_refused(make_model: Any, make_env: Any, make_ppo: Any
     with pytest.raises(InputError, match="has adapters already"):
         with_lora(model)
     model.transformer.ln_f.weight.requires_grad_(True)
-    with pytest.raises(InputError, match=r"transformer.ln_f.weight is trained too"):
+    with pytest.raises(InputError, match=r"transformer.ln_f.weight is trained"):
         AdapterOffReference(model, vocab_size=V)
     full = make_ppo().save(tmp_path / "full")
     with pytest.raises(InputError, match="no adapter here"):
