@@ -1,7 +1,7 @@
 """The actor-critic language model: any causal LM as the policy, and a critic over the same tokens."""
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,11 @@ from transformers import AutoModel, AutoModelForCausalLM
 
 from textrl_env import InputError
 from textrl_env.agents.categorical import draw
+from textrl_env.agents.evaluated import Evaluated, entropies_of
 from textrl_env.agents.lora import has_adapters, load_adapters, save_model, trunk_copy, unwrapped
 from textrl_env.agents.rollout import Rollout
 from textrl_env.decoding import CachedDecoder
+from textrl_env.devices import as_device
 from textrl_env.errors import require_above
 from textrl_env.master_weights import rounded_copy
 from textrl_env.packing import read_states
@@ -24,20 +26,6 @@ from textrl_env.scoring import read_logits, token_logprobs
 
 Array = npt.NDArray[Any]
 CriticKind = Literal["separate", "shared", "none"]
-
-
-class Evaluated(NamedTuple):
-    """A rollout's tokens under the present parameters: (B, C) each with gradients, junk where the mask is False.
-
-    Attributes:
-        logprobs: of the tokens.
-        entropies: of the distributions they were drawn from, in nats, or None where not asked for.
-        values: of the states before them, or None without a critic.
-    """
-
-    logprobs: Tensor
-    entropies: Tensor | None
-    values: Tensor | None
 
 
 class ActorCriticLM(nn.Module):
@@ -55,6 +43,8 @@ class ActorCriticLM(nn.Module):
             trunk, which halves the work and couples the two. `"none"`: for algorithms that learn without one.
         temperature: of sampling and scoring, above 0.
         precision: of the linear layers, `"float32"` or `"bfloat16"` (see `textrl_env.precision`).
+        gradient_checkpointing: updates keep one state per token and layer instead of all activations, and compute the
+            rest twice; the gradients are the same.
     """
 
     def __init__(
@@ -65,6 +55,7 @@ class ActorCriticLM(nn.Module):
         critic: CriticKind = "separate",
         temperature: float = 1.0,
         precision: Precision = "float32",
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if critic not in get_args(CriticKind):
@@ -80,12 +71,13 @@ class ActorCriticLM(nn.Module):
         self.vocab_size = vocab_size
         self.temperature = temperature
         self.precision = checked_precision(precision)
+        self.gradient_checkpointing = gradient_checkpointing
         self.critic_kind: CriticKind = critic
         self.critic_trunk = trunk_copy(policy) if critic == "separate" else None
-        self.value_head = None if critic == "none" else _zero_head(policy.config.get_text_config().hidden_size)
+        self.value_head = None if critic == "none" else _zero_head(policy)
         self.eval()
         self.parameters_changed()
-        self.generator = torch.Generator(device=self.device)
+        self.generator = torch.Generator(self.device)
 
     @classmethod
     def from_pretrained(
@@ -96,20 +88,23 @@ class ActorCriticLM(nn.Module):
         critic: CriticKind = "separate",
         temperature: float = 1.0,
         precision: Precision = "float32",
+        gradient_checkpointing: bool = False,
         dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "auto",
     ) -> "ActorCriticLM":
         """From a causal LM's folder, or from a folder that `save_pretrained` wrote (then with its critic).
 
-        `vocab_size` None takes the model's own; pass `len(tokenizer)` where the model's is padded.
+        `vocab_size` None takes the model's own; pass `len(tokenizer)` where the model's is padded. `device="auto"` is
+        the GPU where there is one, else the CPU; environment, reference and rollouts follow.
         """
         path = Path(path)
         folder = path / "policy" if (path / "policy").is_dir() else path
         if not (folder / "config.json").is_file():
             raise InputError(f"{path}: no model here (no config.json); expected a folder that save_pretrained wrote")
-        policy = load_model(AutoModelForCausalLM, folder, dtype=dtype)
+        policy = load_model(AutoModelForCausalLM, folder, dtype=dtype).to(as_device(device))
         agent = cls(
             policy, vocab_size=vocab_size or policy.config.vocab_size, critic=critic, temperature=temperature,
-            precision=precision,
+            precision=precision, gradient_checkpointing=gradient_checkpointing,
         )  # fmt: skip
         if (path / "critic").is_dir():
             agent._load_critic(path / "critic")
@@ -141,7 +136,7 @@ class ActorCriticLM(nn.Module):
         else:
             dtype = next(self.policy.parameters()).dtype
             loaded = ActorCriticLM.from_pretrained(
-                path, vocab_size=self.vocab_size, critic=self.critic_kind, dtype=dtype
+                path, vocab_size=self.vocab_size, critic=self.critic_kind, dtype=dtype, device="cpu"
             )
             self.load_state_dict(loaded.state_dict())
         self.parameters_changed()
@@ -149,7 +144,7 @@ class ActorCriticLM(nn.Module):
     def _load_critic(self, path: Path) -> None:
         if self.critic_trunk is not None:
             dtype = next(self.policy.parameters()).dtype
-            self.critic_trunk = load_model(AutoModel, path, dtype=dtype).eval()
+            self.critic_trunk = load_model(AutoModel, path, dtype=dtype).eval().to(self.device)
         self._load_head(path)
 
     def _load_head(self, path: Path) -> None:
@@ -164,6 +159,14 @@ class ActorCriticLM(nn.Module):
     def train(self, mode: bool = True) -> "ActorCriticLM":
         """Stays in eval mode: with dropout on, the update would score another distribution than was sampled from."""
         super().train(False)
+        return self
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "ActorCriticLM":
+        """What `to` and `cuda` call: the generator goes along, started anew from its seed, and the cache is dropped."""
+        super()._apply(fn, recurse)
+        if self.generator.device != self.device:
+            self.generator = torch.Generator(self.device).manual_seed(self.generator.initial_seed())
+        self.parameters_changed()
         return self
 
     def parameters_changed(self) -> None:
@@ -221,7 +224,7 @@ class ActorCriticLM(nn.Module):
             allowed = None if batch.action_masks is None else batch.action_masks[counted]
             distribution = self.distribution(logits, allowed)
             chosen = distribution.gather(-1, tokens[:, None]).squeeze(-1)
-            entropy = batch.placed(_entropies(distribution)) if entropies else None
+            entropy = batch.placed(entropies_of(distribution)) if entropies else None
         else:
             chosen = token_logprobs(logits, tokens, vocab_size=self.vocab_size, temperature=self.temperature)
         return Evaluated(batch.placed(chosen), entropy, None if values is None else batch.placed(values))
@@ -243,7 +246,10 @@ class ActorCriticLM(nn.Module):
             read: (B, L), True on the tokens whose states are wanted, R in all.
         """
         with autocast(self.precision, self.device):
-            logits, hidden = read_logits(self.policy, ids, mask, read, with_states=self.critic_kind == "shared")
+            logits, hidden = read_logits(
+                self.policy, ids, mask, read, with_states=self.critic_kind == "shared",
+                recompute=self.gradient_checkpointing,
+            )  # fmt: skip
         if self.critic_trunk is not None:
             return logits, self.state_values(ids, mask, read)
         return logits, None if hidden is None else self._head(hidden)
@@ -252,7 +258,7 @@ class ActorCriticLM(nn.Module):
         """The values of `states` alone."""
         trunk = self.policy.base_model if self.critic_trunk is None else self.critic_trunk
         with autocast(self.precision, self.device):
-            hidden = read_states(trunk, ids, mask, read)
+            hidden = read_states(trunk, ids, mask, read, recompute=self.gradient_checkpointing)
         return self._head(hidden)
 
     def distribution(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
@@ -268,15 +274,9 @@ class ActorCriticLM(nn.Module):
         return values.float()
 
 
-def _zero_head(width: int) -> nn.Linear:
+def _zero_head(policy: Any) -> nn.Linear:
     """A linear head that says 0 until it is trained."""
-    head = nn.Linear(width, 1)
+    head = nn.Linear(policy.config.get_text_config().hidden_size, 1, device=policy.device)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     return head
-
-
-def _entropies(logprobs: Tensor) -> Tensor:
-    """Entropies of distributions: (..., V) -> (...)."""
-    # 0 · -inf of a forbidden token is NaN; its share of the entropy is 0.
-    return -(logprobs.exp() * logprobs.clamp_min(torch.finfo(logprobs.dtype).min)).sum(dim=-1)

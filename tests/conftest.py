@@ -21,14 +21,16 @@ from textrl_env.worlds.enumerable import LetterTokenizer
 torch.set_num_threads(1)
 
 
-def tiny_model(kind: str, *, vocab_size: int = 8, dropout: float = 0.0, seed: int = 0, width: int = 32) -> Any:
-    """A two-layer causal LM with weights large enough that its distributions are far from uniform."""
+def tiny_model(
+    kind: str, *, vocab_size: int = 8, dropout: float = 0.0, seed: int = 0, width: int = 32, layers: int = 2
+) -> Any:
+    """A small causal LM with weights large enough that its distributions are far from uniform."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if kind == "gpt2":
             model: Any = GPT2LMHeadModel(
                 GPT2Config(
-                    vocab_size=vocab_size, n_positions=64, n_embd=width, n_layer=2, n_head=2, bos_token_id=0,
+                    vocab_size=vocab_size, n_positions=64, n_embd=width, n_layer=layers, n_head=2, bos_token_id=0,
                     eos_token_id=0, pad_token_id=0, resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout,
                 )
             )  # fmt: skip
@@ -40,8 +42,8 @@ def tiny_model(kind: str, *, vocab_size: int = 8, dropout: float = 0.0, seed: in
             model = causal_lm(
                 config(
                     vocab_size=vocab_size, max_position_embeddings=64, hidden_size=width, intermediate_size=2 * width,
-                    num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, bos_token_id=0, eos_token_id=0,
-                    pad_token_id=0, attention_dropout=dropout,
+                    num_hidden_layers=layers, num_attention_heads=4, num_key_value_heads=2, bos_token_id=0,
+                    eos_token_id=0, pad_token_id=0, attention_dropout=dropout,
                 )
             )  # fmt: skip
         for parameter in model.parameters():

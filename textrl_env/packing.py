@@ -11,24 +11,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textrl_env.trunks import Heads, Trunk, trunk_of
+from textrl_env.recomputation import recomputed, recomputed_layers
+from textrl_env.trunks import Heads, Layer, Trunk, trunk_of
 
 
-def read_states(base_model: Any, ids: Tensor, mask: Tensor, read: Tensor) -> Tensor:
+def read_states(base_model: Any, ids: Tensor, mask: Tensor, read: Tensor, *, recompute: bool = False) -> Tensor:
     """Final hidden states of some tokens of padded sequences, with gradients.
 
     Args:
         base_model: a transformer of transformers without its head.
         ids, mask: (B, L); mask is True on each sequence's tokens, which stand side by side.
         read: (B, L), True where the state after the token is wanted; only where mask is.
+        recompute: gradient checkpointing, see `textrl_env.recomputation`.
     Returns:
         (R, H), in the order of rows, then of tokens.
     """
     trunk = trunk_of(base_model)
     if trunk is not None:
-        return packed_states(trunk, pack(ids, mask, read))
+        return packed_states(trunk, pack(ids, mask, read), recompute=recompute)
     attended = mask.long()
-    output = base_model(input_ids=ids, attention_mask=attended, position_ids=positions(attended), use_cache=False)
+    with recomputed_layers(base_model, on=recompute):
+        output = base_model(input_ids=ids, attention_mask=attended, position_ids=positions(attended), use_cache=False)
     states: Tensor = output.last_hidden_state[read]
     return states
 
@@ -60,13 +63,18 @@ def pack(ids: Tensor, mask: Tensor, read: Tensor) -> Packing:
     return Packing(ids[mask], at, rows * width + at, read[mask].nonzero().squeeze(1), (len(ids), width))
 
 
-def packed_states(trunk: Trunk, packing: Packing) -> Tensor:
+def packed_states(trunk: Trunk, packing: Packing, *, recompute: bool = False) -> Tensor:
     """Final hidden states of the tokens that are read, (R, H)."""
+
+    def through(layer: Layer, x: Tensor) -> Tensor:
+        return layer.after_attention(x, attend(layer.heads(x, rotation), packing)[packing.cells])
+
     x = trunk.embed(packing.ids, packing.positions)
     rotation = trunk.rotation(x, packing.positions)
     *first, last = trunk.layers
     for layer in first:
-        x = layer.after_attention(x, attend(layer.heads(x, rotation), packing)[packing.cells])
+        x = recomputed(through, layer, x) if recompute else through(layer, x)
+    # The backward pass begins with the last layer: to recompute it would save nothing.
     attended = attend(last.heads(x, rotation), packing)[packing.cells[packing.read]]
     return trunk.normed(last.after_attention(x[packing.read], attended))
 

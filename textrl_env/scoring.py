@@ -7,6 +7,7 @@ from torch import Tensor
 
 from textrl_env.packing import pack, packed_states, positions
 from textrl_env.precision import in_float32
+from textrl_env.recomputation import recomputed_layers
 from textrl_env.trunks import trunk_of
 
 
@@ -17,7 +18,9 @@ class Read(NamedTuple):
     states: Tensor | None
 
 
-def read_logits(model: Any, ids: Tensor, mask: Tensor, read: Tensor, *, with_states: bool = False) -> Read:
+def read_logits(
+    model: Any, ids: Tensor, mask: Tensor, read: Tensor, *, with_states: bool = False, recompute: bool = False
+) -> Read:
     """Next-token logits of a causal LM after some tokens of padded sequences, with gradients.
 
     Args:
@@ -25,20 +28,22 @@ def read_logits(model: Any, ids: Tensor, mask: Tensor, read: Tensor, *, with_sta
         ids, mask: (B, L); mask is True on each sequence's tokens, which stand side by side.
         read: (B, L), True where the logits after the token are wanted; only where mask is.
         with_states: whether the hidden states are wanted too.
+        recompute: gradient checkpointing, see `textrl_env.recomputation`.
     """
     states: Tensor | None
     trunk = trunk_of(model)
     if trunk is not None:
-        states = packed_states(trunk, pack(ids, mask, read))
+        states = packed_states(trunk, pack(ids, mask, read), recompute=recompute)
         with in_float32(ids.device):
             head = model.get_output_embeddings()
             return Read(head(states.to(head.weight.dtype)), states if with_states else None)
     attended = mask.long()
     kept = ids.shape[1] - int(read.any(dim=0).int().argmax())
-    output = model(
-        input_ids=ids, attention_mask=attended, position_ids=positions(attended), use_cache=False,
-        logits_to_keep=kept, output_hidden_states=with_states,
-    )  # fmt: skip
+    with recomputed_layers(model, on=recompute):
+        output = model(
+            input_ids=ids, attention_mask=attended, position_ids=positions(attended), use_cache=False,
+            logits_to_keep=kept, output_hidden_states=with_states,
+        )  # fmt: skip
     states = output.hidden_states[-1][read] if with_states else None
     return Read(output.logits[read[:, -kept:]], states)
 

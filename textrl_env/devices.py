@@ -1,0 +1,23 @@
+"""Which device a model belongs on."""
+
+import torch
+
+from textrl_env.errors import InputError
+
+
+def as_device(name: str | torch.device) -> torch.device:
+    """A device by name; `"auto"` is the GPU where there is one, else the CPU.
+
+    Raises:
+        InputError: no such device, or none on this machine.
+    """
+    gpu = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if gpu else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:1' and so on, got {name!r}") from None
+    if device.type == "cuda" and not gpu:
+        raise InputError(f"device={str(name)!r}, but torch sees no GPU here; use device='auto' or 'cpu'")
+    return device
