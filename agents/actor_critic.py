@@ -35,8 +35,8 @@ class ActorCriticLM(nn.Module):
     environment's action masks. Dropout is off at all times, so that the first update of a rollout has ratio 1.
 
     Args:
-        policy: a causal LM of transformers. With adapters (`with_lora`, a `peft.PeftModel`) they are what is trained, with
-            the value head.
+        policy: a causal LM of transformers. With adapters (`with_lora`, a `peft.PeftModel`) they and the value head are
+            what is trained.
         vocab_size: V = `len(tokenizer)`; ids from there on are never sampled.
         critic: `"separate"`: a trunk of its own, initialised from the policy's (with adapters: adapters of its own on
             the same frozen weights). `"shared"`: a head on the policy's
@@ -163,7 +163,7 @@ class ActorCriticLM(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> "ActorCriticLM":
         """What `to` and `cuda` call: the generator goes along, started anew from its seed, and the cache is dropped."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if self.generator.device != self.device:
             self.generator = torch.Generator(self.device).manual_seed(self.generator.initial_seed())
         self.parameters_changed()

@@ -100,8 +100,8 @@ def test_an_update_scores_what_was_sampled_and_is_saved_whole(
     assert float(statistics["clip_fraction"]) == 0
 
     before = {name: value.clone() for name, value in ppo.policy.state_dict().items()}
-    ppo.learn(total_updates=1, log_interval=2)
-    logged = ppo.logger.name_to_value
+    ppo.learn(total_updates=1)
+    logged = ppo.logged
     assert {"train/loss", "train/value_loss", "objective/kl"} < set(logged)
     assert all(np.isfinite(value) for value in logged.values())
     after = ppo.policy.state_dict()
