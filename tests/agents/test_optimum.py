@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-import torch
 
 from textrl_env import KLShaping, TextGenVectorEnv
 from textrl_env.agents import A2C, GRPO, PPO, REINFORCE, RLOO, ActorCriticLM, DrGRPO, RejectionSampling
@@ -13,22 +12,6 @@ from textrl_env.worlds.enumerable import EnumerableWorld
 from textrl_env.worlds.gap import Gap
 
 WORLD = EnumerableWorld(vocab_size=8, horizon=4, n_prompts=2)
-
-
-def untied_gpt2() -> Any:
-    """The reference: a fresh GPT-2 whose head is its own, and gives distributions near uniform."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    width = 64
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = GPT2Config(
-            vocab_size=8, n_positions=8, n_embd=width, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0,
-            pad_token_id=0, tie_word_embeddings=False,
-        )  # fmt: skip
-        model: Any = GPT2LMHeadModel(config)
-        torch.nn.init.normal_(model.lm_head.weight, std=6 / width)
-    return model.eval()
 
 
 def falling(peak: float) -> Schedule:
@@ -53,9 +36,9 @@ CASES: dict[str, tuple[Any, dict[str, Any], float, int, float]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_the_gap_closes_and_the_optimum_is_never_exceeded(name: str) -> None:
+def test_the_gap_closes_and_the_optimum_is_never_exceeded(name: str, untied_gpt2: Any) -> None:
     make, options, coef, n_updates, share = CASES[name]
-    model = untied_gpt2()
+    model = untied_gpt2
     reference = FrozenReference(model, vocab_size=8)
     gap = Gap(WORLD, reference.model, coef=coef)
     env = TextGenVectorEnv(

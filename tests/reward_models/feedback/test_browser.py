@@ -89,6 +89,8 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         page.get_by_label("Your name").fill(name)
         page.keyboard.press("Enter")
         page.wait_for_selector("#main .question, #main .finished")
+        # Until then keys go nowhere and nothing has its place: scripts and style sheets come after the text.
+        page.wait_for_load_state("load")
         return page
 
     yield open_as
