@@ -95,7 +95,8 @@ $(INTEROP): pyproject.toml constraints.txt
 	$(call install,-e '.[interop$(,)tianshou]')
 	touch $(INTEROP)
 
-# 1.12.0 is the last release of TRL with a PPO trainer.
+# 1.12.0 is the last release of TRL with a PPO trainer; the pin is that of the interop tests.
+$(BENCH_ENV): UNPINNED := trl
 $(BENCH_ENV): constraints.txt
 	$(call install,trl==1.12.0)
 	touch $(BENCH_ENV)
