@@ -1,0 +1,130 @@
+"""From clicks to a judged reward model: 30 items are labelled in the desk's real page, exported and learned from.
+
+A policy writes four replies to each of 30 customers; `textrl label` serves its page; headless Chromium opens it and
+presses the keys of a simulated person, who ranks by the gold score seen through some noise. With `--by-hand` you rank
+yourself, in your own browser. Then the export trains a reward model, and its report card says what 30 labels are worth.
+
+Needs `pip install -e ".[label]"`, and for the simulated person `pip install playwright` and Chromium.
+"""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from playwright.sync_api import Page, sync_playwright
+
+from textrl_env.cli.label_files import ExportLabels
+from textrl_env.cli.reward_model import TrainRewardModel
+from textrl_env.cli.run_folder import write_jsonl
+from textrl_env.cli.sft import TrainSFT
+from textrl_env.cli.stage import perform
+from textrl_env.reward_models import RewardModelConfig
+from textrl_env.worlds import support_desk
+
+
+@dataclass(frozen=True)
+class Args:
+    """Options of the example."""
+
+    run_dir: Path = Path("runs/label_in_the_browser")
+    """Where everything goes; an SFT model that is there already is used."""
+    n_items: int = 30
+    """Prompts, each with four replies to rank."""
+    by_hand: bool = False
+    """You label, at the address that is printed; Ctrl-C ends."""
+    noise: float = 0.05
+    """The simulated person's, in units of the gold score."""
+    seed: int = 0
+    """Of the models, the replies and the simulated person."""
+    sft: TrainSFT = field(default_factory=TrainSFT)
+    """How to make the policy."""
+    training: RewardModelConfig = field(default_factory=lambda: RewardModelConfig(n_epochs=8, batch_size=5))
+    """How to train the reward model."""
+
+
+def main(args: Args) -> dict[str, Any]:
+    """Labels, trains and judges; returns the reward model's metrics."""
+    policy, labels = args.run_dir / "sft", args.run_dir / "labels.jsonl"
+    if not policy.is_dir():
+        perform(args.sft, args.run_dir, args.seed)
+    database = label(args, policy)
+    ExportLabels(database, labels, form="rankings").run()
+    stage = TrainRewardModel(preferences=labels, model=policy, training=args.training)
+    return perform(stage, args.run_dir, args.seed)
+
+
+def label(args: Args, policy: Path) -> Path:
+    """Serves the page until all items are ranked; returns the database."""
+    prompts, database = args.run_dir / "prompts.jsonl", args.run_dir / "labels.db"
+    write_jsonl(prompts, [{"prompt": row["prompt"]} for row in support_desk.prompts(args.n_items, seed=args.seed)])
+    database.unlink(missing_ok=True)
+    command = [
+        str(Path(sys.executable).with_name("textrl")), "label", "--task", "ranking", "--k", "4", "--repeats", "0",
+        "--prompts", str(prompts), "--policy", str(policy), "--database", str(database), "--port", "0",
+    ]  # fmt: skip
+    if args.by_hand:
+        subprocess.run(command, check=True)
+    else:
+        with served(command) as address, opened(address) as page:
+            rng = np.random.default_rng(args.seed)
+            for _ in range(args.n_items):
+                rank(page, rng, args.noise)
+            page.wait_for_selector(".finished")
+    return database
+
+
+@contextmanager
+def served(command: list[str]) -> Iterator[str]:
+    """The desk in a process of its own, at the address that it prints; Ctrl-C ends it."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as desk:
+        assert desk.stdout is not None
+        said = ""
+        while not (found := re.search(r"http://\S+", said)):
+            line = desk.stdout.readline()
+            if not line:
+                sys.exit(f"the desk did not start: {said}")
+            said += line
+        yield found[0]
+        desk.send_signal(signal.SIGINT)
+
+
+@contextmanager
+def opened(address: str) -> Iterator[Page]:
+    """The page in headless Chromium, signed in."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_playwright() as playwright:
+        # Root, as in a container, has no sandbox.
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(address)
+        page.get_by_label("Your name").fill("simulated")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#question")
+        yield page
+        browser.close()
+
+
+def rank(page: Page, rng: np.random.Generator, noise: float) -> None:
+    """Reads the question on the screen and ranks by key, as a person who perceives gold + noise * Gumbel."""
+    page.wait_for_timeout(200)  # The page takes no answer in the first moments of a question.
+    prompt = page.locator(".prompt .text").inner_text()
+    replies = page.locator(".card > .text").all_inner_texts()
+    gold = support_desk.gold_reward([prompt] * len(replies), [f" {reply}" for reply in replies])
+    perceived = np.array(gold) + noise * rng.gumbel(size=len(replies))
+    for place in np.argsort(-perceived):
+        page.keyboard.press(str(place + 1))
+    with page.expect_response("**/answers"):
+        page.keyboard.press("Enter")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args, description=__doc__))
