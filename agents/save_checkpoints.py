@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from textrl_env.agents import checkpoint
-from textrl_env.agents.checkpoint_folder import name_of, prune, set_aside
+from textrl_env import checkpoint
+from textrl_env.checkpoint_folder import name_of, prune, set_aside
 from textrl_env.errors import InputError, require_at_least
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ import safetensors.torch
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from textrl_env import InputError
-from textrl_env.agents import PPO, checkpoint
-from textrl_env.agents.checkpoint_folder import checkpoints
+from textrl_env import InputError, checkpoint
+from textrl_env.agents import PPO
 from textrl_env.agents.save_checkpoints import SaveCheckpoints
+from textrl_env.checkpoint_folder import checkpoints
 
 CHANGING = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
 
