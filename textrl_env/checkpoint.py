@@ -86,7 +86,12 @@ def load(
         index, key = name.split(".", 1)
         optimizer_state["state"].setdefault(int(index), {})[key] = value
     optimizer.load_state_dict(optimizer_state)
-    return tensors, json.loads((path / STATE).read_text())
+    return tensors, read_state(path)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The state of a checkpoint that `check` found whole."""
+    return dict(json.loads((path / STATE).read_text()))
 
 
 def check(path: str | Path) -> Path:
