@@ -90,13 +90,14 @@ def run(job: tuple[str, int]) -> dict[str, Any]:
 
 def main(args: Args) -> list[dict[str, Any]]:
     """Measures, prints and writes; returns all runs that are in the file then."""
-    kept = json.loads(args.out.read_text(encoding="utf-8"))["runs"] if args.out.exists() else []
-    kept = [each for each in kept if each["variant"] not in args.variants]
+    runs = json.loads(args.out.read_text(encoding="utf-8"))["runs"] if args.out.exists() else []
+    runs = [each for each in runs if each["variant"] not in args.variants]
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     jobs = [(variant, args.first_seed + index) for index in range(args.seeds) for variant in args.variants]
     with ProcessPoolExecutor(args.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        runs = kept + list(pool.map(run, jobs))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps({"marks": SETTING.marks, "runs": runs}, indent=1) + "\n", encoding="utf-8")
+        for measured in pool.map(run, jobs):
+            runs.append(measured)
+            args.out.write_text(json.dumps({"marks": SETTING.marks, "runs": runs}, indent=1) + "\n", encoding="utf-8")
     Console().print(table(runs))
     return runs
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from textrl_env.cli.memory import Footprint, longest_tokens
+from textrl_env.cli.optional import OptionalInt, OptionalPath
 from textrl_env.cli.run_folder import existing, existing_model, read_json
 from textrl_env.cli.stage import Stopped
 from textrl_env.errors import InputError, require_at_least
@@ -23,13 +24,13 @@ class TrainRewardModel:
 
     folder: ClassVar[str] = "reward_model"
 
-    preferences: Path | None = None
+    preferences: OptionalPath = None
     """JSONL with prompt, chosen, rejected (and ranking); by default RUN/preferences/train.jsonl."""
-    heldout: Path | None = None
+    heldout: OptionalPath = None
     """The same for judging; by default RUN/preferences/heldout.jsonl, or the last tenth of `preferences`."""
-    n_preferences: int | None = None
+    n_preferences: OptionalInt = None
     """Most preferences to train on; by default all."""
-    model: Path | None = None
+    model: OptionalPath = None
     """The model to start from; by default RUN/sft."""
     on_bad_row: OnBadRow = "error"
     """What a bad row does: stop, or be left out and counted."""
