@@ -1,104 +1,127 @@
-"""How much of the gap to the exact optimum PPO closes by a number of completions, over many seeds.
+"""How much of the gap to the exact optimum PPO closes by a number of completions, over many seeds: ours and others'.
 
 The world of `learning_curves.py`: 8 tokens, completions of up to 5, four prompts, a random reference, 0.1 a nat. One
-run a seed, whose learning rate falls linearly to 0 at its end; 0 is the reference and 1 the optimum, both exact. Prints
-a table with 95 % intervals of the mean (Student's t) and the lowest seed, and writes JSON. Half a minute of CPU a run.
+run a seed, whose learning rate falls linearly to 0 at its end; 0 is the reference and 1 the optimum, both exact, and
+every library's policy is measured by the same program. Prints a table with 95 % intervals of the mean (Student's t),
+the lowest seed and processor seconds, and writes JSON, in which variants that are not measured now stay. TRL needs
+`make bench-env`. CPU a run: half a minute for ours, two minutes for the others.
 
-    python benchmarks/quality.py --seeds 10
+    python benchmarks/quality.py --seeds 10 --variants ours 'ours, shared trunk'
+    python benchmarks/quality.py --seeds 5 --variants trl sb3
 """
 
 import json
 import multiprocessing
-import time
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import tyro
+from iteration.workers import BENCHMARKS, offline
 from learning_curves import COEF, WORLD, gap, reference_model
 from rich.console import Console
 from rich.table import Table
+from scipy import stats
+from small_world.files import Setting, write_files
+from small_world.ours import Measured, ours
+from small_world.sb3 import sb3
+from transformers import AutoModelForCausalLM
 
-from textrl_env import KLShaping, TextGenVectorEnv
-from textrl_env.agents import PPO, ActorCriticLM
-from textrl_env.reference import FrozenReference
+SETTING = Setting(
+    letters=WORLD.tokenizer.decode(list(range(1, WORLD.vocab_size))), horizon=WORLD.horizon, coef=COEF, n_episodes=128,
+    batch_size=64, n_epochs=4, gae_lambda=1.0, learning_rate=1e-3, marks=(2048, 4096, 8192, 16384),
+)  # fmt: skip
+TRL_PYTHON = BENCHMARKS.parent / ".venv-bench" / "bin" / "python"
 
-MARKS = (2048, 4096, 8192, 16384)
-N_EPISODES, PEAK = 128, 1e-3
-# Student's t, two-sided 95 %, for 2 to 10 runs.
-T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
+
+def trl(setting: Setting, seed: int) -> Measured:
+    """TRL's PPOTrainer in its own interpreter; its policies come back as folders and are measured here."""
+    if not TRL_PYTHON.exists():
+        sys.exit(f"there is no {TRL_PYTHON}; run `make bench-env`")
+    with tempfile.TemporaryDirectory() as folder:
+        files, out = Path(folder, "world"), Path(folder, "out")
+        write_files(files, setting, reference_model(), WORLD.prompts, WORLD.reward)
+        command = [str(TRL_PYTHON), "-m", "small_world.trl_ppo", str(files), str(out), "--seed", str(seed)]
+        subprocess.run(command, cwd=BENCHMARKS, env=offline(threads=1), stdout=subprocess.DEVNULL, check=True)
+        policies = [AutoModelForCausalLM.from_pretrained(out / str(mark)) for mark in setting.marks]
+        return [gap().of(policy).fraction for policy in policies], json.loads((out / "seconds.json").read_text())
+
+
+VARIANTS: dict[str, Callable[[Setting, int], Measured]] = {
+    "ours": partial(ours, critic="separate"),
+    "ours, shared trunk": partial(ours, critic="shared"),
+    "trl": trl,
+    "sb3": sb3,
+}
 
 
 @dataclass(frozen=True)
 class Args:
     """What to measure."""
 
-    critics: tuple[str, ...] = ("separate", "shared")
-    """Kinds of critic."""
+    variants: tuple[str, ...] = tuple(VARIANTS)
+    """Rows of the table to measure now."""
     seeds: int = 10
-    """Runs of each, 2 to 10."""
+    """Runs of each; at least 2."""
     first_seed: int = 100
     """The first run's seed; none of these was used to choose a setting."""
     workers: int = 1
     """Processes, a run each."""
     out: Path = Path("benchmarks/results/quality.json")
-    """The measurements."""
-
-
-def falling(first: int, last: int) -> Callable[[float], float]:
-    """The rate from completion `first` to `last` of a whole run, by the remaining progress between the two."""
-    return lambda remaining: PEAK * (1 - (last - (last - first) * remaining) / MARKS[-1])
+    """The measurements; those of other variants there are kept."""
 
 
 def run(job: tuple[str, int]) -> dict[str, Any]:
-    """Fractions at the marks, and the CPU seconds that training took until then."""
-    critic, seed = job
+    """One variant and seed."""
+    variant, seed = job
     torch.set_num_threads(1)
-    model = reference_model()
-    reference = FrozenReference(model, vocab_size=WORLD.vocab_size)
-    env = TextGenVectorEnv(
-        WORLD.prompts, WORLD.reward, WORLD.tokenizer, num_envs=N_EPISODES, autoreset_mode="Disabled",
-        max_new_tokens=WORLD.horizon, kl=KLShaping(COEF, "sampled", pay="episode"), reference=reference,
-    )  # fmt: skip
-    agent = ActorCriticLM(model, vocab_size=WORLD.vocab_size, critic=critic)  # type: ignore[arg-type]
-    ppo = PPO(agent, env, n_episodes=N_EPISODES, batch_size=64, gae_lambda=1.0, seed=seed)
-    fractions, seconds, spent = [], [], 0.0
-    for before, mark in pairwise((0, *MARKS)):
-        ppo.learning_rate = falling(before, mark)
-        started = time.process_time()
-        ppo.learn(total_updates=(mark - before) // N_EPISODES)
-        spent += time.process_time() - started
-        fractions.append(gap().of(model).fraction)
-        seconds.append(spent)
-    print(f"{critic:<9} seed {seed}: {np.round(fractions, 3).tolist()}, {spent:.0f} CPU seconds", flush=True)
-    return {"critic": critic, "seed": seed, "fractions": fractions, "cpu_seconds": seconds}
+    fractions, seconds = VARIANTS[variant](SETTING, seed)
+    print(f"{variant:<20} seed {seed}: {np.round(fractions, 3).tolist()}, {seconds[-1]:.0f} CPU seconds", flush=True)
+    return {"variant": variant, "seed": seed, "fractions": fractions, "cpu_seconds": seconds}
 
 
 def main(args: Args) -> list[dict[str, Any]]:
-    """Measures, prints and writes."""
-    jobs = [(critic, args.first_seed + index) for index in range(args.seeds) for critic in args.critics]
-    with ProcessPoolExecutor(args.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        runs = list(pool.map(run, jobs))
+    """Measures, prints and writes; returns all runs that are in the file then."""
+    runs = json.loads(args.out.read_text(encoding="utf-8"))["runs"] if args.out.exists() else []
+    runs = [each for each in runs if each["variant"] not in args.variants]
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps({"marks": MARKS, "runs": runs}, indent=1) + "\n", encoding="utf-8")
-    table = Table("critic", *(f"{mark:,} completions" for mark in MARKS), "CPU seconds")
-    for critic in args.critics:
-        found = [each for each in runs if each["critic"] == critic]
+    jobs = [(variant, args.first_seed + index) for index in range(args.seeds) for variant in args.variants]
+    with ProcessPoolExecutor(args.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for measured in pool.map(run, jobs):
+            runs.append(measured)
+            args.out.write_text(json.dumps({"marks": SETTING.marks, "runs": runs}, indent=1) + "\n", encoding="utf-8")
+    Console().print(table(runs))
+    return runs
+
+
+def table(runs: list[dict[str, Any]]) -> Table:
+    """A row a variant."""
+    shown = Table("variant", "seeds", *(f"{mark:,} completions" for mark in SETTING.marks), "CPU seconds")
+    for variant in VARIANTS:
+        found = [each for each in runs if each["variant"] == variant]
+        if len(found) < 2:
+            continue
         fractions = np.array([each["fractions"] for each in found])
-        half = T95[len(found)] * fractions.std(axis=0, ddof=1) / len(found) ** 0.5
+        half = stats.t.ppf(0.975, len(found) - 1) * stats.sem(fractions)
         cells = [
             f"{mean:.3f} ± {width:.3f}, lowest {low:.3f}"
             for mean, width, low in zip(fractions.mean(axis=0), half, fractions.min(axis=0), strict=True)
         ]
-        table.add_row(critic, *cells, f"{np.median([each['cpu_seconds'][-1] for each in found]):.0f}")
-    Console().print(table)
-    return runs
+        seconds = np.median([each["cpu_seconds"] for each in found], axis=0)
+        shown.add_row(variant, str(len(found)), *cells, " / ".join(f"{each:.0f}" for each in seconds))
+    return shown
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    arguments = tyro.cli(Args, description=__doc__)
+    if unknown := set(arguments.variants) - set(VARIANTS):
+        sys.exit(f"--variants: there is no {min(unknown)!r}; there are {', '.join(VARIANTS)}")
+    main(arguments)

@@ -9,6 +9,14 @@ from typing import Any
 BENCHMARKS = Path(__file__).parents[1]
 
 
+def offline(threads: int) -> dict[str, str]:
+    """The environment variables of a process that computes with so many threads and asks no network."""
+    return os.environ | {
+        "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false", "TRL_EXPERIMENTAL_SILENCE": "1", "PYTHONPATH": str(BENCHMARKS.parent),
+    }  # fmt: skip
+
+
 class WorkerFailed(Exception):
     """A variant's process ended; the message is the last line that it printed."""
 
@@ -25,14 +33,10 @@ class Worker:
 
     def __init__(self, command: list[str], *, environment: dict[str, str], threads: int, log: Path) -> None:
         self._log = log
-        variables = {
-            "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1",
-            "TOKENIZERS_PARALLELISM": "false", "TRL_EXPERIMENTAL_SILENCE": "1", "PYTHONPATH": str(BENCHMARKS.parent),
-        }  # fmt: skip
         with log.open("w") as file:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True, cwd=BENCHMARKS,
-                env=os.environ | variables | environment,
+                env=offline(threads) | environment,
             )  # fmt: skip
 
     def wait_until_ready(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The `textrl` command: quick help, helpful errors, Ctrl-C."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -20,6 +21,7 @@ COMMANDS = [
     "quickstart", "sft", "preferences", "reward-model", "ppo", "train", "dpo", "evaluate", "doctor", "report", "raters",
     "chat", "generate", "label", "export-labels", "import-labels",
 ]  # fmt: skip
+SCREEN = 50
 HELP = """
 import sys, time
 from textrl_env.cli import main
@@ -33,7 +35,10 @@ print("MEASURED", time.process_time(), *sorted({"torch", "transformers", "stable
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=["textrl", *COMMANDS])
 def test_help_is_quick_and_loads_no_torch(command: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-c", HELP, *command, "--help"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, *command, "--help"], capture_output=True, text=True, check=True,
+        env=os.environ | {"COLUMNS": "80"},
+    )  # fmt: skip
     shown, _, measured = done.stdout.partition("MEASURED")
     seconds, *loaded = measured.split()
     assert not loaded
@@ -41,6 +46,7 @@ def test_help_is_quick_and_loads_no_torch(command: list[str]) -> None:
     assert "usage: textrl" in shown
     assert not command or any(name in shown for name in ("--run-dir", "--out", "--database", "--against"))
     assert command or all(name in shown for name in COMMANDS)
+    assert len(shown.splitlines()) <= SCREEN, "help that does not fit on a screen"
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,6 @@ def test_a_value_that_its_dataclass_refuses_is_refused(tmp_path: Path, capsys: p
 
 
 def _commands() -> dict[str, Any]:
-    from textrl_env.cli import Commands, _by_name
+    from textrl_env.cli import _by_name, _commands
 
-    return _by_name(Commands)
+    return _by_name(_commands())

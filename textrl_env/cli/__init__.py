@@ -18,7 +18,7 @@ from textrl_env.cli.label import Label
 from textrl_env.cli.label_files import ExportLabels, ImportLabels
 from textrl_env.cli.ppo import TrainPPO
 from textrl_env.cli.preferences import CollectPreferences
-from textrl_env.cli.quickstart import Quickstart
+from textrl_env.cli.quickstart import Quickstart, QuickstartHelp
 from textrl_env.cli.raters import Raters
 from textrl_env.cli.report import Report
 from textrl_env.cli.reward_model import TrainRewardModel
@@ -38,24 +38,26 @@ def _stage(name: str, stage: Any) -> Any:
     return Annotated[InRun[stage], tyro.conf.subcommand(name, description=stage.__doc__)]
 
 
-Commands = (
-    Annotated[Quickstart, tyro.conf.subcommand("quickstart")]
-    | _stage("sft", TrainSFT)
-    | _stage("preferences", CollectPreferences)
-    | _stage("reward-model", TrainRewardModel)
-    | _stage("ppo", TrainPPO)
-    | _stage("train", TrainPolicy)
-    | _stage("dpo", TrainDPO)
-    | _stage("evaluate", Evaluate)
-    | Annotated[Chat, tyro.conf.subcommand("chat")]
-    | Annotated[Generate, tyro.conf.subcommand("generate")]
-    | Annotated[Label, tyro.conf.subcommand("label")]
-    | Annotated[ExportLabels, tyro.conf.subcommand("export-labels")]
-    | Annotated[ImportLabels, tyro.conf.subcommand("import-labels")]
-    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
-    | Annotated[Report, tyro.conf.subcommand("report")]
-    | Annotated[Raters, tyro.conf.subcommand("raters")]
-)
+def _commands(quickstart: Any = Quickstart) -> Any:
+    """The subcommands, in the order of the help."""
+    return (
+        Annotated[quickstart, tyro.conf.subcommand("quickstart")]
+        | _stage("sft", TrainSFT)
+        | _stage("preferences", CollectPreferences)
+        | _stage("reward-model", TrainRewardModel)
+        | _stage("ppo", TrainPPO)
+        | _stage("train", TrainPolicy)
+        | _stage("dpo", TrainDPO)
+        | _stage("evaluate", Evaluate)
+        | Annotated[Chat, tyro.conf.subcommand("chat")]
+        | Annotated[Generate, tyro.conf.subcommand("generate")]
+        | Annotated[Label, tyro.conf.subcommand("label")]
+        | Annotated[ExportLabels, tyro.conf.subcommand("export-labels")]
+        | Annotated[ImportLabels, tyro.conf.subcommand("import-labels")]
+        | Annotated[Doctor, tyro.conf.subcommand("doctor")]
+        | Annotated[Report, tyro.conf.subcommand("report")]
+        | Annotated[Raters, tyro.conf.subcommand("raters")]
+    )
 
 
 def _by_name(commands: Any) -> dict[str, Any]:
@@ -72,10 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     try:
         command: Command = tyro.cli(
-            Commands,
+            _commands(QuickstartHelp if {"-h", "--help"} & set(arguments) else Quickstart),
             prog="textrl",
             description="Reinforcement learning on text, from demonstrations to a report, stage by stage.",
-            args=with_config_files(arguments, _by_name(Commands)),
+            args=with_config_files(arguments, _by_name(_commands())),
             config=(tyro.conf.OmitSubcommandPrefixes,),
         )
         _quiet_transformers()

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from textrl_env.cli.optional import OptionalFloat, OptionalInt, OptionalPath
 from textrl_env.cli.run_folder import policy_folder
 from textrl_env.conversations import Prompt
 from textrl_env.errors import require_at_least
@@ -25,11 +26,11 @@ class Chat:
 
     run_dir: Annotated[Path, tyro.conf.Positional]
     """A model's folder, or a run's with policy/."""
-    against: Path | None = None
+    against: OptionalPath = None
     """Another, to be shown beside it."""
-    temperature: float | None = None
+    temperature: OptionalFloat = None
     """Of sampling; 0 takes the likeliest token. By default the model's own."""
-    max_new_tokens: int | None = None
+    max_new_tokens: OptionalInt = None
     """Longest completion, in tokens; by default the model's own, or 128."""
     seed: int = 0
     """Of sampling; the n-th line is answered with seed + n."""

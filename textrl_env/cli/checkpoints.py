@@ -17,9 +17,9 @@ class Checkpoints:
     """Checkpoints of a stage's training, in `checkpoints/` of its folder."""
 
     resume: str = "never"
-    """auto: go on from the newest good checkpoint, if any; never: start anew; else a checkpoint's folder."""
+    """auto (the newest good checkpoint, if any), never, or the folder of one."""
     save_every: int = 10
-    """Updates between two checkpoints; one more at the end, on Ctrl-C and on SIGTERM."""
+    """Updates between two checkpoints."""
     keep: int = 2
     """How many checkpoints stay."""
 

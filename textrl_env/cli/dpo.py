@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from textrl_env.agents.dpo_config import DPOConfig
+from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.reward_model import read_for_training
 from textrl_env.cli.run_folder import existing_model
 from textrl_env.cli.stage import Stopped
@@ -24,12 +25,12 @@ class TrainDPO:
 
     folder: ClassVar[str] = "dpo"
 
-    preferences: Path | None = None
+    preferences: OptionalPath = None
     """JSONL with prompt, chosen, rejected (and ranking); by default RUN/preferences/train.jsonl."""
-    heldout: Path | None = None
+    heldout: OptionalPath = None
     """The same for judging; by default RUN/preferences/heldout.jsonl, or the last tenth of `preferences`."""
-    policy: Path | None = None
-    """The causal LM to start from and to stay near; by default RUN/sft."""
+    policy: OptionalPath = None
+    """Causal LM to start from and stay near; else RUN/sft."""
     on_bad_row: OnBadRow = "error"
     """What a bad row does: stop, or be left out and counted."""
     training: Annotated[DPOConfig, tyro.conf.arg(name="")] = field(default_factory=DPOConfig)

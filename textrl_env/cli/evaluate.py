@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from textrl_env.cli.fitting import fitting_tokenizer
+from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.run_folder import existing_model, write_jsonl
 from textrl_env.errors import require_at_least
 from textrl_env.evaluation import bootstrap_interval, distinct_n, wins
@@ -33,13 +34,13 @@ class Evaluate:
 
     folder: ClassVar[str] = "evaluation"
 
-    policy: Path | None = None
+    policy: OptionalPath = None
     """The trained policy; by default RUN/policy."""
-    reference: Path | None = None
+    reference: OptionalPath = None
     """What it is compared with; by default RUN/sft."""
-    reward_model: Path | None = None
+    reward_model: OptionalPath = None
     """The reward model; by default RUN/reward_model."""
-    prompts: Path | None = None
+    prompts: OptionalPath = None
     """JSONL, CSV or TXT with held-out prompts; by default the support desk's, with gold scores."""
     on_bad_row: OnBadRow = "error"
     """What a bad row of `prompts` does: stop, or be left out and counted."""

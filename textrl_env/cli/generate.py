@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from textrl_env.cli.fitting import fitting_tokenizer
+from textrl_env.cli.optional import OptionalFloat, OptionalInt
 from textrl_env.cli.run_folder import policy_folder, write_jsonl
 from textrl_env.conversations import as_completion
 from textrl_env.errors import InputError, require_at_least
@@ -25,9 +26,9 @@ class Generate:
     """The JSONL file to write; an earlier one is replaced."""
     n: int = 1
     """Completions per prompt."""
-    temperature: float | None = None
+    temperature: OptionalFloat = None
     """Of sampling; 0 takes the likeliest token. By default the model's own."""
-    max_new_tokens: int | None = None
+    max_new_tokens: OptionalInt = None
     """Longest completion, in tokens; by default the model's own, or 128."""
     batch_size: int = 256
     """Completions that are sampled side by side."""

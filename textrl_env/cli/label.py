@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from textrl_env.cli.fitting import fitting_tokenizer
+from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.run_folder import existing_model
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.prompts import PromptDataset
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 class Label:
     """Serves a page on which people compare, rank or rate completions. Without new ones it goes on with DATABASE."""
 
-    prompts: Path | None = None
+    prompts: OptionalPath = None
     """Prompts to sample completions for: JSONL, JSON, CSV or TXT."""
-    policy: Path | None = None
+    policy: OptionalPath = None
     """The causal LM that completes them."""
     k: int = 4
     """Completions per prompt; at most 9 are ranked."""
-    completions: Path | None = None
+    completions: OptionalPath = None
     """Completions that are there already: rows with prompt and completions, completion, or chosen and rejected."""
     task: Task = "pair"
     """Compare two, rank all of a prompt, or rate one from 1 to 7."""
@@ -40,7 +41,7 @@ class Label:
     """Share of answers asked a second time, unseen, to measure consistency."""
     reward_models: tuple[Path, ...] = ()
     """Two or more reward models: what they disagree about most comes first."""
-    instructions: Path | None = None
+    instructions: OptionalPath = None
     """Markdown for the annotators; by default a general guide."""
     host: str = "127.0.0.1"
     """Address to listen at; another machine gets in only by invitation."""

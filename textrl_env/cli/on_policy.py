@@ -12,6 +12,7 @@ import tyro
 from textrl_env.cli.checkpoints import Checkpoints
 from textrl_env.cli.fitting import fitting_tokenizer
 from textrl_env.cli.memory import Footprint, longest_tokens
+from textrl_env.cli.optional import OptionalFloat, OptionalPath
 from textrl_env.cli.run_folder import existing_model
 from textrl_env.cli.stage import Stopped, command_line
 from textrl_env.cli.watching import watching
@@ -32,14 +33,14 @@ if TYPE_CHECKING:
 class TrainOnPolicy(ABC):
     """The options of every on-policy algorithm."""
 
-    policy: Path | None = None
-    """The causal LM to start from and to stay near; by default RUN/sft."""
-    reward_model: Path | None = None
+    policy: OptionalPath = None
+    """Causal LM to start from and stay near; else RUN/sft."""
+    reward_model: OptionalPath = None
     """The reward model; by default RUN/reward_model."""
-    prompts: Path | None = None
+    prompts: OptionalPath = None
     """JSONL, CSV or TXT with prompts; by default the support desk's, whose gold score is logged as well."""
     on_bad_row: OnBadRow = "error"
-    """What a bad row of `prompts` does: stop, or be left out and counted."""
+    """End at a bad row, or leave it out."""
     n_prompts: int = 4000
     """How many prompts of the support desk."""
     max_new_tokens: int = 49
@@ -49,19 +50,19 @@ class TrainOnPolicy(ABC):
     n_episodes: int = 64
     """Completions per update."""
     batch_size: int = 32
-    """Completions per minibatch; divides n_episodes."""
+    """Completions a minibatch; divides n_episodes."""
     learning_rate: float = 1e-3
-    """Adam's at the start; it falls linearly to a tenth."""
+    """Adam's; it falls linearly to a tenth."""
     kl_coef: float = 0.1
-    """Score given up per nat of KL to the reference."""
+    """Score given up per nat of KL."""
     kl_in: Literal["reward", "loss"] = "reward"
-    """Where the KL is charged: in the environment's reward, or as a term of the loss, blind to where a token leads."""
-    heldout: Path | None = None
+    """Charge the KL in the environment's reward, or in the loss, blind to where a token leads."""
+    heldout: OptionalPath = None
     """Prompts to evaluate on; by default the support desk's, or none with `prompts` of yours."""
     watch_every: int = 10
-    """Updates between evaluations, samples and verdicts."""
-    max_kl: float | None = None
-    """Training ends where the KL of a rollout is larger, in nats per completion."""
+    """Updates between evaluations and verdicts."""
+    max_kl: OptionalFloat = None
+    """Ends when a rollout's KL is larger, in nats a completion."""
     checkpoints: Annotated[Checkpoints, tyro.conf.arg(name="")] = field(default_factory=Checkpoints)
     """How often to save, and where to go on."""
 

@@ -15,11 +15,11 @@ class TrainPPO(TrainOnPolicy):
     """Trains a policy with PPO on a reward model's score and KL shaping; writes RUN/policy and RUN/ppo."""
 
     n_epochs: int = 2
-    """Passes over the completions of an update."""
+    """Passes over an update's completions."""
     gae_lambda: float = 0.95
     """λ of generalized advantage estimation."""
     critic: Literal["separate", "shared"] = "separate"
-    """A critic with a trunk of its own, or a head on the policy's."""
+    """Own trunk, or head on the policy's."""
 
     @property
     def folder(self) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from textrl_env.cli.fitting import fitting_tokenizer
 from textrl_env.cli.memory import Footprint, longest_tokens
+from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.run_folder import existing_model
 from textrl_env.errors import require_at_least
 from textrl_env.pretrained import load_model
@@ -22,7 +23,7 @@ class CollectPreferences:
 
     folder: ClassVar[str] = "preferences"
 
-    policy: Path | None = None
+    policy: OptionalPath = None
     """The causal LM that writes the completions; by default RUN/sft."""
     n_prompts: int = 2500
     """Prompts whose rankings train the reward model."""

@@ -83,3 +83,19 @@ class Quickstart:
                 for line in dry_run(stage, Path(folder), self.seed):
                     print(f"{stage.folder}: {line}")
                 stage.rehearsals()[0].run(Path(folder), self.seed)
+
+
+@dataclass(frozen=True)
+class QuickstartHelp(Quickstart):
+    """SFT, preferences, reward model, PPO, evaluation and report on the built-in world, in about three minutes.
+
+    Stages take the options of their own commands too, as in --ppo.n-updates 20 or --sft.n-steps 200.
+    """
+
+    # The help does not list all options of all stages once more.
+
+    sft: tyro.conf.Suppress[TrainSFT] = field(default_factory=TrainSFT)
+    preferences: tyro.conf.Suppress[CollectPreferences] = field(default_factory=CollectPreferences)
+    reward_model: tyro.conf.Suppress[TrainRewardModel] = field(default_factory=TrainRewardModel)
+    ppo: tyro.conf.Suppress[TrainPPO] = field(default_factory=TrainPPO)
+    evaluation: tyro.conf.Suppress[Evaluate] = field(default_factory=Evaluate)

@@ -10,6 +10,7 @@ import tyro
 
 from textrl_env.cli.checkpoints import Checkpoints
 from textrl_env.cli.memory import Footprint, longest_tokens
+from textrl_env.cli.optional import OptionalInt, OptionalPath
 from textrl_env.cli.run_folder import existing, existing_model, read_json
 from textrl_env.cli.stage import Stopped
 from textrl_env.errors import InputError, require_at_least
@@ -22,7 +23,6 @@ from textrl_env.rows import OnBadRow
 if TYPE_CHECKING:
     from textrl_env.reward_models import RewardModel
 
-PATH = tyro.conf.arg(metavar="PATH", help_behavior_hint="")
 AnyRow = TypeVar("AnyRow")
 
 
@@ -32,14 +32,14 @@ class TrainRewardModel:
 
     folder: ClassVar[str] = "reward_model"
 
-    preferences: Annotated[Path | None, PATH] = None
+    preferences: OptionalPath = None
     """Rows with prompt and chosen, rejected, or ranking, or completion, rating (JSONL or CSV); by default
     RUN/preferences/train.jsonl."""
-    heldout: Annotated[Path | None, PATH] = None
+    heldout: OptionalPath = None
     """Such rows to judge by; by default RUN/preferences/heldout.jsonl, or a tenth of yours."""
-    n_preferences: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    n_preferences: OptionalInt = None
     """Most rows to train on; by default all."""
-    model: Annotated[Path | None, PATH] = None
+    model: OptionalPath = None
     """The model to start from; by default RUN/sft."""
     on_bad_row: OnBadRow = "error"
     """What a bad row does: stop, or be left out and counted."""

@@ -9,6 +9,7 @@ import tyro
 
 from textrl_env.agents.sft_config import SFTConfig
 from textrl_env.cli.memory import Footprint, longest_tokens
+from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.run_folder import existing_model
 from textrl_env.cli.stage import Stopped, command_line
 from textrl_env.errors import InputError, require_at_least
@@ -25,9 +26,9 @@ class TrainSFT:
 
     folder: ClassVar[str] = "sft"
 
-    demonstrations: Path | None = None
+    demonstrations: OptionalPath = None
     """JSONL or CSV with columns prompt and completion; by default the support desk's."""
-    model: Path | None = None
+    model: OptionalPath = None
     """A causal LM's folder to start from; by default a small Llama-type model from scratch."""
     n_demonstrations: int = 16_000
     """How many demonstrations of the support desk."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from textrl_env.cli.on_policy import TrainOnPolicy
+from textrl_env.cli.optional import OptionalInt
 
 if TYPE_CHECKING:
     from textrl_env.agents import ActorCriticLM, OnPolicyAlgorithm
@@ -27,11 +28,11 @@ class TrainPolicy(TrainOnPolicy):
     algorithm: Literal["a2c", "reinforce", "rloo", "grpo", "dr-grpo", "rejection"] = "rloo"
     """Which; docs/algorithms has a page on each."""
     learning_rate: float = 5e-4
-    """Adam's at the start; it falls linearly to a tenth."""
-    group_size: int | None = None
-    """Completions per prompt, divides n_episodes; by default the algorithm's own."""
-    n_epochs: int | None = None
-    """Passes over the completions of an update; by default the algorithm's own."""
+    """Adam's; it falls linearly to a tenth."""
+    group_size: OptionalInt = None
+    """Completions a prompt; else the algorithm's own number."""
+    n_epochs: OptionalInt = None
+    """Passes over them; else the algorithm's own number."""
 
     @property
     def folder(self) -> str:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.run_folder import existing_model, write_json
 
 if TYPE_CHECKING:
@@ -23,13 +24,13 @@ class Doctor:
 
     run_dir: Path = Path("runs/mine")
     """The run's folder."""
-    policy: Path | None = None
+    policy: OptionalPath = None
     """The causal LM to start from; by default RUN/sft."""
-    reference: Path | None = None
+    reference: OptionalPath = None
     """The causal LM to stay near; by default the policy itself, as in `textrl ppo`."""
-    reward_model: Path | None = None
+    reward_model: OptionalPath = None
     """The reward model; by default RUN/reward_model, where that is there."""
-    prompts: Path | None = None
+    prompts: OptionalPath = None
     """JSONL, CSV or TXT with prompts; by default the support desk's."""
     max_new_tokens: int = 49
     """Longest completion, in tokens."""
@@ -37,7 +38,7 @@ class Doctor:
     """What the models are trained in; bfloat16 rounds more and is allowed more."""
     seed: int = 0
     """Of the sampled episodes."""
-    json: Path | None = None
+    json: OptionalPath = None
     """A file for the results, for machines."""
 
     def run(self) -> None:

@@ -1,0 +1,126 @@
+"""The entrants of the tournament. Each is given the same number of completions to generate and to have scored."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from desk.lab import MAX_NEW_TOKENS, Lab, Point, prompts, quiet
+from transformers import AutoModelForCausalLM
+
+from textrl_env.agents.best_of_n import best_of_n_kl
+from textrl_env.agents.dpo import DPOConfig, train_dpo
+from textrl_env.cli.on_policy import TrainOnPolicy
+from textrl_env.cli.ppo import TrainPPO
+from textrl_env.cli.train import TrainPolicy
+from textrl_env.pretrained import load_model
+
+Found = Iterator[tuple[float | None, Point]]
+"""The setting of a point (KL coefficient, or n), and the point."""
+BEST_OF = (1, 2, 4, 8, 16)
+FRONTIER_SAMPLES = 64
+LEAST_EFFECTIVE = 8.0
+"""Samples a prompt behind a point of the frontier, in effect (Kish): with fewer, it is not drawn."""
+
+
+def sft(lab: Lab, coefs: tuple[float, ...], budget: int) -> Found:
+    """Where all start; no completions."""
+    yield None, lab.measure(lab.folder / "sft")
+
+
+def best_of_n(lab: Lab, coefs: tuple[float, ...], budget: int) -> Found:
+    """The best of n of the SFT model by the proxy, on as many held-out prompts as the budget allows.
+
+    Every n is estimated from all samples: the completion at rank i of m is the best of n with probability
+    C(i - 1, n - 1) / C(m, n). Its KL is the bound log n - (n - 1) / n.
+    """
+    m = BEST_OF[-1]
+    asked = prompts(budget // m, seed=lab.seed + 3000, split="heldout")
+    proxy, gold = lab.scores(asked, lab.sample(lab.sft, asked, n=m))
+    order = proxy.argsort(axis=1)
+    ranked = [np.take_along_axis(scores, order, axis=1).mean(axis=0) for scores in (gold, proxy)]
+    for n in BEST_OF[1:]:
+        shares = best_of_shares(m, n)
+        yield n, Point(best_of_n_kl(n), *(float(shares @ scores) for scores in ranked))
+
+
+def best_of_shares(m: int, n: int) -> np.ndarray:
+    """(m,) how likely the completion of each rank, worst first, is the best of n that are drawn from the m."""
+    ranks = np.arange(m)
+    # C(i, n - 1) / C(m, n) for the i others below, factor by factor.
+    shares = np.ones(m)
+    for step in range(n - 1):
+        shares *= np.maximum(ranks - step, 0) / (m - 1 - step)
+    return shares * n / m
+
+
+def dpo(lab: Lab, coefs: tuple[float, ...], budget: int) -> Found:
+    """Pairs of the SFT model's completions, each with the proxy's own probability that the first is better."""
+    asked = prompts(budget // 2, seed=lab.seed + 2000)
+    groups = lab.sample(lab.sft, asked, n=2)
+    proxy, _ = lab.scores(asked, groups)
+    pairs = [
+        {
+            "prompt": prompt, "chosen": group[better].text, "rejected": group[1 - better].text,
+            "soft_label": float(1 / (1 + np.exp(-abs(scores[0] - scores[1])))),
+        }
+        for prompt, group, scores, better in zip(asked, groups, proxy, proxy.argmax(axis=1), strict=True)
+    ]  # fmt: skip
+    for coef in coefs:
+        model = load_model(AutoModelForCausalLM, lab.folder / "sft")
+        config = DPOConfig(beta=coef, max_new_tokens=MAX_NEW_TOKENS)
+        with quiet():
+            train_dpo(model, lab.tokenizer, pairs, config, seed=lab.seed)
+        model.save_pretrained(lab.folder / "dpo" / "policy")
+        yield coef, lab.measure(lab.folder / "dpo" / "policy")
+
+
+def on_policy(stage: TrainOnPolicy) -> Callable[[Lab, tuple[float, ...], int], Found]:
+    """A stage of `textrl` with its own options, at every KL coefficient."""
+
+    def run(lab: Lab, coefs: tuple[float, ...], budget: int) -> Found:
+        n_updates = budget // stage.n_episodes
+        for coef in coefs:
+            # Nothing is evaluated or saved on the way.
+            checkpoints = replace(stage.checkpoints, save_every=budget)
+            with quiet():
+                replace(
+                    stage, kl_coef=coef, n_updates=n_updates, watch_every=budget, checkpoints=checkpoints
+                ).run(lab.folder, lab.seed)  # fmt: skip
+            yield coef, lab.measure(stage.exported(lab.folder))
+
+    return run
+
+
+def frontier(lab: Lab, coefs: tuple[float, ...], budget: int) -> Found:
+    """The optimum π_ref · exp(proxy / coef) itself, by self-normalised importance sampling from the SFT model.
+
+    Coefficients fall until a prompt's weights rest on too few of its samples. Costs completions beyond the budget.
+    """
+    asked = lab.heldout[:128]
+    proxy, gold = lab.scores(asked, lab.sample(lab.sft, asked, n=FRONTIER_SAMPLES))
+    for coef in np.geomspace(8, 0.05, 24):
+        exponents = proxy / coef
+        exponents -= exponents.max(axis=1, keepdims=True)
+        weights = np.exp(exponents)
+        weights /= weights.sum(axis=1, keepdims=True)
+        if np.median(1 / (weights**2).sum(axis=1)) < LEAST_EFFECTIVE:
+            return
+        # KL(π* ‖ π_ref) is that of the weights to equal ones.
+        kl = (weights * np.log(np.maximum(weights * FRONTIER_SAMPLES, 1e-300))).sum(axis=1).mean()
+        yield (
+            float(coef),
+            Point(*(float(x) for x in (kl, (weights * gold).sum(1).mean(), (weights * proxy).sum(1).mean()))),
+        )
+
+
+ENTRANTS: dict[str, Any] = {
+    "SFT": sft,
+    "best-of-n": best_of_n,
+    "DPO": dpo,
+    "rejection sampling": on_policy(TrainPolicy(algorithm="rejection")),
+    "RLOO": on_policy(TrainPolicy(algorithm="rloo")),
+    "GRPO": on_policy(TrainPolicy(algorithm="grpo")),
+    "PPO": on_policy(TrainPPO()),
+    "frontier": frontier,
+}

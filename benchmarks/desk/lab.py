@@ -1,0 +1,95 @@
+"""What all entrants of a seed share: the SFT model, the reward model made of ranked completions, held-out prompts."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import AutoModelForCausalLM
+
+from textrl_env.agents import sample_completions
+from textrl_env.agents.sampling import Completion, completion_logprobs
+from textrl_env.cli.preferences import CollectPreferences
+from textrl_env.cli.reward_model import TrainRewardModel
+from textrl_env.cli.sft import TrainSFT
+from textrl_env.pretrained import load_model, load_tokenizer
+from textrl_env.reward_models import RewardModel
+from textrl_env.worlds import support_desk
+
+MAX_NEW_TOKENS = 49
+
+
+@dataclass(frozen=True)
+class Point:
+    """A policy on the held-out prompts; means per completion."""
+
+    kl: float
+    """To the SFT model, in nats."""
+    gold: float
+    proxy: float
+
+
+class Lab:
+    """The run folder of one seed.
+
+    Args:
+        folder: `sft/`, `preferences/` and `reward_model/` are written to it, as `textrl` writes them.
+        seed: of everything.
+        n_rankings: rankings of four completions that the reward model learns from.
+        n_heldout: prompts that policies are measured on, one completion each.
+    """
+
+    def __init__(self, folder: Path, seed: int, *, n_rankings: int, n_heldout: int) -> None:
+        self.folder, self.seed = folder, seed
+        for stage in (TrainSFT(), CollectPreferences(n_prompts=n_rankings), TrainRewardModel()):
+            with quiet():
+                stage.run(folder, seed)
+        self.tokenizer = load_tokenizer(folder / "sft")
+        self.sft = load_model(AutoModelForCausalLM, folder / "sft")
+        self.reward_model = RewardModel.from_pretrained(folder / "reward_model")
+        self.heldout = prompts(n_heldout, seed=seed + 3000, split="heldout")
+
+    def sample(self, model: Any, asked: Sequence[str], *, n: int = 1) -> list[list[Completion]]:
+        """`n` completions of each prompt."""
+        return sample_completions(
+            model, self.tokenizer, asked, max_new_tokens=MAX_NEW_TOKENS, n=n, seed=self.seed, description=None
+        )
+
+    def scores(self, asked: Sequence[str], groups: Sequence[Sequence[Completion]]) -> tuple[np.ndarray, np.ndarray]:
+        """Proxy and gold of n completions of each of B prompts, (B, n) each."""
+        n = len(groups[0])
+        repeated = [prompt for prompt in asked for _ in range(n)]
+        texts = [completion.text for group in groups for completion in group]
+        gold = np.array(support_desk.gold_reward(repeated, texts))
+        return self.reward_model.score(repeated, texts).numpy().reshape(-1, n), gold.reshape(-1, n)
+
+    def measure(self, policy: Path) -> Point:
+        """The policy in a folder, on the held-out prompts."""
+        model = load_model(AutoModelForCausalLM, policy)
+        groups = self.sample(model, self.heldout)
+        drawn = [group[0] for group in groups]
+        own, reference = (
+            np.array(completion_logprobs(each, drawn, vocab_size=len(self.tokenizer))) for each in (model, self.sft)
+        )
+        proxy, gold = self.scores(self.heldout, groups)
+        return Point(float((own - reference).mean()), float(gold.mean()), float(proxy.mean()))
+
+
+def prompts(n: int, *, seed: int, split: Any = "train") -> list[str]:
+    """Customers' messages."""
+    return [row["prompt"] for row in support_desk.prompts(n, seed=seed, split=split)]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the progress bars and verdicts of a stage."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        yield
+
+
+def as_row(entrant: str, seed: int, setting: float | None, point: Point) -> dict[str, Any]:
+    """For JSON; `setting` is the KL coefficient, n of best-of-n, or None."""
+    return {"entrant": entrant, "seed": seed, "setting": setting, **asdict(point)}

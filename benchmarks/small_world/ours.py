@@ -1,0 +1,45 @@
+"""PPO of this package on the small world."""
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+from learning_curves import WORLD, gap, reference_model
+from small_world.files import Setting
+
+from textrl_env import KLShaping, TextGenVectorEnv
+from textrl_env.agents import PPO, ActorCriticLM
+from textrl_env.agents.actor_critic import CriticKind
+from textrl_env.reference import FrozenReference
+
+Measured = tuple[list[float], list[float]]
+"""At the marks: the share of the gap that is closed, and the processor seconds that training took until then."""
+
+
+def ours(setting: Setting, seed: int, *, critic: CriticKind) -> Measured:
+    """Trains to the last mark."""
+    model = reference_model()
+    reference = FrozenReference(model, vocab_size=WORLD.vocab_size)
+    env = TextGenVectorEnv(
+        WORLD.prompts, WORLD.reward, WORLD.tokenizer, num_envs=setting.n_episodes, autoreset_mode="Disabled",
+        max_new_tokens=setting.horizon, kl=KLShaping(setting.coef, "sampled", pay="episode"), reference=reference,
+    )  # fmt: skip
+    agent = ActorCriticLM(model, vocab_size=WORLD.vocab_size, critic=critic)
+    ppo = PPO(
+        agent, env, n_episodes=setting.n_episodes, batch_size=setting.batch_size, n_epochs=setting.n_epochs,
+        gae_lambda=setting.gae_lambda, seed=seed,
+    )  # fmt: skip
+    fractions, seconds, spent = [], [], 0.0
+    for before, mark in pairwise((0, *setting.marks)):
+        ppo.learning_rate = falling(setting, before, mark)
+        started = time.process_time()
+        ppo.learn(total_updates=(mark - before) // setting.n_episodes)
+        spent += time.process_time() - started
+        fractions.append(gap().of(model).fraction)
+        seconds.append(spent)
+    return fractions, seconds
+
+
+def falling(setting: Setting, first: int, last: int) -> Callable[[float], float]:
+    """The rate from completion `first` to `last` of a whole run, by the remaining progress between the two."""
+    return lambda remaining: setting.learning_rate * (1 - (last - (last - first) * remaining) / setting.marks[-1])

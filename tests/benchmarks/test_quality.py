@@ -1,0 +1,60 @@
+"""The quality benchmark: other libraries get the same world, and are measured at the same completions."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from learning_curves import WORLD, gap, reference_model
+from quality import SETTING
+from small_world.files import ScoreTable, letter_tokenizer, read_setting, write_files
+from small_world.ours import falling
+from small_world.sb3 import sb3
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("world")
+    write_files(path, SETTING, reference_model(), WORLD.prompts, WORLD.reward)
+    return path
+
+
+def test_the_files_hold_the_worlds_reward(folder: Path) -> None:
+    setting = read_setting(folder)
+    assert setting == SETTING
+    table, tokenizer, rng = ScoreTable(folder, setting), letter_tokenizer(setting), np.random.default_rng(0)
+    assert sorted(table.prompts) == sorted(WORLD.prompts)
+    for length in range(WORLD.horizon + 1):
+        prompt = str(rng.choice(WORLD.prompts))
+        text = "".join(rng.choice(list(setting.letters), size=length))
+        ids = tokenizer(prompt + text)["input_ids"]
+        assert ids == WORLD.tokenizer.encode(prompt + text)
+        ids += [0, *[setting.pad] * WORLD.horizon][: WORLD.horizon - length]
+        batch = torch.tensor([ids])
+        # As a trainer asks a reward model: what pads is masked, and the head is read at any of the positions.
+        hidden = table.trunk(batch, batch != setting.pad).hidden_states[-1]
+        (score,) = WORLD.reward([prompt], [text])
+        torch.testing.assert_close(table.score(hidden)[0, :, 0], torch.full((len(ids),), score))
+
+
+def test_policy_and_critic_are_the_references(folder: Path) -> None:
+    policy = AutoModelForCausalLM.from_pretrained(folder / "reference")
+    assert gap().of(policy).fraction == pytest.approx(0, abs=1e-6)
+    critic = AutoModelForSequenceClassification.from_pretrained(folder / "critic")
+    torch.testing.assert_close(dict(critic.model.named_parameters()), dict(policy.model.named_parameters()))
+    assert critic.score.weight.shape[0] == 1 and not critic.score.weight.any()
+
+
+def test_the_rate_falls_linearly_over_the_whole_run() -> None:
+    first, second = falling(SETTING, 0, 4096), falling(SETTING, 4096, 16384)
+    rates = [first(1.0), first(0.0), second(1.0), second(0.0)]
+    assert rates == pytest.approx([1e-3, 0.75e-3, 0.75e-3, 0.0])
+
+
+def test_sb3_is_measured_after_as_many_completions() -> None:
+    marks = (256, 512)
+    fractions, seconds = sb3(replace(SETTING, marks=marks, horizon=WORLD.horizon), seed=0)
+    assert len(fractions) == len(seconds) == 2 and 0 < seconds[0] < seconds[1]
+    assert 0.02 < fractions[1] <= 1
