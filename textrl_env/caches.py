@@ -114,11 +114,12 @@ class _TrunkCache:
         for layer, (keys, values) in zip(self.trunk.layers, memory.unbind(0), strict=True):
             heads = layer.heads(x, rotation)
             keys[:, :, column], values[:, :, column] = heads.keys, heads.values
-            attended = torch.nn.functional.scaled_dot_product_attention(
-                heads.queries[:, :, None].to(keys.dtype), keys[:, :, self._first : self._end],
-                values[:, :, self._first : self._end], attn_mask=counted,
-                enable_gqa=heads.queries.shape[1] != keys.shape[1],
-            )  # fmt: skip
+            with in_float32(x.device):
+                attended = torch.nn.functional.scaled_dot_product_attention(
+                    heads.queries[:, :, None].to(keys.dtype), keys[:, :, self._first : self._end],
+                    values[:, :, self._first : self._end], attn_mask=counted,
+                    enable_gqa=heads.queries.shape[1] != keys.shape[1],
+                )  # fmt: skip
             x = layer.after_attention(x, attended.reshape(len(x), -1).to(heads.values.dtype))
         return self._logits(x)
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from textrl_env.precision import in_float32
 from textrl_env.recomputation import recomputed, recomputed_layers
 from textrl_env.trunks import Heads, Layer, Trunk, trunk_of
 
@@ -90,9 +91,11 @@ def attend(heads: Heads, packing: Packing) -> Tensor:
         return cells.view(batch, width, *tokens.shape[1:]).transpose(1, 2)
 
     queries, keys, values = map(grid, heads)
-    out = torch.nn.functional.scaled_dot_product_attention(
-        queries, keys, values, is_causal=True, enable_gqa=queries.shape[1] != keys.shape[1]
-    )
+    # Under autocast torch would round float32 inputs; its backward pass then takes three times as long on a CPU.
+    with in_float32(queries.device):
+        out = torch.nn.functional.scaled_dot_product_attention(
+            queries, keys, values, is_causal=True, enable_gqa=queries.shape[1] != keys.shape[1]
+        )
     return out.transpose(1, 2).reshape(batch * width, -1).to(heads.values.dtype)
 
 
