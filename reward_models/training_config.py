@@ -1,8 +1,9 @@
 """Options of reward-model training; no torch, so that the command line can show them at once."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from textrl_env.errors import require_above, require_at_least
+from textrl_env.errors import InputError, require_above, require_at_least
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,22 @@ class RewardModelConfig:
     """AdamW's weight decay; 0 or more."""
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm; above 0."""
+    loss: Literal["auto", "pairs", "davidson", "plackett-luce", "regression", "ordinal"] = "auto"
+    """Of preferences: pairs, davidson (with ties), plackett-luce; of ratings: regression, ordinal; auto: the first."""
+    label_smoothing: float = 0.0
+    """Share of preferences taken to be the wrong way round, in [0, 0.5)."""
+    center_rewards_coefficient: float = 0.0
+    """Holds the scores around 0; TRL recommends 0.01."""
 
     def __post_init__(self) -> None:
         require_at_least(1, n_epochs=self.n_epochs, batch_size=self.batch_size)
         require_above(0, learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
-        require_at_least(0, weight_decay=self.weight_decay)
+        require_at_least(0, weight_decay=self.weight_decay, center_rewards_coefficient=self.center_rewards_coefficient)
+        if not 0 <= self.label_smoothing < 0.5:
+            raise InputError(f"label_smoothing must be in [0, 0.5), got {self.label_smoothing}")
+        if self.label_smoothing and self.loss in ("plackett-luce", "regression", "ordinal"):
+            raise InputError(f"label_smoothing is for the losses pairs and davidson, loss is {self.loss}")
+        if self.center_rewards_coefficient and self.loss in ("regression", "ordinal"):
+            raise InputError(
+                f"center_rewards_coefficient is for preferences, loss is {self.loss}: ratings say themselves where 0 is"
+            )

@@ -35,8 +35,8 @@ class Checkpoints:
 
     def resumed(self, algorithm: "OnPolicyAlgorithm", stage_folder: Path, *, total_updates: int) -> None:
         """Plans a run of `total_updates`, or takes one of that length up where a checkpoint left it."""
-        from textrl_env.agents.checkpoint_folder import newest_good
         from textrl_env.agents.plan import Plan
+        from textrl_env.checkpoint_folder import newest_good
 
         algorithm.plan = planned = Plan(0, 0, total_updates=total_updates)
         path = newest_good(stage_folder / "checkpoints") if self.resume == "auto" else Path(self.resume)

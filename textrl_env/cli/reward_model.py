@@ -45,11 +45,11 @@ class TrainRewardModel:
 
         from textrl_env.reward_models import RewardModel, train_reward_model
         from textrl_env.reward_models.quality import quality_report, score_pairs
-        from textrl_env.reward_models.training import encode_preferences
+        from textrl_env.reward_models.training import encode_rows
 
         reward_model = RewardModel.from_pretrained(start, seed=seed)
         # A row that is too long is named now rather than after the training.
-        encode_preferences(reward_model, heldout)
+        encode_rows(reward_model, heldout)
         out = run_dir / self.folder
         with Interrupt() as stop:
             curve = train_reward_model(reward_model, train, self.training, seed=seed, should_stop=stop)
