@@ -3,14 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from textrl_env.conversations import Prompt
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.reward_models.reward_model import Judge, ModelReward
+from textrl_env.reward_models.reward_model import Floats, Judge, ModelReward
 
-Floats = npt.NDArray[np.float64]
 Pessimism = float | Literal["minimum"]
 """k of mean - k · std, or the lowest member's score."""
 

@@ -1,11 +1,11 @@
 """Ensembles of reward models: members that disagree where the preferences they saw do not decide."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from textrl_env.conversations import Prompt
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.precision import Precision
-from textrl_env.reward_models.reward_model import MEMBERS, RewardModel, by_length
+from textrl_env.reward_models.reward_model import MEMBERS, Floats, RewardModel, spread
 from textrl_env.seeded import seeded
 
 
@@ -28,25 +28,24 @@ class RewardEnsemble(RewardModel):
     `AutoModelForSequenceClassification` and `RewardModel.from_pretrained` load, with its members in one further file.
 
     Args:
-        model, tokenizer, precision: as for `RewardModel`; the model's own head is replaced by the mean when saved.
+        model, tokenizer, precision: as for `RewardModel`; the model's own head is replaced.
         members: K >= 2 heads as one layer from H to K; its biases are the members' offsets.
     """
 
     def __init__(self, model: Any, tokenizer: Any, members: nn.Linear, *, precision: Precision = "float32") -> None:
         super().__init__(model, tokenizer, precision=precision)
         require_at_least(2, members=members.out_features)
-        self.members = members.to(self.head.weight.device, self.head.weight.dtype)
+        # A preference says nothing about a score's zero: a gradient of the biases would be rounding errors.
+        members.bias.requires_grad_(False)
+        model.score = members.to(self.head.weight)
 
     @classmethod
     def around(cls, reward_model: RewardModel, *, n_members: int, seed: int = 0) -> "RewardEnsemble":
-        """New heads, drawn from `seed` as transformers draws a classifier's, on a reward model's trunk; shared."""
-        head = reward_model.head
-        members = nn.Linear(head.in_features, n_members)
+        """New heads on a reward model's trunk, drawn from `seed` as transformers draws a classifier's; in place."""
+        members = nn.Linear(reward_model.head.in_features, n_members)
         with seeded(seed):
             nn.init.normal_(members.weight, std=reward_model.model.config.get_text_config().initializer_range)
         nn.init.zeros_(members.bias)
-        # What a preference compares does not depend on it.
-        members.bias.requires_grad_(False)
         return cls(reward_model.model, reward_model.tokenizer, members, precision=reward_model.precision)
 
     @classmethod
@@ -58,56 +57,74 @@ class RewardEnsemble(RewardModel):
         if not file.is_file():
             raise InputError(f"{path}: no ensemble here (no {MEMBERS}); a single reward model is read by RewardModel")
         mean = RewardModel.from_pretrained(path, dtype=dtype, layers=layers, seed=seed)
-        tensors = load_file(file)
-        expected = mean.head.in_features
-        if tensors.keys() != {"weight", "bias"} or tensors["weight"].shape != (len(tensors["bias"]), expected):
-            found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-            raise InputError(f"{file}: expected weight (K, {expected}) and bias (K,), found {found}; train it again")
-        members = nn.Linear(expected, len(tensors["bias"]))
+        tensors, width = load_file(file), mean.head.in_features
+        found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        n_members = len(tensors.get("bias", ()))
+        if found != {"weight": (n_members, width), "bias": (n_members,)}:
+            raise InputError(f"{file}: expected weight (K, {width}) and bias (K,), found {found}; train it again")
+        members = nn.Linear(width, n_members)
         members.load_state_dict(tensors)
-        members.bias.requires_grad_(False)
         return cls(mean.model, mean.tokenizer, members)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Writes the mean as an ordinary reward model, and the members beside it."""
-        with torch.no_grad():
-            self.head.weight.copy_(self.members.weight.mean(dim=0, keepdim=True))
-            self.model.config.score_offset = float(self.members.bias.mean())
-        super().save_pretrained(path)
-        state = {name: value.detach().cpu().contiguous() for name, value in self.members.state_dict().items()}
+        with self._as_mean():
+            super().save_pretrained(path)
+        state = {name: value.detach().cpu().contiguous() for name, value in self.head.state_dict().items()}
         save_file(state, Path(path) / MEMBERS)
 
-    def forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:
-        """Mean scores with gradients: B token lists -> (B,)."""
-        return self.member_forward(sequences).mean(dim=1)
+    def load_parameters(self, path: str | Path) -> None:
+        """Takes the parameters that `save_pretrained` wrote into this model, bit for bit."""
+        with self._as_mean():
+            super().load_parameters(path)
+        self.head.load_state_dict(load_file(Path(path) / MEMBERS))
 
-    def member_forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:
-        """The members' scores with gradients: B token lists -> (B, K)."""
-        scores: Tensor = self.members(self.features(sequences))
+    @contextmanager
+    def _as_mean(self) -> Iterator[None]:
+        """Within, the model is the ordinary classifier whose head is the members' mean."""
+        members = self.head
+        mean = nn.Linear(members.in_features, 1, bias=False).to(members.weight)
+        with torch.no_grad():
+            mean.weight.copy_(members.weight.mean(dim=0, keepdim=True))
+        self.model.score, self.model.config.score_offset = mean, float(members.bias.mean())
+        try:
+            yield
+        finally:
+            self.model.score = members
+
+    def read(self, features: Tensor) -> Tensor:
+        """What the members say of (B, H) features: scores (B, K); so is what `forward` returns."""
+        scores: Tensor = self.head(features)
         return scores.float()
 
-    @torch.inference_mode()
-    def member_scores(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> npt.NDArray[np.float64]:
+    def member_scores(self, prompts: Sequence[Prompt], completions: Sequence[str], *, batch_size: int = 128) -> Floats:
         """The members' scores without gradients: B prompts, B completions -> (B, K)."""
-        self.model.eval()
-        sequences = [self.encode(*pair) for pair in zip(prompts, completions, strict=True)]
-        return by_length(self.member_forward, sequences).double().cpu().numpy()
+        return super().score(prompts, completions, batch_size=batch_size).reshape(len(prompts), self.head.out_features)
 
-    @torch.no_grad()
-    def centre_members(self, sequences: Sequence[Sequence[int]]) -> None:
-        """Gives every member mean 0 over these texts; without it the members' spread is that of arbitrary zeros."""
-        self.model.eval()
-        self.members.bias.sub_(by_length(self.member_forward, sequences).mean(dim=0))
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[str], *, batch_size: int = 128) -> Floats:
+        """Mean scores without gradients: B prompts, B completions -> (B,)."""
+        mean: Floats = self.member_scores(prompts, completions, batch_size=batch_size).mean(axis=1)
+        return mean
 
-    def _rescale(self, mean: float, std: float) -> None:
+    def normalize(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> None:
+        """Gives every member a mean of 0 on these completions, and their mean a standard deviation of 1."""
+        self.normalize_by(self.member_scores(prompts, completions))
+
+    def normalize_by(self, scores: Floats) -> None:
+        """The same from the members' scores (N, K)."""
+        std = spread(scores.mean(axis=1) - scores.mean())
+        self.centre_by(scores)
         with torch.no_grad():
-            self.members.weight /= std
-            self.members.bias.sub_(mean).div_(std)
+            self.head.weight /= std
+            self.head.bias /= std
 
-    def freeze(self) -> None:
-        """No parameter needs gradients any more, the members' neither."""
-        super().freeze()
-        self.members.requires_grad_(False)
+    def centre_by(self, scores: Floats) -> None:
+        """Gives every member a mean of 0 where it gave these scores (N, K).
+
+        A preference fixes no zero, so the members' spread would be that of arbitrary ones.
+        """
+        with torch.no_grad():
+            self.head.bias.sub_(torch.from_numpy(scores.mean(axis=0)).to(self.head.bias))
 
 
 class IndependentEnsemble:
@@ -122,13 +139,13 @@ class IndependentEnsemble:
         require_at_least(2, models=len(models))
         self.models = list(models)
 
-    def member_scores(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> npt.NDArray[np.float64]:
+    def member_scores(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Floats:
         """B prompts, B completions -> (B, K)."""
         return np.stack([model.score(prompts, completions) for model in self.models], axis=1)
 
-    def score(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> npt.NDArray[np.float64]:
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Floats:
         """Mean scores: B prompts, B completions -> (B,)."""
-        mean: npt.NDArray[np.float64] = self.member_scores(prompts, completions).mean(axis=1)
+        mean: Floats = self.member_scores(prompts, completions).mean(axis=1)
         return mean
 
     def freeze(self) -> None:

@@ -12,13 +12,14 @@ from transformers import AutoModelForSequenceClassification
 
 from textrl_env.conversations import Prompt, completion_text
 from textrl_env.errors import InputError
-from textrl_env.lora import save_model
+from textrl_env.lora import has_adapters, load_adapters, save_model
 from textrl_env.packing import read_states
 from textrl_env.precision import Precision, autocast, checked_precision
 from textrl_env.pretrained import load_model, load_tokenizer
 from textrl_env.seeded import seeded
 from textrl_env.tokenization import encode_completion, encode_prompt, pad_id
 
+Floats = npt.NDArray[np.float64]
 MEMBERS = "members.safetensors"
 """The file of a folder with an ensemble that holds its heads: `weight` (K, H) and `bias` (K,)."""
 
@@ -76,7 +77,10 @@ class RewardModel:
         self.tokenizer.save_pretrained(path)
 
     def load_parameters(self, path: str | Path) -> None:
-        """Takes the parameters that `save_pretrained` wrote into this model, bit for bit."""
+        """Takes the parameters that `save_pretrained` wrote into this model, bit for bit; adapters into adapters."""
+        if has_adapters(self.model):
+            load_adapters(self.model, Path(path))
+            return
         dtype = next(self.model.parameters()).dtype
         loaded = load_model(AutoModelForSequenceClassification, Path(path), num_labels=1, dtype=dtype)
         self.model.load_state_dict(loaded.state_dict())
@@ -121,10 +125,14 @@ class RewardModel:
     def forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Scores with gradients: B token lists -> (B,)."""
         if isinstance(getattr(self.model, "score", None), nn.Linear):
-            scores: Tensor = self.head(self.features(sequences))
-        else:
-            ids, mask = self._padded(sequences)
-            scores = self.model(input_ids=ids, attention_mask=mask.long()).logits
+            return self.read(self.features(sequences))
+        ids, mask = self._padded(sequences)
+        scores: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).logits
+        return scores[:, 0].float() + self.offset
+
+    def read(self, features: Tensor) -> Tensor:
+        """What the head says of (B, H) features: scores (B,)."""
+        scores: Tensor = self.head(features)
         return scores[:, 0].float() + self.offset
 
     def _padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -136,40 +144,41 @@ class RewardModel:
         return ids, torch.arange(width, device=device) < lengths[:, None]
 
     @torch.inference_mode()
-    def score(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], *, batch_size: int = 128
-    ) -> npt.NDArray[np.float64]:
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[str], *, batch_size: int = 128) -> Floats:
         """Scores without gradients: B prompts (texts or conversations), B completions -> (B,)."""
         self.model.eval()
         sequences = [self.encode(*pair) for pair in zip(prompts, completions, strict=True)]
         return by_length(self.forward, sequences, batch_size=batch_size).double().cpu().numpy()
 
-    def normalize(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> tuple[float, float]:
-        """Brings the scores of these completions to mean 0 and standard deviation 1; returns what they were.
+    def normalize(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> None:
+        """Brings the scores of these completions to mean 0 and standard deviation 1.
 
         A preference says nothing about a score's zero, and its unit is of no use to a KL coefficient (Ziegler et al.
         2019 normalise on completions of the reference policy). The unit goes into the head; the zero into
         `config.score_offset`, which plain transformers keeps but does not add.
 
         Raises:
-            InputError: fewer than two completions, or all with one score.
+            InputError: all have one score, or there is none.
         """
-        scores = self.score(prompts, completions)
-        mean, std = (float(scores.mean()), float(scores.std())) if len(scores) else (0.0, 0.0)
-        if not std > 0:
-            raise InputError(f"to normalise, completions with different scores are needed; got {len(scores)} alike")
-        self._rescale(mean, std)
-        return mean, std
+        self.normalize_by(self.score(prompts, completions))
 
-    def _rescale(self, mean: float, std: float) -> None:
-        """From now on scores are (score - mean) / std."""
-        self.model.config.score_offset = (self.offset - mean) / std
+    def normalize_by(self, scores: Floats) -> None:
+        """The same from the scores (N,) that it gave them."""
+        std = spread(scores)
+        self.model.config.score_offset = (self.offset - float(scores.mean())) / std
         with torch.no_grad():
             self.head.weight /= std
 
     def freeze(self) -> None:
         """No parameter needs gradients any more."""
         self.model.requires_grad_(False)
+
+
+def spread(scores: Floats) -> float:
+    """The standard deviation of scores (N,) by which they can be divided; InputError where it is 0."""
+    if not len(scores) or not scores.std() > 0:
+        raise InputError(f"to normalise scores, completions that differ in score are needed; got {len(scores)} alike")
+    return float(scores.std())
 
 
 def by_length(
@@ -187,7 +196,7 @@ def by_length(
 class Judge(Protocol):
     """What scores texts, and can be kept from changing: a `RewardModel`, an ensemble."""
 
-    def score(self, prompts: Sequence[Prompt], completions: Sequence[str], /) -> npt.NDArray[np.float64]:
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[str], /) -> Floats:
         """B prompts, B completions -> (B,)."""
 
     def freeze(self) -> None:
@@ -217,6 +226,6 @@ class ModelReward:
         scores: list[float] = self.scores(prompts, texts).tolist()
         return scores
 
-    def scores(self, prompts: list[Any], texts: list[str]) -> npt.NDArray[np.float64]:
+    def scores(self, prompts: list[Any], texts: list[str]) -> Floats:
         """Of B prompts and completions, (B,)."""
         return self.reward_model.score(prompts, texts)
