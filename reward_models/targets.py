@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
 
 import torch
 from torch import Tensor
@@ -10,10 +9,11 @@ from torch import Tensor
 from textrl_env.errors import InputError
 from textrl_env.reward_models.batch_loss import Batch, Loss
 from textrl_env.reward_models.preferences import Preference
-from textrl_env.reward_models.rated_completions import RatedCompletion
 from textrl_env.reward_models.training_config import RewardModelConfig
+from textrl_env.reward_models.training_rows import RatedCompletion, Row
 
-Row = Preference | RatedCompletion
+OF_PREFERENCES: tuple[Loss, ...] = ("pairs", "davidson", "plackett-luce")
+OF_RATINGS: tuple[Loss, ...] = ("regression", "ordinal")
 MOST_CATEGORIES = 50
 
 
@@ -49,37 +49,26 @@ class Targets:
         return Batch(tuple(rows), sizes, label.to(device), margin.to(device), weight.to(device))
 
 
-def completions_of(row: Row) -> tuple[str, ...]:
-    """The texts of a row, in the order of its scores."""
-    return row.ranking if isinstance(row, Preference) else (row.completion,)
-
-
-def resolved(config: RewardModelConfig, rows: Sequence[Row]) -> RewardModelConfig:
-    """The configuration with the loss that `auto` means for these rows; InputError where the two do not go together."""
-    if not rows:
-        raise InputError("no preferences or ratings to train on")
-    rated = [isinstance(row, RatedCompletion) for row in rows]
-    if any(rated) and not all(rated):
-        raise InputError("some rows are preferences and some ratings; train on one of the two")
-    if config.loss == "auto":
-        return replace(config, loss="regression" if rated[0] else "pairs")
-    if rated[0] != (config.loss in ("regression", "ordinal")):
-        kind, fitting = ("ratings", "regression, ordinal") if rated[0] else ("preferences", "pairs, davidson, "
-                                                                            "plackett-luce")  # fmt: skip
-        raise InputError(f"loss {config.loss} does not go with {kind}; choose one of {fitting}")
-    return config
-
-
-def targets_of(rows: Sequence[Row], loss: Loss) -> Targets:
-    """The labels of rows that go together with the loss.
+def targets_of(rows: Sequence[Row], config: RewardModelConfig) -> Targets:
+    """The labels of the rows; what the loss `auto` means is decided here.
 
     Raises:
-        InputError: naming the row, a ranking that `plackett-luce` cannot use; no row with a weight above 0; ratings
-            that are all the same, or too many different ones for `ordinal`.
+        InputError: no rows, or preferences and ratings among each other; a loss or an option that does not go with
+            them; naming the row, a ranking that `plackett-luce` cannot use; no row with a weight above 0; ratings that
+            are all the same, or too many different ones for `ordinal`.
     """
-    assert loss in get_args(Loss)
     preferences = [row for row in rows if isinstance(row, Preference)]
     ratings = [row for row in rows if isinstance(row, RatedCompletion)]
+    if not rows:
+        raise InputError("no preferences or ratings to train on")
+    if preferences and ratings:
+        raise InputError(f"{len(preferences)} rows are preferences and {len(ratings)} ratings; train on one of the two")
+    kind, fitting = ("preferences", OF_PREFERENCES) if preferences else ("ratings", OF_RATINGS)
+    loss = fitting[0] if config.loss == "auto" else config.loss
+    if loss not in fitting:
+        raise InputError(f"loss {loss} does not go with {kind}; choose one of {', '.join(fitting)}")
+    # Refuses options that the loss has no use for.
+    replace(config, loss=loss)
     return _of_preferences(preferences, loss) if preferences else _of_ratings(ratings, loss)
 
 

@@ -20,8 +20,10 @@ from textrl_env.one_cycle import one_cycle
 from textrl_env.progress import progress_bar
 from textrl_env.reward_models.batch_loss import BatchLoss, batch_loss
 from textrl_env.reward_models.batches import batches, n_batches
-from textrl_env.reward_models.targets import Row, completions_of, resolved, targets_of
+from textrl_env.reward_models.losses import rising
+from textrl_env.reward_models.targets import targets_of
 from textrl_env.reward_models.training_config import RewardModelConfig
+from textrl_env.reward_models.training_rows import Row, completions_of
 from textrl_env.seeded import generator_states, restore_generators, seeded
 
 MODEL = "reward_model"
@@ -85,10 +87,8 @@ class RewardModelTraining:
         seed: int = 0,
         loss: BatchLoss = batch_loss,
     ) -> None:
-        config = resolved(config, rows)
-        assert config.loss != "auto"
         self.reward_model, self.config, self.seed = reward_model, config, seed
-        self.targets = targets_of(rows, config.loss)
+        self.targets = targets_of(rows, config)
         self.encoded = encode_rows(reward_model, rows)
         self.device: torch.device = next(reward_model.model.parameters()).device
         self.thresholds = torch.nn.Parameter(self.targets.thresholds.to(self.device))
@@ -102,7 +102,7 @@ class RewardModelTraining:
         self.n_steps = n_batches(len(rows), batch_size=config.batch_size, n_epochs=config.n_epochs)
         self.curve: list[LossPoint] = []
         self._loss = partial(
-            loss, loss=config.loss, label_smoothing=config.label_smoothing,
+            loss, loss=self.targets.loss, label_smoothing=config.label_smoothing,
             center_rewards_coefficient=config.center_rewards_coefficient,
         )  # fmt: skip
         self._generators: dict[str, Tensor] = {}
@@ -180,6 +180,20 @@ class RewardModelTraining:
         self.curve = [LossPoint(at, loss) for at, loss in enumerate(tensors["progress"]["losses"].tolist(), start=1)]
         self._generators = tensors["generators"]
         return self
+
+    def learned(self) -> dict[str, Any]:
+        """The loss, and what it learned or fixed beside the scores, for JSON: see docs/reward_models.md."""
+        match self.targets.loss:
+            case "davidson":
+                more: dict[str, Any] = {"log_tie": float(self.thresholds.detach())}
+            case "ordinal":
+                cutpoints = rising(self.thresholds.detach()).tolist()
+                more = {"ratings": list(self.targets.categories), "cutpoints": cutpoints}
+            case "regression":
+                more = dict(zip(("rating_mean", "rating_std"), self.targets.scale, strict=True))
+            case _:
+                more = {}
+        return {"name": self.targets.loss, **more}
 
     def _save_running(self, path: Path) -> Path:
         self._generators = generator_states(self.device)

@@ -8,24 +8,27 @@ from textrl_env.errors import InputError, require_above, require_at_least
 
 @dataclass(frozen=True)
 class RewardModelConfig:
-    """Options of `textrl_env.reward_models.training.train_reward_model`."""
+    """Options of `textrl_env.reward_models.training`; docs/reward_models.md has the losses.
+
+    The loss `auto` is `pairs` where the rows are preferences and `regression` where they are ratings.
+    """
 
     n_epochs: int = 4
-    """Passes over the preferences; at least 1."""
+    """Passes over the rows; at least 1."""
     batch_size: int = 16
-    """Preferences (a pair or a whole ranking each) per step; at least 1."""
+    """Rows (a ranking is one) per step."""
     learning_rate: float = 1.5e-3
-    """Peak of AdamW's one-cycle schedule; the default suits a small model, 2e-5 a pretrained one."""
+    """Peak of AdamW's one cycle; 2e-5 suits a pretrained model."""
     weight_decay: float = 0.01
     """AdamW's weight decay; 0 or more."""
     max_grad_norm: float = 1.0
-    """Gradients are scaled down to this norm; above 0."""
+    """Gradients are scaled down to it; above 0."""
     loss: Literal["auto", "pairs", "davidson", "plackett-luce", "regression", "ordinal"] = "auto"
-    """Of preferences: pairs, davidson (with ties), plackett-luce; of ratings: regression, ordinal; auto: the first."""
+    """Of preferences pairs, davidson, plackett-luce; of ratings regression, ordinal."""
     label_smoothing: float = 0.0
-    """Share of preferences taken to be the wrong way round, in [0, 0.5)."""
+    """Share of wrong preferences, in [0, 0.5)."""
     center_rewards_coefficient: float = 0.0
-    """Holds the scores around 0; TRL recommends 0.01."""
+    """Holds scores around 0, say 0.01."""
 
     def __post_init__(self) -> None:
         require_at_least(1, n_epochs=self.n_epochs, batch_size=self.batch_size)

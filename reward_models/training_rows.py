@@ -1,4 +1,4 @@
-"""Ratings: points that people gave single completions, read from JSONL."""
+"""What a reward model is trained on: preferences, or ratings, which are points that people gave single completions."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -32,6 +32,14 @@ class RatedCompletion:
     where: str = ""
 
 
+Row = Preference | RatedCompletion
+
+
+def completions_of(row: Row) -> tuple[str, ...]:
+    """The texts of a row, a ranking's best first."""
+    return row.ranking if isinstance(row, Preference) else (row.completion,)
+
+
 def rated_completions_of(rows: Iterable[Mapping[str, Any]]) -> list[RatedCompletion]:
     """From rows with `completion`, `rating`, and optionally `prompt` and `weight`; InputError names a bad row."""
     rated = []
@@ -55,12 +63,12 @@ def read_rated_completions(path: str | Path, *, on_bad_row: OnBadRow = "error") 
     return [_rated(row.values, row.where) for row in rows]
 
 
-def read_training_rows(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[Preference] | list[RatedCompletion]:
+def read_training_rows(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[Row]:
     """Ratings where the first readable row has a `rating`, else preferences; a row of the other kind is a bad row."""
     first: Mapping[str, Any] = next((row for _, row in parse(path, "prompt") if isinstance(row, Mapping)), {})
     if "rating" in first:
-        return read_rated_completions(path, on_bad_row=on_bad_row)
-    return read_preferences(path, on_bad_row=on_bad_row)
+        return list(read_rated_completions(path, on_bad_row=on_bad_row))
+    return list(read_preferences(path, on_bad_row=on_bad_row))
 
 
 def _text_fault(row: Mapping[str, Any]) -> str | None:
