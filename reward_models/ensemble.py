@@ -115,8 +115,8 @@ class RewardEnsemble(RewardModel):
         std = spread(scores.mean(axis=1) - scores.mean())
         self.centre_by(scores)
         with torch.no_grad():
-            self.head.weight /= std
-            self.head.bias /= std
+            self.head.weight.div_(std)
+            self.head.bias.div_(std)
 
     def centre_by(self, scores: Floats) -> None:
         """Gives every member a mean of 0 where it gave these scores (N, K).

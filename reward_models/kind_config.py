@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import tyro
+
 from textrl_env.errors import InputError, require_at_least
 
 
@@ -11,13 +13,13 @@ class RewardModelKind:
     """Options of `textrl_env.reward_models.kinds.new_reward_model`."""
 
     train: Literal["full", "lora", "head"] = "full"
-    """All weights; adapters of rank `lora_rank` and the head; or the head alone, which takes one pass and seconds."""
+    """All weights, adapters, or the head alone, in one pass."""
     lora_rank: int = 16
     """Rank of the adapters."""
     members: int = 1
-    """Heads on the trunk, each trained on its own bootstrap resample; 2 or more are an ensemble."""
-    normalize: bool = False
-    """Scores of mean 0 and standard deviation 1 on the training completions."""
+    """Of an ensemble: heads, each on its own resample."""
+    normalize: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Training completions score 0 on average, with a spread of 1."""
 
     def __post_init__(self) -> None:
         if self.train not in ("full", "lora", "head"):

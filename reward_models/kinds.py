@@ -11,9 +11,9 @@ from textrl_env.reward_models.frozen_trunk import FrozenTrunk
 from textrl_env.reward_models.kind_config import RewardModelKind
 from textrl_env.reward_models.member_loss import MemberLoss, bootstrap_counts
 from textrl_env.reward_models.reward_model import RewardModel, by_length
-from textrl_env.reward_models.targets import Row
 from textrl_env.reward_models.training import RewardModelTraining
 from textrl_env.reward_models.training_config import RewardModelConfig
+from textrl_env.reward_models.training_rows import Row
 
 
 def new_reward_model(folder: str | Path, kind: RewardModelKind, *, seed: int) -> RewardModel:
