@@ -1,14 +1,15 @@
-"""Conservative scores: lower where an ensemble's members disagree, which is where a policy finds errors to exploit."""
+"""An ensemble's conservative score as the environment's reward."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from textrl_env.conversations import Prompt
-from textrl_env.errors import InputError, require_at_least
-from textrl_env.reward_models.reward_model import Floats, Judge, ModelReward
-
-Pessimism = float | Literal["minimum"]
-"""k of mean - k · std, or the lowest member's score."""
+from textrl_env.errors import InputError
+from textrl_env.reward_models.ensemble import RewardEnsemble, load_reward_model
+from textrl_env.reward_models.kind_config import is_ensemble
+from textrl_env.reward_models.pessimism import Floats, Pessimism, checked_pessimism, conservative
+from textrl_env.reward_models.reward_model import Judge, ModelReward
 
 
 class Ensemble(Judge, Protocol):
@@ -18,31 +19,8 @@ class Ensemble(Judge, Protocol):
         """B prompts, B completions -> (B, K)."""
 
 
-def conservative(member_scores: Floats, pessimism: Pessimism) -> Floats:
-    """mean - k · std over the members, or their minimum: (B, K) -> (B,).
-
-    Coste et al. 2023, section 3: the minimum is their worst-case optimisation; their uncertainty-weighted one subtracts
-    the members' variance, here it is the standard deviation (over K, not K - 1), which has the score's unit.
-    """
-    if pessimism == "minimum":
-        lowest: Floats = member_scores.min(axis=1)
-        return lowest
-    scores: Floats = member_scores.mean(axis=1) - pessimism * member_scores.std(axis=1)
-    return scores
-
-
-def checked_pessimism(pessimism: Pessimism) -> Pessimism:
-    """The value itself; InputError unless it is 0 or more, or "minimum"."""
-    if isinstance(pessimism, str):
-        if pessimism != "minimum":
-            raise InputError(f"pessimism must be a number or 'minimum', got {pessimism!r}")
-    else:
-        require_at_least(0, pessimism=pessimism)
-    return pessimism
-
-
 class ConservativeReward(ModelReward):
-    """An ensemble's conservative score as the environment's reward function.
+    """An ensemble's conservative score as the environment's reward function, see `pessimism.conservative`.
 
     Args:
         ensemble, whole_text: as for `ModelReward`.
@@ -56,3 +34,19 @@ class ConservativeReward(ModelReward):
     def scores(self, prompts: list[Any], texts: list[str]) -> Floats:
         """Of B prompts and completions, (B,)."""
         return conservative(self.ensemble.member_scores(prompts, texts), self.pessimism)
+
+
+def load_reward(path: Path, *, pessimism: Pessimism = 0.0) -> ModelReward:
+    """The reward model in a folder as a reward function, conservative where `pessimism` is not 0.
+
+    Raises:
+        InputError: pessimism without an ensemble.
+    """
+    if pessimism == 0:
+        return ModelReward(load_reward_model(path))
+    if not is_ensemble(path):
+        raise InputError(
+            f"pessimism {pessimism}: {path} is a single reward model, and cannot disagree with itself; make an "
+            "ensemble with textrl reward-model --members 5"
+        )
+    return ConservativeReward(RewardEnsemble.from_pretrained(path), pessimism=pessimism)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from textrl_env.conversations import Prompt
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.precision import Precision
-from textrl_env.reward_models.reward_model import MEMBERS, Floats, RewardModel, spread
+from textrl_env.reward_models.kind_config import MEMBERS, is_ensemble
+from textrl_env.reward_models.reward_model import Floats, RewardModel, spread
 from textrl_env.seeded import seeded
 
 
@@ -54,7 +55,7 @@ class RewardEnsemble(RewardModel):
     ) -> "RewardEnsemble":
         """From a folder that `save_pretrained` wrote."""
         file = Path(path) / MEMBERS
-        if not file.is_file():
+        if not is_ensemble(path):
             raise InputError(f"{path}: no ensemble here (no {MEMBERS}); a single reward model is read by RewardModel")
         mean = RewardModel.from_pretrained(path, dtype=dtype, layers=layers, seed=seed)
         tensors, width = load_file(file), mean.head.in_features
@@ -156,5 +157,5 @@ class IndependentEnsemble:
 
 def load_reward_model(path: str | Path) -> RewardModel:
     """The reward model in a folder: an ensemble where it has members, else a single one."""
-    kind = RewardEnsemble if (Path(path) / MEMBERS).is_file() else RewardModel
+    kind = RewardEnsemble if is_ensemble(path) else RewardModel
     return kind.from_pretrained(path)

@@ -1,11 +1,18 @@
 """Which kind of reward model is trained; no torch, so that the command line can show the options at once."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-import tyro
-
 from textrl_env.errors import InputError, require_at_least
+
+MEMBERS = "members.safetensors"
+"""The file of a folder with an ensemble that holds its heads: `weight` (K, H) and `bias` (K,)."""
+
+
+def is_ensemble(folder: str | Path) -> bool:
+    """Whether the reward model in a folder has members."""
+    return (Path(folder) / MEMBERS).is_file()
 
 
 @dataclass(frozen=True)
@@ -17,9 +24,9 @@ class RewardModelKind:
     lora_rank: int = 16
     """Rank of the adapters."""
     members: int = 1
-    """Of an ensemble: heads, each on its own resample."""
-    normalize: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Training completions score 0 on average, with a spread of 1."""
+    """Heads, each on its own resample."""
+    normalize: bool = False
+    """Scores of mean 0 and deviation 1."""
 
     def __post_init__(self) -> None:
         if self.train not in ("full", "lora", "head"):

@@ -16,12 +16,11 @@ from textrl_env.lora import has_adapters, load_adapters, save_model
 from textrl_env.packing import read_states
 from textrl_env.precision import Precision, autocast, checked_precision
 from textrl_env.pretrained import load_model, load_tokenizer
+from textrl_env.reward_models.kind_config import MEMBERS
 from textrl_env.seeded import seeded
 from textrl_env.tokenization import encode_completion, encode_prompt, pad_id
 
 Floats = npt.NDArray[np.float64]
-MEMBERS = "members.safetensors"
-"""The file of a folder with an ensemble that holds its heads: `weight` (K, H) and `bias` (K,)."""
 
 
 class RewardModel:
