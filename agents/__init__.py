@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from textrl_env.agents.kto import train_kto
     from textrl_env.agents.kto_config import KTOConfig
     from textrl_env.agents.llama import small_llama
-    from textrl_env.agents.lora import with_lora
     from textrl_env.agents.on_policy import OnPolicyAlgorithm
     from textrl_env.agents.ppo import PPO
     from textrl_env.agents.reinforce import REINFORCE
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from textrl_env.agents.sft import train_sft
     from textrl_env.agents.sft_config import SFTConfig
     from textrl_env.agents.tokenizer import train_tokenizer
+    from textrl_env.lora import with_lora
 
 _MODULES = {
     "A2C": "a2c",
@@ -51,7 +51,7 @@ _MODULES = {
     "train_kto": "kto",
     "train_sft": "sft",
     "train_tokenizer": "tokenizer",
-    "with_lora": "lora",
+    "with_lora": ".lora",  # of textrl_env: reward models take adapters too
 }
 
 __all__ = [
@@ -83,5 +83,5 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

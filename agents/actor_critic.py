@@ -13,11 +13,11 @@ from transformers import AutoModel, AutoModelForCausalLM
 from textrl_env import InputError
 from textrl_env.agents.categorical import draw
 from textrl_env.agents.evaluated import Evaluated, entropies_of
-from textrl_env.agents.lora import has_adapters, load_adapters, save_model, trunk_copy, unwrapped
 from textrl_env.agents.rollout import Rollout
 from textrl_env.decoding import CachedDecoder
 from textrl_env.devices import as_device
 from textrl_env.errors import require_above
+from textrl_env.lora import has_adapters, load_adapters, save_model, trunk_copy, unwrapped
 from textrl_env.master_weights import rounded_copy
 from textrl_env.packing import read_states
 from textrl_env.precision import Precision, autocast, checked_precision

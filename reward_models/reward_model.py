@@ -1,23 +1,26 @@
 """A reward model: a sequence classifier with one label, its tokenizer, and scores of texts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
 from textrl_env.conversations import Prompt, completion_text
 from textrl_env.errors import InputError
-from textrl_env.packing import pack, packed_states
+from textrl_env.lora import has_adapters, load_adapters, save_model
+from textrl_env.packing import read_states
 from textrl_env.precision import Precision, autocast, checked_precision
 from textrl_env.pretrained import load_model, load_tokenizer
+from textrl_env.reward_models.kind_config import MEMBERS
 from textrl_env.seeded import seeded
 from textrl_env.tokenization import encode_completion, encode_prompt, pad_id
-from textrl_env.trunks import trunk_of
+
+Floats = npt.NDArray[np.float64]
 
 
 class RewardModel:
@@ -25,7 +28,9 @@ class RewardModel:
 
     A text is the prompt's tokens, the completion's and the end token, padded on the right; the score is read at the
     last token that is not padding, as `AutoModelForSequenceClassification` does, and depends neither on the padding
-    nor on the other texts of a batch.
+    nor on the other texts of a batch. With the last layer's state h there (H,),
+
+        score = w · h + offset,   w in `model.score`, offset in `model.config.score_offset` (0 if it is not there)
 
     Args:
         model: `AutoModelForSequenceClassification` with `num_labels=1`.
@@ -62,12 +67,19 @@ class RewardModel:
         return cls(model, load_tokenizer(path))
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Writes model and tokenizer; loads with `AutoModelForSequenceClassification`."""
-        self.model.save_pretrained(path)
+        """Writes model and tokenizer; loads with `AutoModelForSequenceClassification`.
+
+        With adapters (`textrl_env.lora.with_lora`) their merged weights, and they themselves into `adapter/`.
+        """
+        save_model(self.model, Path(path))
+        (Path(path) / MEMBERS).unlink(missing_ok=True)
         self.tokenizer.save_pretrained(path)
 
     def load_parameters(self, path: str | Path) -> None:
-        """Takes the parameters that `save_pretrained` wrote into this model, bit for bit."""
+        """Takes the parameters that `save_pretrained` wrote into this model, bit for bit; adapters into adapters."""
+        if has_adapters(self.model):
+            load_adapters(self.model, Path(path))
+            return
         dtype = next(self.model.parameters()).dtype
         loaded = load_model(AutoModelForSequenceClassification, Path(path), num_labels=1, dtype=dtype)
         self.model.load_state_dict(loaded.state_dict())
@@ -87,38 +99,107 @@ class RewardModel:
             )
         return ids
 
+    @property
+    def offset(self) -> float:
+        """What is added to the head's answer; `AutoModelForSequenceClassification` has no place for it."""
+        return float(getattr(self.model.config, "score_offset", 0.0))
+
+    @property
+    def head(self) -> nn.Linear:
+        """The linear head on the last state; InputError where the classifier has another kind."""
+        head = getattr(self.model, "score", None)
+        if not isinstance(head, nn.Linear):
+            raise InputError(f"{type(self.model).__name__} has no linear head; this needs a causal LM's classifier")
+        return head
+
+    def features(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """What the head reads, the last layer's state at the last token, with gradients: B token lists -> (B, H)."""
+        ids, mask = self._padded(sequences)
+        # Where padding and end token are one, the last token that is not padding is the one before the end.
+        counted = torch.arange(ids.shape[1], device=ids.device) * (ids != pad_id(self.tokenizer))
+        last = torch.zeros_like(mask).scatter(1, counted.argmax(dim=1, keepdim=True), True)
+        with autocast(self.precision, ids.device):
+            return read_states(self.model.base_model, ids, mask, last).to(self.head.weight.dtype)
+
     def forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Scores with gradients: B token lists -> (B,)."""
+        if isinstance(getattr(self.model, "score", None), nn.Linear):
+            return self.read(self.features(sequences))
+        ids, mask = self._padded(sequences)
+        scores: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).logits
+        return scores[:, 0].float() + self.offset
+
+    def read(self, features: Tensor) -> Tensor:
+        """What the head says of (B, H) features: scores (B,)."""
+        scores: Tensor = self.head(features)
+        return scores[:, 0].float() + self.offset
+
+    def _padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Token ids and mask, (B, L) each."""
         fill, device = pad_id(self.tokenizer), next(self.model.parameters()).device
         lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
-        at = torch.arange(int(lengths.max()), device=device)
-        ids = torch.tensor([[*sequence, *[fill] * (len(at) - len(sequence))] for sequence in sequences]).to(device)
-        mask = at < lengths[:, None]
-        trunk = trunk_of(self.model)
-        if trunk is None:
-            scores: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).logits
-        else:
-            # The classifier is a linear head on the state of the last token that is not padding; where padding and end
-            # token are one, that is the token before the end.
-            last = (at * (ids != fill)).argmax(dim=1)
-            with autocast(self.precision, device):
-                states = packed_states(trunk, pack(ids, mask, at == last[:, None]))
-            scores = self.model.score(states.to(self.model.score.weight.dtype))
-        return scores[:, 0].float()
+        width = int(lengths.max())
+        ids = torch.tensor([[*sequence, *[fill] * (width - len(sequence))] for sequence in sequences]).to(device)
+        return ids, torch.arange(width, device=device) < lengths[:, None]
 
     @torch.inference_mode()
-    def score(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], *, batch_size: int = 128
-    ) -> npt.NDArray[np.float64]:
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[str], *, batch_size: int = 128) -> Floats:
         """Scores without gradients: B prompts (texts or conversations), B completions -> (B,)."""
         self.model.eval()
         sequences = [self.encode(*pair) for pair in zip(prompts, completions, strict=True)]
-        order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
-        scores = np.empty(len(sequences))
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            scores[batch] = self.forward([sequences[index] for index in batch]).cpu().numpy()
-        return scores
+        return by_length(self.forward, sequences, batch_size=batch_size).double().cpu().numpy()
+
+    def normalize(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> None:
+        """Brings the scores of these completions to mean 0 and standard deviation 1.
+
+        A preference says nothing about a score's zero, and its unit is of no use to a KL coefficient (Ziegler et al.
+        2019 normalise on completions of the reference policy). The unit goes into the head; the zero into
+        `config.score_offset`, which plain transformers keeps but does not add.
+
+        Raises:
+            InputError: all have one score, or there is none.
+        """
+        self.normalize_by(self.score(prompts, completions))
+
+    def normalize_by(self, scores: Floats) -> None:
+        """The same from the scores (N,) that it gave them."""
+        std = spread(scores)
+        self.model.config.score_offset = (self.offset - float(scores.mean())) / std
+        with torch.no_grad():
+            self.head.weight /= std
+
+    def freeze(self) -> None:
+        """No parameter needs gradients any more."""
+        self.model.requires_grad_(False)
+
+
+def spread(scores: Floats) -> float:
+    """The standard deviation of scores (N,) by which they can be divided; InputError where it is 0."""
+    if not len(scores) or not scores.std() > 0:
+        raise InputError(f"to normalise scores, completions that differ in score are needed; got {len(scores)} alike")
+    return float(scores.std())
+
+
+def by_length(
+    answer: Callable[[Sequence[Sequence[int]]], Tensor], sequences: Sequence[Sequence[int]], *, batch_size: int = 128
+) -> Tensor:
+    """A forward's answers to N token lists, (N, ...), in their order; similar lengths go through it together."""
+    order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
+    parts = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    if not parts:
+        return torch.empty(0)
+    answers = torch.cat([answer([sequences[index] for index in part]) for part in parts])
+    return torch.empty_like(answers).index_copy_(0, torch.tensor(order, device=answers.device), answers)
+
+
+class Judge(Protocol):
+    """What scores texts, and can be kept from changing: a `RewardModel`, an ensemble."""
+
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[str], /) -> Floats:
+        """B prompts, B completions -> (B,)."""
+
+    def freeze(self) -> None:
+        """No parameter needs gradients any more."""
 
 
 class ModelReward:
@@ -132,8 +213,8 @@ class ModelReward:
             between whole texts, with an empty prompt; prompts must be texts.
     """
 
-    def __init__(self, reward_model: RewardModel, *, whole_text: bool = False) -> None:
-        reward_model.model.requires_grad_(False)
+    def __init__(self, reward_model: Judge, *, whole_text: bool = False) -> None:
+        reward_model.freeze()
         self.reward_model, self.whole_text = reward_model, whole_text
 
     def __call__(self, prompts: list[Any], completions: list[Any], **columns: Any) -> list[float]:
@@ -141,5 +222,9 @@ class ModelReward:
         if self.whole_text:
             texts = [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
             prompts = [""] * len(texts)
-        scores: list[float] = self.reward_model.score(prompts, texts).tolist()
+        scores: list[float] = self.scores(prompts, texts).tolist()
         return scores
+
+    def scores(self, prompts: list[Any], texts: list[str]) -> Floats:
+        """Of B prompts and completions, (B,)."""
+        return self.reward_model.score(prompts, texts)

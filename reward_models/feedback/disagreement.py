@@ -10,7 +10,7 @@ from textrl_env.errors import InputError
 from textrl_env.reward_models.feedback.judgements import Item
 
 Floats = npt.NDArray[np.float64]
-Scorer = Callable[[Sequence[Any], Sequence[str]], Floats]
+MemberScores = Callable[[Sequence[Any], Sequence[str]], Floats]
 
 
 def preference_spread(scores: npt.ArrayLike) -> float:
@@ -45,19 +45,20 @@ def rating_spread(scores: npt.ArrayLike) -> Floats:
     return spread
 
 
-def disagreement(items: Mapping[str, Item], models: Sequence[Scorer]) -> dict[str, float]:
-    """Per item, by its id, how much the models disagree about it; each text is scored once by each model.
+def disagreement(items: Mapping[str, Item], member_scores: MemberScores) -> dict[str, float]:
+    """Per item, by its id, how much an ensemble's members disagree about it; each text is scored once.
 
     Args:
         items: by id.
-        models: at least two; each takes prompts and completions, and gives a score for each.
+        member_scores: from N prompts and completions to (N, M), M >= 2, as `RewardEnsemble` and `IndependentEnsemble`
+            have it.
     """
-    if len(models) < 2:
-        raise InputError(f"disagreement needs two reward models or more, got {len(models)}")
     texts = [(item.prompt, text) for item in items.values() for text in item.completions]
     place = {repr(text): index for index, text in enumerate(texts)}
     prompts, completions = [texts[index][0] for index in place.values()], [texts[index][1] for index in place.values()]
-    scores = np.stack([np.asarray(model(prompts, completions)) for model in models])
+    scores = np.asarray(member_scores(prompts, completions)).T
+    if len(scores) < 2:
+        raise InputError(f"disagreement needs two reward models or more, got {len(scores)}")
     column = {text: number for number, text in enumerate(place)}
     columns = {id: [column[repr((item.prompt, text))] for text in item.completions] for id, item in items.items()}
     rated = [id for id, item in items.items() if item.task == "rating"]

@@ -147,7 +147,7 @@ def _any_answer(question: Any, line: str, seconds: float) -> dict[str, Any]:
         ("label --database bad.jsonl", "bad.jsonl: is no SQLite database; it was left as it is"),
         ("label --completions c.jsonl --host 0.0.0.0", "host 0.0.0.0 lets other machines in: say who is invited"),
         ("label --completions c.jsonl --instructions none.md", "none.md: not readable as Markdown"),
-        ("label --completions c.jsonl --reward-models a", "reward_models: two or more can disagree, got one, a"),
+        ("label --completions c.jsonl --reward-models a", "reward_models: two or more can disagree, or one that is"),
         ("label --completions c.jsonl --reward-models a b", "a/config.json: not there yet; make it with"),
         ("label --database empty.db", "empty.db: nothing to label in it"),
         ("label --completions c.jsonl --terminal \t", "terminal: a name has 1 to 40 printable characters"),

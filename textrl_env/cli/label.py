@@ -12,6 +12,7 @@ from textrl_env.cli.run_folder import existing_model
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.prompts import PromptDataset
 from textrl_env.reward_models.feedback.judgements import Item, Task
+from textrl_env.reward_models.kind_config import is_ensemble
 from textrl_env.rows import OnBadRow
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Label:
     repeats: float = 0.05
     """Share of answers asked a second time, unseen, to measure consistency."""
     reward_models: tuple[Path, ...] = ()
-    """Two or more reward models: what they disagree about most comes first."""
+    """Reward models, or an ensemble: what they disagree about most comes first."""
     instructions: OptionalPath = None
     """Markdown for the annotators; by default a general guide."""
     host: str = "127.0.0.1"
@@ -72,8 +73,10 @@ class Label:
         from textrl_env.reward_models.feedback.desk import Desk
         from textrl_env.reward_models.feedback.store import Store
 
-        if len(self.reward_models) == 1:
-            raise InputError(f"reward_models: two or more can disagree, got one, {self.reward_models[0]}")
+        if len(self.reward_models) == 1 and not is_ensemble(self.reward_models[0]):
+            raise InputError(
+                f"reward_models: two or more can disagree, or one that is an ensemble, got {self.reward_models[0]}"
+            )
         for path in self.reward_models:
             existing_model(path, made_by="textrl reward-model")
         plan = Plan(overlap=self.overlap, repeats=self.repeats, seed=str(self.seed))
@@ -137,11 +140,12 @@ class Label:
         ]
 
     def _rank_by_disagreement(self, store: "Store") -> None:
-        from textrl_env.reward_models import RewardModel
+        from textrl_env.reward_models.ensemble import IndependentEnsemble, RewardEnsemble, load_reward_model
         from textrl_env.reward_models.feedback.disagreement import disagreement
 
-        models = [RewardModel.from_pretrained(path).score for path in self.reward_models]
-        store.set_disagreement(disagreement(store.items, models))
+        first, *others = map(load_reward_model, self.reward_models)
+        ensemble = first if isinstance(first, RewardEnsemble) and not others else IndependentEnsemble([first, *others])
+        store.set_disagreement(disagreement(store.items, ensemble.member_scores))
 
     def _ask_here(self, desk: "Desk", console: Console) -> None:
         from textrl_env.reward_models.feedback.terminal import label_in_terminal

@@ -20,6 +20,7 @@ from textrl_env.errors import require_above, require_at_least
 from textrl_env.interrupt import Interrupt
 from textrl_env.kl import KLShaping
 from textrl_env.prompts import PromptDataset
+from textrl_env.reward_models.pessimism import checked_pessimism
 from textrl_env.rows import OnBadRow
 from textrl_env.worlds import support_desk
 
@@ -37,6 +38,8 @@ class TrainOnPolicy(ABC):
     """Causal LM to start from and stay near; else RUN/sft."""
     reward_model: OptionalPath = None
     """The reward model; by default RUN/reward_model."""
+    pessimism: Annotated[float | Literal["minimum"], tyro.conf.arg(metavar="FLOAT|minimum")] = 0.0
+    """Of an ensemble: how many deviations its score is below the mean; or its lowest member's."""
     prompts: OptionalPath = None
     """JSONL, CSV or TXT with prompts; by default the support desk's, whose gold score is logged as well."""
     on_bad_row: OnBadRow = "error"
@@ -96,6 +99,7 @@ class TrainOnPolicy(ABC):
         require_at_least(1, watch_every=self.watch_every)
         require_at_least(0, kl_coef=self.kl_coef)
         require_above(0, learning_rate=self.learning_rate)
+        checked_pessimism(self.pessimism)
         if self.max_kl is not None:
             require_above(0, max_kl=self.max_kl)
         start = existing_model(self.policy or run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
@@ -110,15 +114,16 @@ class TrainOnPolicy(ABC):
         from textrl_env.agents.export import ModelCard, export_policy
         from textrl_env.checkpoint import writing
         from textrl_env.reference import FrozenReference
-        from textrl_env.reward_models import ModelReward, RewardModel
+        from textrl_env.reward_models.conservative import load_reward
 
+        reward = load_reward(judge, pessimism=self.pessimism)
         agent = self.agent(start, vocab_size=len(tokenizer))
         reference = FrozenReference(agent.policy, vocab_size=len(tokenizer))
         in_reward = self.kl_in == "reward"
         # With a coefficient of 0 the environment measures the KL and charges nothing.
         shaping = KLShaping(self.kl_coef if in_reward else 0.0, mode="sampled", estimator="k1", pay="episode")
         env = TextGenVectorEnv(
-            prompts, ModelReward(RewardModel.from_pretrained(judge)), tokenizer, num_envs=self.n_episodes,
+            prompts, reward, tokenizer, num_envs=self.n_episodes,
             autoreset_mode="Disabled", max_new_tokens=self.max_new_tokens, kl=shaping, reference=reference,
         )  # fmt: skip
         out, exported = run_dir / self.folder, self.exported(run_dir)
@@ -127,9 +132,10 @@ class TrainOnPolicy(ABC):
             n_episodes=self.n_episodes, batch_size=self.batch_size, kl_loss_coef=0.0 if in_reward else self.kl_coef,
             reference=reference, log_dir=out, seed=seed,
         )  # fmt: skip
+        judged = f", pessimism {self.pessimism}" if self.pessimism else ""
         card = ModelCard(
             method=type(algorithm).__name__, base=str(start), seed=seed, command=command_line(),
-            data=str(self.prompts or "prompts of the support desk"), reward=f"the reward model in {judge}",
+            data=str(self.prompts or "prompts of the support desk"), reward=f"the reward model in {judge}{judged}",
             kl=f"{self.kl_coef} per nat of KL to {start}, in the {self.kl_in}",
         )  # fmt: skip
 

@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from textrl_env.cli.on_policy import TrainOnPolicy
+from textrl_env.cli.optional import OptionalPath
+from textrl_env.cli.run_folder import existing_model
+from textrl_env.errors import InputError
 
 if TYPE_CHECKING:
     from textrl_env.agents import PPO, ActorCriticLM
@@ -20,6 +23,12 @@ class TrainPPO(TrainOnPolicy):
     """λ of generalized advantage estimation."""
     critic: Literal["separate", "shared"] = "separate"
     """Own trunk, or head on the policy's."""
+    critic_from: OptionalPath = None
+    """A reward model for the separate critic to start as; by default it starts as the policy."""
+
+    def __post_init__(self) -> None:
+        if self.critic_from is not None and self.critic != "separate":
+            raise InputError(f"critic_from is for critic separate, got {self.critic}")
 
     @property
     def folder(self) -> str:
@@ -38,8 +47,15 @@ class TrainPPO(TrainOnPolicy):
 
     def agent(self, start: Path, *, vocab_size: int) -> "ActorCriticLM":
         from textrl_env.agents import ActorCriticLM
+        from textrl_env.agents.critic_init import init_critic_from
+        from textrl_env.pretrained import load_tokenizer
 
-        return ActorCriticLM.from_pretrained(start, vocab_size=vocab_size, critic=self.critic)
+        if self.critic_from is not None:
+            existing_model(self.critic_from, made_by="textrl reward-model")
+        agent = ActorCriticLM.from_pretrained(start, vocab_size=vocab_size, critic=self.critic)
+        if self.critic_from is not None:
+            init_critic_from(agent, self.critic_from, load_tokenizer(start))
+        return agent
 
     def make(self, agent: Any, env: Any, **options: Any) -> "PPO":
         from textrl_env.agents import PPO

@@ -15,6 +15,7 @@ from textrl_env.cli.run_folder import existing, existing_model, read_json
 from textrl_env.cli.stage import Stopped
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.interrupt import Interrupt
+from textrl_env.reward_models.kind_config import RewardModelKind
 from textrl_env.reward_models.preferences import Preference
 from textrl_env.reward_models.training_config import RewardModelConfig
 from textrl_env.reward_models.training_rows import RatedCompletion, Row, completions_of, read_training_rows
@@ -43,6 +44,10 @@ class TrainRewardModel:
     """The model to start from; by default RUN/sft."""
     on_bad_row: OnBadRow = "error"
     """What a bad row does: stop, or be left out and counted."""
+    kind: Annotated[RewardModelKind, tyro.conf.arg(name=""), tyro.conf.FlagCreatePairsOff] = field(
+        default_factory=RewardModelKind
+    )
+    """What of the model is trained, and how many heads."""
     training: Annotated[RewardModelConfig, tyro.conf.arg(name="")] = field(default_factory=RewardModelConfig)
     """How to train."""
     checkpoints: Annotated[Checkpoints, tyro.conf.arg(name="")] = field(
@@ -59,21 +64,22 @@ class TrainRewardModel:
         start = existing_model(self.model or run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
 
         from textrl_env.checkpoint import writing
-        from textrl_env.reward_models import RewardModel
+        from textrl_env.reward_models.kinds import new_reward_model, new_training, settle_scores
         from textrl_env.reward_models.targets import targets_of
-        from textrl_env.reward_models.training import RewardModelTraining, encode_rows
+        from textrl_env.reward_models.training import encode_rows
 
         # What does not fit is said now rather than after the model is loaded, or after the training.
         targets_of(train, self.training)
-        reward_model = RewardModel.from_pretrained(start, seed=seed)
+        reward_model = new_reward_model(start, self.kind, seed=seed)
         encode_rows(reward_model, heldout)
         out = run_dir / self.folder
-        training = RewardModelTraining(reward_model, train, self.training, seed=seed)
+        training = new_training(reward_model, self.kind, train, self.training, seed=seed)
         if path := self.checkpoints.start(out):
             training.load(path)
         saver = self.checkpoints.saver(out)
         with Interrupt() as stop, writing(out):
             curve = training.run(should_stop=stop, saver=saver)
+            settle_scores(reward_model, self.kind, training)
             reward_model.save_pretrained(out)
         if stop.requested:
             raise Stopped(
@@ -101,22 +107,26 @@ class TrainRewardModel:
     writes: ClassVar[tuple[str, ...]] = ("reward_model",)
 
     def rehearsals(self) -> tuple["TrainRewardModel", "TrainRewardModel"]:
-        """One step, and three epochs of one step."""
+        """One step, and three; of a frozen trunk that is one batch of rows, and three."""
         tiny = replace(
             self, n_preferences=self.training.batch_size, training=replace(self.training, n_epochs=1),
             checkpoints=Checkpoints(),
         )  # fmt: skip
-        return tiny, replace(tiny, training=replace(self.training, n_epochs=3))
+        if self.kind.train == "head":
+            return tiny, replace(tiny, n_preferences=3 * self.training.batch_size)
+        return tiny, replace(tiny, training=replace(tiny.training, n_epochs=3))
 
     def work(self, run_dir: Path) -> int:
-        """Rows in training steps."""
-        return self.training.n_epochs * len(self._rows(run_dir)[0])
+        """Rows that go through the model; with a frozen trunk each does so once."""
+        return (1 if self.kind.train == "head" else self.training.n_epochs) * len(self._rows(run_dir)[0])
 
     def footprint(self, run_dir: Path) -> Footprint:
         """The model, and a batch of rows with all completions of each."""
         model = self.model or run_dir / "sft"
         rows = self._rows(run_dir)[0]
         texts = sorted((row.prompt + text for row in rows for text in completions_of(row)), key=len)
+        if self.kind.train == "head":
+            return Footprint(frozen=[model])
         completions = self.training.batch_size * max(len(completions_of(row)) for row in rows)
         return Footprint(trained=[model], training_tokens=completions * longest_tokens(model, texts[-4:]))
 

@@ -1,20 +1,20 @@
-"""Low-rank adapters (LoRA, Hu et al. 2021) on a causal LM, through peft: put on, saved, loaded, merged.
+"""Low-rank adapters (LoRA, Hu et al. 2021) on a policy or a reward model, through peft: put on, saved, loaded, merged.
 
 The adapters stand inside the model, in place of the linear layers that they adapt, so every forward of this package
 sees them, the packed one too. Only they need gradients; what is frozen is never copied.
 """
 
 import copy
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from textrl_env import InputError
-from textrl_env.errors import require_above, require_at_least
+from textrl_env.errors import InputError, require_above, require_at_least
 from textrl_env.seeded import seeded
 
 _PREFIX = "base_model.model."
@@ -22,19 +22,20 @@ _PREFIX = "base_model.model."
 
 
 def with_lora(
-    policy: Any,
+    model: Any,
     *,
     rank: int = 16,
     alpha: float = 32.0,
     target_modules: str | list[str] = "all-linear",
     seed: int = 0,
 ) -> Any:
-    """Puts a LoRA adapter on a causal LM, in place, freezes everything else, and returns the model.
+    """Puts a LoRA adapter on a causal LM or a classifier, in place, freezes the rest, and returns the model.
 
     W x becomes W x + alpha / rank · B A x with A (rank, in) random and B (out, rank) zero: at first nothing changes.
+    A classifier's head, which is new, has no adapter and is trained as it is.
 
     Args:
-        policy: a causal LM of transformers.
+        model: of transformers, `AutoModelForCausalLM` or `AutoModelForSequenceClassification`.
         rank: of the change to a weight matrix, at least 1.
         alpha: scale of the change, above 0.
         target_modules: names of the layers that get an adapter, as peft takes them; `"all-linear"` is every linear
@@ -45,22 +46,30 @@ def with_lora(
     """
     require_at_least(1, rank=rank)
     require_above(0, alpha=alpha)
-    if has_adapters(policy):
-        raise InputError("this model has adapters already; pass it to ActorCriticLM as it is")
+    if has_adapters(model):
+        raise InputError("this model has adapters already; use it as it is")
     try:
         from peft import LoraConfig, inject_adapter_in_model
+        from peft.utils.constants import SEQ_CLS_HEAD_NAMES
     except ImportError:
         raise InputError("LoRA needs the package peft: pip install 'textrl-env[peft]'") from None
-    transposed = any(isinstance(module, Conv1D) for module in policy.modules())
+    transposed = any(isinstance(module, Conv1D) for module in model.modules())
+    classifies = model.get_output_embeddings() is None
     config = LoraConfig(
-        r=rank, lora_alpha=alpha, target_modules=target_modules, fan_in_fan_out=transposed, task_type="CAUSAL_LM",
-        base_model_name_or_path=policy.name_or_path or None,
+        r=rank, lora_alpha=alpha, target_modules=target_modules, fan_in_fan_out=transposed,
+        task_type="SEQ_CLS" if classifies else "CAUSAL_LM", base_model_name_or_path=model.name_or_path or None,
     )  # fmt: skip
     try:
-        with seeded(seed, next(policy.parameters()).device):
-            return inject_adapter_in_model(config, policy)
+        with seeded(seed, next(model.parameters()).device):
+            inject_adapter_in_model(config, model)
     except ValueError as error:
         raise InputError(f"target_modules={target_modules!r} does not fit this model: {error}") from None
+    if classifies:
+        # Said to peft only now: told before, it would put a wrapper in the head's place.
+        config.modules_to_save = [name for name in SEQ_CLS_HEAD_NAMES if hasattr(model, name)]
+        for name in config.modules_to_save:
+            getattr(model, name).requires_grad_(True)
+    return model
 
 
 def has_adapters(model: Any) -> bool:
@@ -101,16 +110,16 @@ def save_model(model: Any, folder: Path) -> None:
 
     `peft.PeftModel.from_pretrained(base, folder / "adapter")` puts them on the model that training started from.
     """
+    if (folder / "adapter" / "adapter_config.json").is_file():
+        shutil.rmtree(folder / "adapter")  # An earlier model's.
     if not has_adapters(model):
         model.save_pretrained(folder)
         return
-    from peft import get_peft_model_state_dict
-
     merged(model).save_pretrained(folder)
     (folder / "adapter").mkdir()
     (config,) = model.peft_config.values()
     replace(config, inference_mode=True).save_pretrained(folder / "adapter")
-    named = {f"{_PREFIX}{name}": value.contiguous() for name, value in get_peft_model_state_dict(model).items()}
+    named = {f"{_PREFIX}{name}": value.contiguous() for name, value in _changed(model).items()}
     save_file(named, folder / "adapter" / "adapter_model.safetensors")
 
 
@@ -120,13 +129,24 @@ def load_adapters(model: Any, folder: Path) -> None:
     Raises:
         InputError: the folder holds none, or those of another kind.
     """
-    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+    from peft import set_peft_model_state_dict
 
     file = folder / "adapter" / "adapter_model.safetensors"
     if not file.is_file():
-        raise InputError(f"{folder}: no adapter here, but the policy has one; it is from a run without LoRA")
+        raise InputError(f"{folder}: no adapter here, but the model has one; it is from a run without LoRA")
     tensors = {name.removeprefix(_PREFIX): value for name, value in load_file(file).items()}
-    mine = {name: value.shape for name, value in get_peft_model_state_dict(model).items()}
+    mine = {name: value.shape for name, value in _changed(model).items()}
     if mine != {name: value.shape for name, value in tensors.items()}:
-        raise InputError(f"{file}: adapters of another rank or on other layers; make the policy with the run's options")
+        raise InputError(f"{file}: adapters of another rank or on other layers; make the model with the run's options")
     set_peft_model_state_dict(model, tensors)
+
+
+def _changed(model: Any) -> dict[str, Tensor]:
+    """The adapters, and the head that is trained beside them, named as peft names them in a file."""
+    from peft import get_peft_model_state_dict
+
+    (config,) = model.peft_config.values()
+    # A `peft.PeftModel` wraps such a head, and then peft itself gives its parameters.
+    heads = [name for name in config.modules_to_save or () if isinstance(getattr(model, name, None), nn.Linear)]
+    beside = {f"{head}.{name}": value for head in heads for name, value in getattr(model, head).state_dict().items()}
+    return {**get_peft_model_state_dict(model), **beside}
