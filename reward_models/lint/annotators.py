@@ -29,7 +29,7 @@ def _one_sided(case: Case) -> list[Finding]:
         for index in np.flatnonzero(np.bincount(annotator[sign != 0], minlength=len(names)) >= MIN_PAIRS).tolist():
             own, others = (sign != 0) & (annotator == index), (sign != 0) & (annotator != index)
             hits = (1 + sign[own].astype(np.float64)) / 2
-            effect = share(f"{names[index]}: {side}", hits, pairs.cluster[own], tests=len(sides) * len(names))
+            effect = share(f"{names[index]}: {side}", hits, case.pair_cluster[own], tests=len(sides) * len(names))
             usual = float((sign[others] > 0).mean()) if others.any() else 0.5
             if (effect.low > ONE_SIDED or effect.high < 1 - ONE_SIDED) and not effect.low <= usual <= effect.high:
                 rows = list(dict.fromkeys(pairs.row[own].tolist()))[:2]

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from textrl_env.reward_models.lint.finding import Example, Finding, shortened
 from textrl_env.reward_models.lint.labels import Label, Labels, read_labels
 from textrl_env.reward_models.lint.options import LintOptions
 from textrl_env.reward_models.lint.pairs import Items, Pairs, items_of, pairs_of
 from textrl_env.reward_models.lint.tokens import Limit, Tokens, tokens_of
 from textrl_env.reward_models.lint.words import IntArray, Words, words_of
+from textrl_env.reward_models.slices import MIN_CLUSTERS
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,23 @@ class Case:
     def pairs(self) -> Pairs:
         """Of the usable rows."""
         return pairs_of(self.labels)
+
+    @cached_property
+    def cluster(self) -> IntArray:
+        """(rows,) whole numbers from 0, equal where the prompt is: labels of one prompt are not independent.
+
+        Rows without a prompt stand alone, and all rows do where there are too few prompts to learn from how they vary.
+        """
+        few = len({label.prompt for label in self.labels}) < MIN_CLUSTERS
+        alone = (
+            -1 - row if few or not self.texts[label.prompt] else label.prompt for row, label in enumerate(self.labels)
+        )
+        return np.unique(np.fromiter(alone, dtype=np.int64), return_inverse=True)[1].astype(np.int64)
+
+    @property
+    def pair_cluster(self) -> IntArray:
+        """(M,) the cluster of each pair's row."""
+        return np.asarray(self.cluster[self.pairs.row])
 
     @cached_property
     def items(self) -> Items:

@@ -13,8 +13,8 @@ SMALL, MEDIUM = 0.1, 0.3
 def _length(case: Case) -> list[Finding]:
     pairs, words = case.pairs, case.words.ids.lengths
     more = (words[pairs.better] - words[pairs.worse]).astype(np.float64)
-    longer = share("P(chosen is longer)", (1 + np.sign(more)) / 2, pairs.cluster)
-    d = standardised_mean("Cohen's d", more, pairs.cluster)
+    longer = share("P(chosen is longer)", (1 + np.sign(more)) / 2, case.pair_cluster)
+    d = standardised_mean("Cohen's d", more, case.pair_cluster)
     near_end = 2 * max(longer.low - 0.5, 0.5 - longer.high)
     which = "longer" if longer.value > 0.5 else "shorter"
     severity = graded(near_end, notice=SMALL, warning=MEDIUM)
@@ -34,7 +34,7 @@ def _no_places(case: Case) -> str | None:
 def _position(case: Case) -> list[Finding]:
     known = case.pairs.place != 0
     place = case.pairs.place[known]
-    first = share("P(first shown is chosen)", (1 + place) / 2, case.pairs.cluster[known])
+    first = share("P(first shown is chosen)", (1 + place) / 2, case.pair_cluster[known])
     # Order is no merit, so half of what counts as small elsewhere is worth a look.
     near_end = 2 * max(first.low - 0.5, 0.5 - first.high)
     severity = graded(near_end, notice=SMALL / 2, warning=SMALL)

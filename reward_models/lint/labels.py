@@ -97,10 +97,10 @@ def _label(
     for value, column in zip(given, ["chosen", "rejected"] if name == "chosen" else [name] * len(given), strict=True):
         if value is None and column not in row:
             return BadRow(where, f"no column {column!r} (found: {', '.join(map(repr, row)) or 'none'})")
-        if fault := prompt_fault(value) if isinstance(value, list | tuple) else text_fault(value):
+        if fault := _fault(value):
             return BadRow(where, f"column {column!r} {fault}")
     prompt, given = _split(row.get("prompt"), list(given))
-    if prompt != "" and (fault := prompt_fault(prompt)):
+    if fault := _fault(prompt):
         return BadRow(where, f"column 'prompt' {fault}")
     texts = [_spoken(value) for value in given]
     if len(set(texts)) < len(texts):
@@ -122,6 +122,11 @@ def _label(
         tuple(shown) if isinstance(shown, list) and sorted(map(repr, shown)) == _places(len(texts)) else None,
         row.get(by) if by is not None else None,
     )  # fmt: skip
+
+
+def _fault(value: Any) -> str | None:
+    """Texts may be empty, conversations may not."""
+    return prompt_fault(value) if isinstance(value, list | tuple) else text_fault(value)
 
 
 def _places(k: int) -> list[str]:

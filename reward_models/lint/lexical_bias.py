@@ -27,7 +27,7 @@ def _lexical(case: Case) -> list[Finding]:
     if not n_tested:
         return []
     # The other words count too: they are what a word's odds are taken against.
-    odds = word_log_odds(word, side, pairs.cluster[pair], len(vocabulary))
+    odds = word_log_odds(word, side, case.pair_cluster[pair], len(vocabulary))
     half = quantile(n_tested) * odds.error
     near_end = np.where(frequent, np.abs(odds.delta) - half, -np.inf)
     found = np.flatnonzero(near_end > np.log(SMALL))

@@ -31,11 +31,6 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.row)
 
-    @property
-    def cluster(self) -> IntArray:
-        """(M,) whole numbers from 0, equal where the prompt is the same: pairs of one prompt are not independent."""
-        return np.asarray(np.unique(self.prompt, return_inverse=True)[1], dtype=np.int64)
-
 
 def pairs_of(labels: Sequence[Label]) -> Pairs:
     """All pairs of all rankings; a probability below 1/2 turns a pair round, 1/2 is a tie."""
