@@ -137,7 +137,7 @@ def _split(prompt: Any, completions: list[Any]) -> tuple[Any, list[Any]]:
     """Prompt and completions; whole conversations without a prompt share their first messages, which then are it."""
     if prompt is not None:
         return prompt, completions
-    if any(isinstance(value, str) for value in completions):
+    if not completions or any(isinstance(value, str) for value in completions):
         return "", completions
     n_shared, shortest = 0, min(map(len, completions))
     while n_shared < shortest - 1 and all(value[n_shared] == completions[0][n_shared] for value in completions):
