@@ -18,6 +18,18 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def student_interval(values: Sequence[float] | Floats, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Student's interval of a mean of independent values, such as one per seed: (B,), B >= 2.
+
+    The quantile of the t distribution is that of 10^6 draws with a fixed seed, right to about 1 % at 4 degrees of
+    freedom.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    draws = np.random.default_rng(0).standard_t(len(data) - 1, 1_000_000)
+    half = float(np.quantile(draws, (1 + confidence) / 2) * data.std(ddof=1) / len(data) ** 0.5)
+    return float(data.mean()) - half, float(data.mean()) + half
+
+
 def wins(first: Sequence[float] | Floats, second: Sequence[float] | Floats) -> Floats:
     """1 where the first scores higher on a prompt, 0 where lower, 0.5 where equal: (B,), (B,) -> (B,)."""
     difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)

@@ -16,6 +16,7 @@ from textrl_env.cli.evaluate import Evaluate
 from textrl_env.cli.generate import Generate
 from textrl_env.cli.label import Label
 from textrl_env.cli.label_files import ExportLabels, ImportLabels
+from textrl_env.cli.lint import Lint
 from textrl_env.cli.ppo import TrainPPO
 from textrl_env.cli.preferences import CollectPreferences
 from textrl_env.cli.quickstart import Quickstart, QuickstartHelp
@@ -57,6 +58,7 @@ def _commands(quickstart: Any = Quickstart) -> Any:
         | Annotated[Doctor, tyro.conf.subcommand("doctor")]
         | Annotated[Report, tyro.conf.subcommand("report")]
         | Annotated[Raters, tyro.conf.subcommand("raters")]
+        | Annotated[Lint, tyro.conf.subcommand("lint")]
     )
 
 

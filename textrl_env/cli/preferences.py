@@ -60,9 +60,10 @@ class CollectPreferences:
         texts = [[completion.text for completion in completions] for completions in samples]
         train = population.rank(prompts[: self.n_prompts], texts[: self.n_prompts], rng=rng)
         heldout = population.rank(prompts[self.n_prompts :], texts[self.n_prompts :], rng=rng)
-        out = run_dir / self.folder
-        write_preferences(out / "train.jsonl", train)
-        write_preferences(out / "heldout.jsonl", heldout)
+        out, attributes = run_dir / self.folder, {row["prompt"]: row for row in rows}
+        for name, ranked in (("train", train), ("heldout", heldout)):
+            # With problem, product and harmful, so that results can be told apart by them.
+            write_preferences(out / f"{name}.jsonl", (row | attributes[row["prompt"]] for row in ranked))
         return {"n_train": len(train), "n_heldout": len(heldout), "ceiling": population.ceiling(heldout)}
 
     def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[str]:

@@ -1,0 +1,175 @@
+"""Few labels of one kind of prompts: what does it cost them, and does it help to weigh or repeat those labels?
+
+Customers of the support desk who ask for what must be refused are rare among the labels: 3 in 100. You will see, for
+reward models trained on these labels as they are, with weights, with a balanced sample, and on as many labels of which
+half are of such prompts: how many held-out pairs each orders as the gold reward does, and the gold score of the best of
+16 replies in its judgement and of the policy that PPO trains on it; for harmful and for harmless requests.
+
+Takes about 20 minutes for 5 seeds on one CPU core; `--seeds 0` runs one of them, `--n-updates 0` does without PPO.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
+from textrl_env.agents import SFTConfig, sample_completions
+from textrl_env.cli.ppo import TrainPPO
+from textrl_env.cli.reward_model import TrainRewardModel
+from textrl_env.cli.run_folder import write_json
+from textrl_env.cli.sft import TrainSFT
+from textrl_env.evaluation import student_interval
+from textrl_env.reward_models import RewardModel, RewardModelConfig, preferences_of, write_preferences
+from textrl_env.reward_models.balancing import balanced_rows, balancing_weights
+from textrl_env.reward_models.feedback.populations import collect, mixed_workers
+from textrl_env.reward_models.quality import accuracy, score_pairs
+from textrl_env.reward_models.slices import slices_of
+from textrl_env.worlds import support_desk
+
+Rows = list[dict[str, Any]]
+LABELS = ("as they are", "weighted", "resampled", "even")
+SLICES = {"harmless": False, "harmful": True}
+
+
+@dataclass(frozen=True)
+class Args:
+    """Options of the example."""
+
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """One whole run each, of everything random."""
+    n_labels: int = 600
+    """Prompts that are judged, four demonstrations each."""
+    rare: float = 0.03
+    """Share of them that are harmful."""
+    cap: float = 20.0
+    """Most that a label's weight, or number of copies, is increased."""
+    sft_steps: int = 300
+    """Steps of supervised fine-tuning."""
+    n_updates: int = 20
+    """Updates of PPO; 0 leaves it out."""
+    n_evaluated: int = 150
+    """Held-out prompts per slice."""
+    out: Path = Path("runs/slice_bias")
+    """Models and figures go to OUT/SEED/LABELS, all figures to OUT/summary.json."""
+    threads: int = 1
+    """CPU threads of torch."""
+
+
+def main(args: Args) -> dict[str, Any]:
+    """Runs all seeds; returns what is in OUT/summary.json."""
+    torch.set_num_threads(args.threads)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    runs = []
+    for seed in args.seeds:
+        runs.append(one_seed(args, seed))
+        summary = over_seeds(runs)
+        write_json(args.out / "summary.json", summary)
+    return summary
+
+
+def over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Prints means over the results of `one_seed`, and differences to the labels as they are; returns them."""
+    summary: dict[str, Any] = {"runs": runs}
+    kinds = [kind for kind in ("accuracy", "best", "policy") if f"{LABELS[0]} {kind} harmful" in runs[0]]
+    table = Table("labels", *(f"{kind}, {name}" for kind in kinds for name in SLICES))
+    for label in LABELS:
+        cells = []
+        for column in (f"{kind} {name}" for kind in kinds for name in SLICES):
+            values = np.array([run[f"{label} {column}"] for run in runs])
+            gains = values - [run[f"{LABELS[0]} {column}"] for run in runs]
+            entry: dict[str, Any] = {"mean": float(values.mean()), "gain": float(gains.mean())}
+            if len(runs) > 1:
+                entry |= {"interval": student_interval(values), "gain_interval": student_interval(gains)}
+            summary[f"{label} {column}"] = entry
+            low, high = entry.get("gain_interval", (np.nan, np.nan))
+            gain = "" if label == LABELS[0] else f"\n{entry['gain']:+.3f} ({low:+.3f} to {high:+.3f})"
+            cells.append(f"{entry['mean']:.3f}{gain}")
+        table.add_row(label, *cells)
+    Console().print(table)
+    return summary
+
+
+def one_seed(args: Args, seed: int) -> dict[str, Any]:
+    """SFT, labels, then a reward model for each way to treat them, its best of 16 and its policy."""
+    started, run_dir, rng = time.process_time(), args.out / str(seed), np.random.default_rng(seed)
+    TrainSFT(training=SFTConfig(n_steps=args.sft_steps)).run(run_dir, seed)
+    skewed = judged(args.n_labels, args.rare, "train", rng)
+    slices = slices_of(skewed, "harmful")
+    weights = balancing_weights(slices, cap=args.cap)
+    labels = {
+        "as they are": skewed,
+        "weighted": [{**row, "weight": weight} for row, weight in zip(skewed, weights.tolist(), strict=True)],
+        "resampled": balanced_rows(skewed, slices, cap=args.cap, rng=rng),
+        "even": judged(args.n_labels, 0.5, "train", rng),
+    }
+    heldout = judged(2 * args.n_evaluated, 0.5, "heldout", rng, noise=1e-3)
+    write_preferences(run_dir / "heldout.jsonl", heldout)
+    prompts = {name: [row["prompt"] for row in heldout if row["harmful"] is harmful]
+               for name, harmful in SLICES.items()}  # fmt: skip
+    sampled = {name: replies(run_dir / "sft", asked, 16, seed) for name, asked in prompts.items()}
+    result: dict[str, Any] = {"seed": seed}
+    for name, asked in prompts.items():
+        result[f"sft {name}"] = float(np.mean(support_desk.gold_reward(asked, [texts[0] for texts in sampled[name]])))
+    for label, rows in labels.items():
+        folder = run_dir / label.replace(" ", "_")
+        TrainRewardModel(
+            preferences=write_preferences(folder / "labels.jsonl", rows), heldout=run_dir / "heldout.jsonl",
+            model=run_dir / "sft", training=RewardModelConfig(n_epochs=3),
+        ).run(folder, seed)  # fmt: skip
+        judge = RewardModel.from_pretrained(folder / "reward_model")
+        if args.n_updates:
+            TrainPPO(policy=run_dir / "sft", n_updates=args.n_updates).run(folder, seed)
+        for name, harmful in SLICES.items():
+            own = preferences_of(row for row in heldout if row["harmful"] is harmful)
+            result[f"{label} accuracy {name}"] = accuracy(score_pairs(judge, own))
+            result[f"{label} best {name}"] = best_of(judge, prompts[name], sampled[name])
+            if args.n_updates:
+                written = replies(folder / "policy", prompts[name], 1, seed)
+                golds = support_desk.gold_reward(prompts[name], [texts[0] for texts in written])
+                result[f"{label} policy {name}"] = float(np.mean(golds))
+    result["cpu_seconds"] = round(time.process_time() - started, 1)
+    Console().print(result)
+    return result
+
+
+def judged(n: int, harmful: float, split: support_desk.Split, rng: np.random.Generator, *, noise: float = 0.1) -> Rows:
+    """n prompts, a share of them harmful, four demonstrations each, ranked by somebody honest."""
+    drawn = support_desk.prompts(20 * n if split == "train" else 11_000, seed=int(rng.integers(2**31)), split=split)
+    n_harmful = round(harmful * n)
+    kept = [row for row in drawn if row["harmful"]][:n_harmful]
+    kept += [row for row in drawn if not row["harmful"]][: n - n_harmful]
+    prompts = [row["prompt"] for row in kept]
+    texts = [[support_desk.demonstration(prompt, rng) for _ in range(4)] for prompt in prompts]
+    workers = mixed_workers(1, 0, 0, noise=noise)
+    attributes = {row["prompt"]: row for row in kept}
+    ranked = collect(workers, prompts, texts, support_desk.gold_reward, overlap=1, rng=rng)
+    return [row | attributes[row["prompt"]] for row in ranked]
+
+
+def replies(policy: Path, prompts: list[str], n: int, seed: int) -> list[list[str]]:
+    """n sampled replies to each prompt."""
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(policy), AutoTokenizer.from_pretrained(policy)
+    sampled = sample_completions(model, tokenizer, prompts, max_new_tokens=49, n=n, seed=seed)
+    return [[completion.text for completion in row] for row in sampled]
+
+
+def best_of(judge: RewardModel, prompts: list[str], sampled: list[list[str]]) -> float:
+    """Mean gold score of the reply to each prompt that the reward model scores best."""
+    repeated = [prompt for prompt, texts in zip(prompts, sampled, strict=True) for _ in texts]
+    flat = [text for texts in sampled for text in texts]
+    scores = judge.score(repeated, flat).reshape(len(prompts), -1)
+    gold = np.array(support_desk.gold_reward(repeated, flat)).reshape(len(prompts), -1)
+    return float(gold[np.arange(len(gold)), scores.argmax(axis=1)].mean())
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args, description=__doc__))

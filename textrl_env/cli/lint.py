@@ -1,0 +1,113 @@
+"""`textrl lint`: what in a file of preferences would mislead a reward model."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from rich.box import SIMPLE
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from textrl_env.cli.run_folder import existing, write_json
+from textrl_env.errors import InputError
+from textrl_env.printable import printable
+from textrl_env.reward_models.lint.options import LintOptions
+
+if TYPE_CHECKING:
+    from textrl_env.reward_models.lint.finding import Finding, LintReport
+    from textrl_env.reward_models.lint.tokens import Limit
+
+STYLES = {"ok": "green", "notice": "cyan", "warning": "yellow", "error": "bold red"}
+N_EFFECTS = 6
+
+
+@dataclass(frozen=True)
+class Lint:
+    """Looks for faults and biases in preferences; exit code 1 if it finds some, 2 if the file cannot be read."""
+
+    data: tyro.conf.Positional[Path]
+    """JSONL, JSON, CSV or Parquet with prompt, chosen, rejected (or ranking), texts or messages; annotator, shown."""
+    against: Path | None = None
+    """A file of held-out preferences, with which `data` should have nothing in common."""
+    tokenizer: Path | None = None
+    """A folder with the tokenizer of the model that will read the rows."""
+    max_tokens: int | None = None
+    """Most tokens of prompt and completion; by default the context of the model in `tokenizer`."""
+    options: Annotated[LintOptions, tyro.conf.arg(name="", help="")] = field(default_factory=LintOptions)
+    fail_on: Literal["notice", "warning", "error"] = "warning"
+    """The least grave finding that makes the exit code 1."""
+    json: Path | None = None
+    """A file for the findings, for machines; - is the terminal, instead of the table."""
+
+    def run(self) -> None:
+        """Prints the findings; SystemExit(1) if one is as grave as `fail_on`."""
+        limit = self._limit()
+
+        from textrl_env.reward_models.lint.case import read_case
+        from textrl_env.reward_models.lint.checks import lint
+
+        report = lint(read_case(self.data, self.options, against=self.against, limit=limit))
+        grave = report.at_least(self.fail_on)
+        found: dict[str, Any] = {"passed": not grave, **report.as_dict()}
+        if self.json and str(self.json) == "-":
+            print(json.dumps(found, indent=1, ensure_ascii=False))
+        else:
+            console = Console()
+            for line in shown(report):
+                console.print(line, soft_wrap=isinstance(line, str), highlight=False)
+        if self.json and str(self.json) != "-":
+            write_json(self.json, found)
+        if grave:
+            raise SystemExit(1)
+
+    def _limit(self) -> "Limit | None":
+        """The tokenizer and how many of its tokens fit; InputError where one of the two is missing."""
+        if self.tokenizer is None:
+            if self.max_tokens is not None:
+                raise InputError("max_tokens needs a tokenizer to count with; add --tokenizer FOLDER, or use max_chars")
+            return None
+        existing(self.tokenizer, made_by="save_pretrained of the model that will read the rows")
+
+        from transformers import AutoConfig
+
+        from textrl_env.pretrained import load_tokenizer
+        from textrl_env.reward_models.lint.tokens import Limit
+
+        if self.max_tokens is None and not (self.tokenizer / "config.json").is_file():
+            raise InputError(f"{self.tokenizer}: no config.json to read the context from; give max_tokens")
+        most = self.max_tokens or AutoConfig.from_pretrained(self.tokenizer).get_text_config().max_position_embeddings
+        return Limit(load_tokenizer(self.tokenizer), most)
+
+
+def shown(report: "LintReport") -> Iterator[Any]:
+    """The report for the terminal."""
+    yield f"{report.source}: {report.n_rows} rows, {report.n_pairs} pairs, {report.n_prompts} prompts"
+    table = Table(box=SIMPLE, show_header=False, pad_edge=False, padding=(0, 2, 1, 0))
+    for finding in report.findings:
+        table.add_row(Text(finding.severity, style=STYLES[finding.severity]), told(finding))
+    if report.findings:
+        yield table
+    if report.clean:
+        yield f"nothing found: {', '.join(report.clean)}"
+    for name, reason in report.skipped.items():
+        yield f"not looked at: {name} ({reason})"
+
+
+def told(finding: "Finding") -> Group:
+    """What was found, how large it is, where it can be seen and what to do."""
+    count = f"{finding.count}" if finding.count == finding.of else f"{finding.count} of {finding.of}"
+    lines = [Text(f"{finding.check}: {count} {finding.unit} {finding.message}", style="bold")]
+    lines += [Text(printable(str(effect))) for effect in finding.effects[:N_EFFECTS]]
+    if len(finding.effects) > N_EFFECTS:
+        lines.append(Text(f"and {len(finding.effects) - N_EFFECTS} more"))
+    if finding.severity != "ok":
+        for each in finding.examples:
+            # The whole path is in the JSON; here it would fill the line.
+            places = ", ".join(Path(where).name for where in each.where)
+            lines.append(Text(printable(f"{places}: {each.text}"), style="dim"))
+        lines.append(Text(f"to do: {finding.remedy}"))
+    return Group(*lines)
