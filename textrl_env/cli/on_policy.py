@@ -12,6 +12,7 @@ import tyro
 from textrl_env.cli.checkpoints import Checkpoints
 from textrl_env.cli.fitting import fitting_tokenizer
 from textrl_env.cli.memory import Footprint, longest_tokens
+from textrl_env.cli.report_card.gate import require_passed
 from textrl_env.cli.run_folder import existing_model
 from textrl_env.cli.stage import Stopped, command_line
 from textrl_env.cli.watching import watching
@@ -36,6 +37,8 @@ class TrainOnPolicy(ABC):
     """The causal LM to start from and to stay near; by default RUN/sft."""
     reward_model: Path | None = None
     """The reward model; by default RUN/reward_model."""
+    allow_failed_reward_model: bool = False
+    """Train although the reward model failed `textrl report rm`."""
     prompts: Path | None = None
     """JSONL, CSV or TXT with prompts; by default the support desk's, whose gold score is logged as well."""
     on_bad_row: OnBadRow = "error"
@@ -101,6 +104,7 @@ class TrainOnPolicy(ABC):
         judge = existing_model(
             self.reward_model or run_dir / "reward_model", made_by=f"textrl reward-model --run-dir {run_dir}"
         )
+        require_passed(judge, allow_failed=self.allow_failed_reward_model)
         prompts, heldout = self._prompts(seed), self._heldout(seed)
         for dataset in filter(None, (prompts, heldout)):
             tokenizer = fitting_tokenizer(start, dataset, max_new_tokens=self.max_new_tokens)
