@@ -1,16 +1,13 @@
 """Best-of-n: the highest-scoring of n sampled completions, and what it costs in KL. No training."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from textrl_env.agents.sampling import Completion, sample_completions
 from textrl_env.conversations import Prompt, as_completion
-from textrl_env.errors import InputError, require_at_least
 from textrl_env.rewards import RewardSource, RewardSum
 
 
@@ -60,29 +57,3 @@ def best_of_n(
         Best(group[best], float(row[best]), tuple(row.tolist()))
         for group, row, best in zip(samples, scores, scores.argmax(axis=1), strict=True)
     ]
-
-
-def best_of_n_kl(n: int) -> float:
-    """log n - (n - 1) / n nats: an upper bound of KL(best-of-n ‖ the policy it samples from).
-
-    Exact where no two completions have the same score and each is unlikely (Stiennon et al. 2020, appendix G.3;
-    proved as a bound by Beirami et al. 2024).
-    """
-    require_at_least(1, n=n)
-    return math.log(n) - (n - 1) / n
-
-
-def expected_best(scores: npt.ArrayLike, n: int) -> npt.NDArray[np.float64]:
-    """Unbiased estimate of the expected best score of n completions, from m >= n of them: (..., m) -> (...).
-
-    The mean over all subsets of size n: Σ_i C(i - 1, n - 1) / C(m, n) · s_(i), with s_(1) <= … <= s_(m) in order
-    (Nakano et al. 2021, appendix I).
-    """
-    require_at_least(1, n=n)
-    ordered = np.sort(np.asarray(scores, dtype=np.float64), axis=-1)
-    m = ordered.shape[-1]
-    if m < n:
-        raise InputError(f"the best of {n} cannot be estimated from {m} completions; sample {n} or more")
-    shares = np.array([math.comb(i, n - 1) / math.comb(m, n) for i in range(m)])
-    expected: npt.NDArray[np.float64] = ordered @ shares
-    return expected

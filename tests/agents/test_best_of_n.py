@@ -1,16 +1,15 @@
 """Best-of-n: it returns the best, its estimate is that of all subsets, and its KL stays below the bound."""
 
 import math
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pytest
 
-from textrl_env import InputError
 from textrl_env.agents import small_llama
-from textrl_env.agents.best_of_n import best_of_n, best_of_n_kl, expected_best
+from textrl_env.agents.best_of_n import best_of_n
 from textrl_env.oracle import PrefixTree
+from textrl_env.order_statistics import best_of_n_kl
 from textrl_env.prefix_logprobs import prefix_logprobs
 from textrl_env.worlds.enumerable import EnumerableWorld, LetterTokenizer
 
@@ -24,15 +23,6 @@ def test_the_best_of_what_was_sampled_is_returned(make_model: Any) -> None:
     for best in found:
         assert best.score == max(best.scores) > min(best.scores) and len(best.scores) == 16
         assert best.score == best.completion.text.count("a") + 0.5 * (best.completion.ids[-1] == 0)
-
-
-def test_the_estimate_is_the_mean_over_all_subsets() -> None:
-    scores = np.random.default_rng(0).normal(size=(3, 7))
-    for n in range(1, 8):
-        slow = [np.mean([max(subset) for subset in combinations(row, n)]) for row in scores.tolist()]
-        np.testing.assert_allclose(expected_best(scores, n), slow)
-    with pytest.raises(InputError, match="best of 8 cannot be estimated from 7"):
-        expected_best(scores, 8)
 
 
 def finished(tree: PrefixTree, log_policy: list[Any]) -> tuple[Any, Any]:

@@ -12,7 +12,8 @@ import tyro
 from textrl_env.cli.checkpoints import Checkpoints
 from textrl_env.cli.fitting import fitting_tokenizer
 from textrl_env.cli.memory import Footprint, longest_tokens
-from textrl_env.cli.optional import OptionalFloat, OptionalPath
+from textrl_env.cli.optional import OptionalFloat, OptionalPath, Switch
+from textrl_env.cli.report_card.gate import require_passed
 from textrl_env.cli.run_folder import existing_model
 from textrl_env.cli.stage import Stopped, command_line
 from textrl_env.cli.watching import watching
@@ -40,6 +41,8 @@ class TrainOnPolicy(ABC):
     """The reward model; by default RUN/reward_model."""
     pessimism: Annotated[float | Literal["minimum"], tyro.conf.arg(metavar="FLOAT|minimum")] = 0.0
     """Of an ensemble: how many deviations its score is below the mean; or its lowest member's."""
+    allow_failed_reward_model: Switch = False
+    """Train although the reward model failed `textrl report rm`."""
     prompts: OptionalPath = None
     """JSONL, CSV or TXT with prompts; by default the support desk's, whose gold score is logged as well."""
     on_bad_row: OnBadRow = "error"
@@ -106,6 +109,7 @@ class TrainOnPolicy(ABC):
         judge = existing_model(
             self.reward_model or run_dir / "reward_model", made_by=f"textrl reward-model --run-dir {run_dir}"
         )
+        require_passed(judge, allow_failed=self.allow_failed_reward_model)
         prompts, heldout = self._prompts(seed), self._heldout(seed)
         for dataset in filter(None, (prompts, heldout)):
             tokenizer = fitting_tokenizer(start, dataset, max_new_tokens=self.max_new_tokens)

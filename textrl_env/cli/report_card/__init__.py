@@ -1,0 +1,1 @@
+"""`textrl report rm`: the report card of a reward model."""

@@ -1,0 +1,5 @@
+from pathlib import Path
+
+
+def write_card(path: Path) -> Path:
+    return path
