@@ -77,10 +77,11 @@ class JudgeReport:
 def position_bias(judgements: Sequence[Judged], *, rng: np.random.Generator, resamples: int = 1000) -> PositionBias:
     """See `PositionBias`; intervals from the bootstrap over prompts."""
     clear = [each for each in judgements if not np.isnan([each.forward, each.backward]).any()]
-    orders = np.array([(each.forward, each.backward) for each in clear], dtype=np.float64).reshape(-1, 2)
     cluster = _numbered([repr(each.question.prompt) for each in clear])
-    flipped = ((orders > 0.5).all(axis=1) | (orders < 0.5).all(axis=1)).astype(np.float64)
-    first = _mean((orders[:, 0] + orders[:, 1]) / 2, cluster, rng=rng, resamples=resamples)
+    means = np.array([(each.forward + each.backward) / 2 for each in clear], dtype=np.float64)
+    # The same place wins in both orders.
+    flipped = np.array([(each.forward - 0.5) * (each.backward - 0.5) > 0 for each in clear], dtype=np.float64)
+    first = _mean(means, cluster, rng=rng, resamples=resamples)
     changed = _mean(flipped, cluster, rng=rng, resamples=resamples)
     return PositionBias(len(clear), len(judgements) - len(clear), first, changed)
 

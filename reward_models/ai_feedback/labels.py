@@ -44,22 +44,36 @@ def judge_all(
     ]
 
 
-def label_rows(judgements: Iterable[Judged], annotator: str) -> list[Row]:
-    """A row for each judgement that prefers a reply: `prompt`, `chosen`, `rejected`; `soft_label`, how likely chosen is
-    the better one, in (0.5, 1]; `annotator`, the judge; `principle`, the id of the one that decided."""
+def by_pair(judgements: Sequence[Judged], n_principles: int) -> list[Sequence[Judged]]:
+    """The judgements of each pair together, in the order of `questions_of`: `n_principles` of every pair."""
+    return [judgements[start : start + n_principles] for start in range(0, len(judgements), n_principles)]
+
+
+def margin_of(pair: Sequence[Judged]) -> float:
+    """Of a pair judged by some principles: the mean of `Judged.margin`, in [-1/2, 1/2]."""
+    return sum(each.margin for each in pair) / len(pair)
+
+
+def label_rows(pairs: Iterable[Sequence[Judged]], annotator: str) -> list[Row]:
+    """A row for each pair of which one reply is better: `prompt`, `chosen`, `rejected`, as TRL reads them.
+
+    Further columns: `soft_label`, how likely chosen is the better one, in (0.5, 1]; `annotator`, the judge;
+    `principle`, the id of the principle that decided, or several joined by "+".
+    """
     rows = []
-    for each in judgements:
-        question, margin = each.question, each.margin
+    for pair in pairs:
+        question, margin = pair[0].question, margin_of(pair)
         if (label := 0.5 + abs(margin)) > 0.5:
-            chosen, rejected = (question.first, question.second) if margin > 0 else (question.second, question.first)
+            replies = (question.first, question.second) if margin > 0 else (question.second, question.first)
+            chosen, rejected = (as_completion(question.prompt, reply) for reply in replies)
             rows.append(
                 {
                     "prompt": question.prompt,
-                    "chosen": as_completion(question.prompt, chosen),
-                    "rejected": as_completion(question.prompt, rejected),
+                    "chosen": chosen,
+                    "rejected": rejected,
                     "soft_label": label,
                     "annotator": annotator,
-                    "principle": question.principle.id,
+                    "principle": "+".join(each.question.principle.id for each in pair),
                 }
             )
     return rows

@@ -136,7 +136,7 @@ def revise_all(
 
 
 def demonstration_rows(revised: Sequence[Revised], reviser: str) -> list[dict[str, Any]]:
-    """One row each for supervised fine-tuning: `prompt`, `completion`; and what it was made of."""
+    """A row each for supervised fine-tuning, but for empty ones: `prompt`, `completion`; and what it was made of."""
     return [
         {
             "prompt": each.drafts[0].prompt,
@@ -144,6 +144,7 @@ def demonstration_rows(revised: Sequence[Revised], reviser: str) -> list[dict[st
             **_origin(each, reviser),
         }
         for each in revised
+        if each.text.strip()
     ]
 
 

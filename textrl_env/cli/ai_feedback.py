@@ -1,6 +1,6 @@
 """`textrl ai-feedback`: preferences by a constitution, and how far their judge is to be believed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -40,7 +40,7 @@ class CollectAIFeedback:
     k: int = 2
     """Replies per prompt; every two of them are compared."""
     principles_per_pair: int = 1
-    """Principles drawn for a pair, each of which gives a label."""
+    """Principles drawn for a pair, whose mean is its label."""
     human: Path | None = None
     """People's preferences, which the judge is held against; with the AI's they make mixed.jsonl."""
     slices: tuple[str, ...] = ()
@@ -60,8 +60,8 @@ class CollectAIFeedback:
 
         from textrl_env.reward_models.ai_feedback.human_pairs import read_human_pairs
         from textrl_env.reward_models.ai_feedback.judge import questions_of
-        from textrl_env.reward_models.ai_feedback.judge_report import JudgeReport, agreement_by_slice, position_bias
-        from textrl_env.reward_models.ai_feedback.labels import judge_all, label_rows, mixed_rows
+        from textrl_env.reward_models.ai_feedback.judge_report import JudgeReport, position_bias
+        from textrl_env.reward_models.ai_feedback.labels import by_pair, judge_all, label_rows, mixed_rows
 
         human = (
             None
@@ -83,28 +83,33 @@ class CollectAIFeedback:
                 f"stopped before every pair was judged; the answers so far are in {out / 'log.jsonl'}, and the same "
                 "command asks only the rest", stop.exit_code,
             )  # fmt: skip
-        n_own = len(items) * self.principles_per_pair
-        labels = label_rows(judgements[:n_own], judge.name)
+        pairs = by_pair(judgements, self.principles_per_pair)
+        labels = label_rows(pairs[: len(items)], judge.name)
         if items:
             write_jsonl(out / "preferences.jsonl", labels)
         slices: tuple[Slice, ...] = ()
         if human is not None:
-            compared = judgements[n_own:]
-            slices = agreement_by_slice(*_compared(compared, human, self.principles_per_pair), rng=rng)
+            slices = _slices(pairs[len(items) :], human, rng)
             if items:
                 mixed = mixed_rows(human.rows, labels, human_weight=self.human_weight, ai_weight=self.ai_weight)
                 write_jsonl(out / "mixed.jsonl", mixed)
         report = JudgeReport(judge.name, position_bias(judgements, rng=rng), slices)
-        return {"n_pairs": len(items), "n_labels": len(labels), "n_undecided": n_own - len(labels), **report.as_dict()}
+        return {
+            "n_pairs": len(items),
+            "n_labels": len(labels),
+            "n_undecided": len(items) - len(labels),
+            **report.as_dict(),
+        }
 
     def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[RenderableType]:
         """Tables and lines for the terminal."""
         out = run_dir / self.folder
         bias = metrics["bias"]
         yield (
-            f"judge {escape(metrics['judge'])}: P(shown first is better) is {_shown(bias['first'])} (0.5 is unbiased); "
-            f"{_shown(bias['flipped'])} of the pairs change the winner with the order"
-            + (f"; {bias['n_unclear']} answers unclear" if bias["n_unclear"] else "")
+            f"judge {escape(metrics['judge'])}: the reply shown first is better with probability "
+            f"{_shown(bias['first'])}, 0.5 if the place does not matter; the share of pairs whose winner changes with "
+            f"the order is {_shown(bias['flipped'])}"
+            + (f"; {bias['n_unclear']} pairs had an unclear answer" if bias["n_unclear"] else "")
         )
         if metrics["slices"]:
             yield _table(metrics["slices"])
@@ -128,15 +133,19 @@ class CollectAIFeedback:
         return [item for prompt, texts in sampled for item in items_of("pair", prompt, texts)]
 
 
-def _compared(
-    judgements: "list[Judged]", human: "HumanPairs", each: int
-) -> tuple[Any, Any, list[Any], dict[str, list[Any]]]:
-    """The judge's margins and people's signs, a judgement each, with the columns to slice by and the principle."""
-    owner = np.repeat(np.arange(len(human.items)), each)
-    columns = {name: [values[index] for index in owner] for name, values in human.columns.items()}
-    columns["principle"] = [judged.question.principle.id for judged in judgements]
-    margins = np.array([judged.margin for judged in judgements])
-    return margins, np.array(human.signs)[owner], [human.items[index].prompt for index in owner], columns
+def _slices(pairs: "Sequence[Sequence[Judged]]", human: "HumanPairs", rng: np.random.Generator) -> "tuple[Slice, ...]":
+    """Agreement of the labels, and of each principle by itself."""
+    from textrl_env.reward_models.ai_feedback.judge_report import agreement_by_slice
+    from textrl_env.reward_models.ai_feedback.labels import margin_of
+
+    signs, prompts = np.array(human.signs), [item.prompt for item in human.items]
+    slices = agreement_by_slice(np.array([margin_of(pair) for pair in pairs]), signs, prompts, human.columns, rng=rng)
+    owner = np.repeat(np.arange(len(pairs)), [len(pair) for pair in pairs])
+    single = [each for pair in pairs for each in pair]
+    principles = {"principle": [each.question.principle.id for each in single]}
+    margins = np.array([each.margin for each in single])
+    _, *by_principle = agreement_by_slice(margins, signs[owner], [prompts[at] for at in owner], principles, rng=rng)
+    return (*slices, *by_principle)
 
 
 def _table(slices: list[dict[str, Any]]) -> Table:
