@@ -8,6 +8,7 @@ from typing import Annotated, Any, Protocol, get_args
 
 import tyro
 
+from textrl_env.cli.ai_feedback import CollectAIFeedback
 from textrl_env.cli.chat import Chat
 from textrl_env.cli.config_file import with_config_files
 from textrl_env.cli.doctor.command import Doctor
@@ -22,6 +23,7 @@ from textrl_env.cli.preferences import CollectPreferences
 from textrl_env.cli.quickstart import Quickstart, QuickstartHelp
 from textrl_env.cli.raters import Raters
 from textrl_env.cli.report import Report
+from textrl_env.cli.revise import Revise
 from textrl_env.cli.reward_model import TrainRewardModel
 from textrl_env.cli.sft import TrainSFT
 from textrl_env.cli.stage import InRun, Stopped
@@ -45,6 +47,8 @@ def _commands(quickstart: Any = Quickstart) -> Any:
         Annotated[quickstart, tyro.conf.subcommand("quickstart")]
         | _stage("sft", TrainSFT)
         | _stage("preferences", CollectPreferences)
+        | _stage("ai-feedback", CollectAIFeedback)
+        | _stage("revise", Revise)
         | _stage("reward-model", TrainRewardModel)
         | _stage("ppo", TrainPPO)
         | _stage("train", TrainPolicy)

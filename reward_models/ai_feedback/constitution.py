@@ -1,0 +1,109 @@
+"""A constitution: the principles that AI feedback goes by, a row of a file each (Bai et al. 2022)."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from textrl_env.errors import InputError
+from textrl_env.reward_models.ai_feedback.rules import RULES
+from textrl_env.rows import read_rows
+
+COLUMNS = ("id", "principle", "weight", "rule")
+MAX_LENGTH = 2000
+"""Characters of a principle."""
+
+
+@dataclass(frozen=True)
+class Principle:
+    """What a good reply does, in words that a judge reads.
+
+    Attributes:
+        id: letters, digits, `_`, `-` and `.`; goes into the column `principle` of the labels.
+        text: the principle.
+        weight: how often it is drawn, beside the others' weights; above 0.
+        rule: the name of the rule (`textrl_env.reward_models.ai_feedback.rules`) that checks it without a model.
+    """
+
+    id: str
+    text: str
+    weight: float = 1.0
+    rule: str | None = None
+
+
+@dataclass(frozen=True)
+class Constitution:
+    """Principles with different ids, one at least."""
+
+    principles: tuple[Principle, ...]
+
+    def draw(self, n: int, rng: np.random.Generator, *, each: int = 1) -> list[list[Principle]]:
+        """For n comparisons `each` different principles, drawn by weight; InputError where there are fewer."""
+        if not 1 <= each <= len(self.principles):
+            raise InputError(f"the constitution has {len(self.principles)} principles to draw from, got each={each}")
+        weights = np.array([principle.weight for principle in self.principles])
+        chances = weights / weights.sum()
+        drawn = (rng.choice(len(weights), size=each, replace=False, p=chances) for _ in range(n))
+        return [[self.principles[index] for index in indices] for indices in drawn]
+
+
+def read_constitution(path: str | Path) -> Constitution:
+    """From JSONL, or any other file that `textrl_env.rows.read_rows` knows; in a `.txt` each line is a principle.
+
+    Columns: `principle`, and optionally `id` (by default principle-1, principle-2, …), `weight` and `rule`. Rows are
+    text and stay text: a rule is named, and its code is the program's.
+
+    Raises InputError: names `file:line` and what is wrong there; see `read_rows`.
+    """
+    seen: set[str] = set()
+    rows = read_rows(
+        path, text_columns=["principle"], optional=["id"], fault_of=lambda row: _fault(row, seen), on_bad_row="error"
+    )
+    return Constitution(
+        tuple(
+            Principle(
+                row.values.get("id", f"principle-{number}"),
+                row.values["principle"].strip(),
+                _number(row.values.get("weight", 1.0)),
+                row.values.get("rule") or None,
+            )
+            for number, row in enumerate(rows, start=1)
+        )
+    )
+
+
+def support_desk_constitution() -> Constitution:
+    """The one that ships with the package: five principles of a support desk, each with a rule."""
+    return read_constitution(Path(str(files("textrl_env.reward_models.ai_feedback") / "support_desk.jsonl")))
+
+
+def _fault(row: Mapping[str, Any], seen: set[str]) -> str | None:
+    """What is wrong with a row whose `principle` is a text; remembers its id in `seen`."""
+    if unknown := [name for name in row if name not in COLUMNS]:
+        return f"no column is called {unknown[0]!r:.60}; expected {', '.join(map(repr, COLUMNS))}"
+    if len(row["principle"]) > MAX_LENGTH:
+        return f"'principle' has {len(row['principle'])} characters, at most {MAX_LENGTH} fit"
+    if (name := row.get("id")) is not None:
+        if not re.fullmatch(r"[-.\w]{1,60}", name):
+            return f"'id' must be 1 to 60 letters, digits, '_', '-' or '.', got {name!r:.80}"
+        if name in seen:
+            return f"'id' {name!r} is there twice"
+        seen.add(name)
+    if not (math.isfinite(weight := _number(row.get("weight", 1.0))) and weight > 0):
+        return f"'weight' must be a number above 0, got {row['weight']!r:.60}"
+    if (rule := row.get("rule") or None) is not None and (not isinstance(rule, str) or rule not in RULES):
+        return f"'rule' must be one of {', '.join(sorted(RULES))}, got {rule!r:.60}"
+    return None
+
+
+def _number(value: Any) -> float:
+    """NaN for what is none; a CSV file holds numbers as texts."""
+    try:
+        return float("nan") if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return float("nan")

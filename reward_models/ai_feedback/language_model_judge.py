@@ -1,0 +1,118 @@
+"""A local causal LM as the judge: the logits of the answer letters, where the answer is due."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM
+
+from textrl_env.conversations import render
+from textrl_env.errors import InputError, require_at_least
+from textrl_env.pretrained import load_model, load_tokenizer
+from textrl_env.reward_models.ai_feedback.judge import FloatArray, Question
+from textrl_env.reward_models.ai_feedback.requests import LETTERS, Request, comparison
+from textrl_env.scoring import read_logits
+from textrl_env.sources.pip_archive import sha256_of
+from textrl_env.tokenization import encode_rendered, encode_texts, pad_id
+
+
+class LanguageModelJudge:
+    """P(A) = softmax over the logits of the letters A and B, of the next token after the question.
+
+    With a chat template the question is a user's message, else a text that ends with "Answer:".
+
+    Args:
+        model: a causal LM of transformers; put into eval mode.
+        tokenizer: its own.
+        name: goes into the column `annotator`.
+        identity: see `Judge.identity`; by default the name.
+        batch_size: questions per forward.
+    Raises:
+        InputError: the letters are not single tokens of this tokenizer.
+    """
+
+    workers = 1
+
+    def __init__(
+        self, model: Any, tokenizer: Any, *, name: str, identity: str | None = None, batch_size: int = 16
+    ) -> None:
+        require_at_least(1, batch_size=batch_size)
+        self.model, self.tokenizer, self.batch_size = model.eval(), tokenizer, batch_size
+        self.name, self.identity = name, identity or name
+        self._letters = _letter_ids(tokenizer)
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, *, batch_size: int = 16) -> "LanguageModelJudge":
+        """Of a model's folder; its name is the folder's, its identity follows from the weights too."""
+        model = load_model(AutoModelForCausalLM, folder, dtype=torch.float32)
+        name, identity = identity_of(folder)
+        return cls(model, load_tokenizer(folder), name=name, identity=identity, batch_size=batch_size)
+
+    def check(self, questions: Sequence[Question]) -> None:
+        """InputError naming a question that is longer than the model's context."""
+        limit = self.model.config.get_text_config().max_position_embeddings
+        for question, ids in zip(questions, self.encode(questions), strict=True):
+            if len(ids) > limit:
+                raise InputError(
+                    f"a comparison has {len(ids)} tokens, the context of the judge {self.name} is {limit}; take a "
+                    f"model with a longer one, or remove the prompt {question.prompt!r:.80}"
+                )
+
+    def encode(self, questions: Sequence[Question]) -> list[list[int]]:
+        """Token ids of each question, up to where the letter is due."""
+        return _encoded(self.tokenizer, [comparison(question) for question in questions])
+
+    @torch.inference_mode()
+    def prefers_first(self, questions: Sequence[Question]) -> FloatArray:
+        """See `Judge`; a forward per `batch_size` questions, those of similar length together."""
+        encoded = self.encode(questions)
+        order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
+        probabilities = np.empty(len(encoded))
+        for start in range(0, len(order), self.batch_size):
+            batch = order[start : start + self.batch_size]
+            probabilities[batch] = self._prefers_first([encoded[index] for index in batch])
+        return probabilities
+
+    def _prefers_first(self, rows: list[list[int]]) -> FloatArray:
+        device = next(self.model.parameters()).device
+        lengths = torch.tensor([len(row) for row in rows], device=device)
+        at = torch.arange(int(lengths.max()), device=device)
+        fill = pad_id(self.tokenizer)
+        ids = torch.tensor([[*row, *[fill] * (len(at) - len(row))] for row in rows], device=device)
+        mask = at < lengths[:, None]
+        logits = read_logits(self.model, ids, mask, at == lengths[:, None] - 1).logits[:, self._letters]
+        return torch.softmax(logits.double(), dim=-1)[:, 0].cpu().numpy()  # type: ignore[no-any-return]
+
+
+def identity_of(folder: Path) -> tuple[str, str]:
+    """A model's name, its folder's, and its identity, which follows from its weights too."""
+    name = folder.resolve().name
+    return name, "-".join([name, *(sha256_of(file)[:12] for file in sorted(folder.glob("*.safetensors")))])
+
+
+def _encoded(tokenizer: Any, requests: Sequence[Request]) -> list[list[int]]:
+    if getattr(tokenizer, "chat_template", None):
+        return encode_rendered(tokenizer, [render(tokenizer, request.messages) for request in requests])
+    return encode_texts(tokenizer, [request.plain for request in requests])
+
+
+def _letter_ids(tokenizer: Any) -> list[int]:
+    """The tokens that stand for A and B after a question, with a space before them or without.
+
+    A letter counts if it adds exactly one token and leaves those before it as they are.
+    """
+    chat = bool(getattr(tokenizer, "chat_template", None))
+    encode = encode_rendered if chat else encode_texts
+    request = Request("A or B?", "Answer:")
+    text = render(tokenizer, request.messages) if chat else request.plain
+    (before,) = encode(tokenizer, [text])
+    for space in ("", " ") if chat else (" ", ""):
+        after = encode(tokenizer, [f"{text}{space}{letter}" for letter in LETTERS])
+        if all(ids[:-1] == before for ids in after) and after[0] != after[1]:
+            return [ids[-1] for ids in after]
+    raise InputError(
+        f"the judge's tokenizer must have a token of its own for each answer, {' and '.join(LETTERS)}; after "
+        f"{tokenizer.decode(before[-3:])!r} it ends with {after[0][-3:]} and {after[1][-3:]}; take another model"
+    )
