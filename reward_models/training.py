@@ -28,8 +28,9 @@ from textrl_env.seeded import generator_states, restore_generators, seeded
 
 MODEL = "reward_model"
 """The model's folder in a checkpoint."""
-THRESHOLD_SPEED = 20.0
-"""How much faster thresholds learn than the model: they are a few single numbers that have to move by whole units."""
+THRESHOLD_RATE = 0.03
+"""Peak learning rate of thresholds, in nats a step: whatever suits the model, they are a few single numbers that may
+have to move by whole nats."""
 
 
 class Trainable(Protocol):
@@ -97,8 +98,8 @@ class RewardModelTraining:
         )
         self.peaks = [config.learning_rate]
         if len(self.thresholds):
-            self.peaks.append(THRESHOLD_SPEED * config.learning_rate)
-            self.optimizer.add_param_group({"params": [self.thresholds], "lr": self.peaks[1], "weight_decay": 0.0})
+            self.peaks.append(THRESHOLD_RATE)
+            self.optimizer.add_param_group({"params": [self.thresholds], "lr": THRESHOLD_RATE, "weight_decay": 0.0})
         self.n_steps = n_batches(len(rows), batch_size=config.batch_size, n_epochs=config.n_epochs)
         self.curve: list[LossPoint] = []
         self._loss = partial(
