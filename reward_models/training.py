@@ -165,12 +165,13 @@ class RewardModelTraining:
         """Takes everything from a checkpoint; `run` then goes on from there.
 
         Raises:
-            InputError: no checkpoint there, a damaged one, or one of a training with other rows, options or seed.
+            InputError: no checkpoint there, a damaged one, or one of a training with another model, rows, options or
+                seed.
         """
         path = checkpoint.check(path)
         if checkpoint.read_state(path).get("training") != self._digest:
             raise InputError(
-                f"{path} is of a training with other rows, options or another seed; give the same, or start anew with "
+                f"{path} is of a training with another model, rows, options or seed; give the same, or start anew with "
                 "--resume never"
             )
         tensors, _ = checkpoint.load(
@@ -202,8 +203,9 @@ class RewardModelTraining:
 
     @cached_property
     def _digest(self) -> str:
-        """Of all that decides the course of the training but the model."""
-        known: list[Any] = [self.seed, asdict(self.config), self.targets.weights.tolist()]
+        """Of all that decides the course of the training, of the model only names and shapes."""
+        shapes = [(name, list(value.shape)) for name, value in self.reward_model.model.named_parameters()]
+        known: list[Any] = [shapes, self.seed, asdict(self.config), self.targets.weights.tolist()]
         labels, margins = self.targets.labels, self.targets.margins
         known += [[ids, *map(Tensor.tolist, said)] for ids, *said in zip(self.encoded, labels, margins, strict=True)]
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()
