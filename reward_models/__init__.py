@@ -11,19 +11,23 @@ if TYPE_CHECKING:
     from textrl_env.reward_models.preferences import Preference, preferences_of, read_preferences, write_preferences
     from textrl_env.reward_models.raters import RaterPopulation, SimulatedRater
     from textrl_env.reward_models.reward_model import ModelReward, RewardModel
-    from textrl_env.reward_models.training import train_reward_model
+    from textrl_env.reward_models.training import RewardModelTraining, train_reward_model
     from textrl_env.reward_models.training_config import RewardModelConfig
+    from textrl_env.reward_models.training_rows import RatedCompletion, read_training_rows
 
 _MODULES = {
     "BagOfWordsRidge": "bag_of_words",
     "ModelReward": "reward_model",
     "Preference": "preferences",
+    "RatedCompletion": "training_rows",
     "RaterPopulation": "raters",
     "RewardModel": "reward_model",
     "RewardModelConfig": "training_config",
+    "RewardModelTraining": "training",
     "SimulatedRater": "raters",
     "preferences_of": "preferences",
     "read_preferences": "preferences",
+    "read_training_rows": "training_rows",
     "train_reward_model": "training",
     "write_preferences": "preferences",
 }
@@ -32,12 +36,15 @@ __all__ = [
     "BagOfWordsRidge",
     "ModelReward",
     "Preference",
+    "RatedCompletion",
     "RaterPopulation",
     "RewardModel",
     "RewardModelConfig",
+    "RewardModelTraining",
     "SimulatedRater",
     "preferences_of",
     "read_preferences",
+    "read_training_rows",
     "train_reward_model",
     "write_preferences",
 ]
