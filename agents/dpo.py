@@ -14,6 +14,7 @@ from textrl_env.agents.dpo_config import DPOConfig
 from textrl_env.agents.preference_losses import PREFERENCE_LOSSES
 from textrl_env.agents.row_training import Metrics, train_on_rows
 from textrl_env.agents.sequences import Example, encode_example, fixed_logprobs, sequence_logprobs
+from textrl_env.checkpoint_saver import CheckpointSaver
 from textrl_env.tokenization import pad_id
 
 
@@ -32,6 +33,11 @@ class Pairs:
     probability: Tensor
     ref_logprobs: Tensor
 
+    def rows(self) -> list[tuple[list[int], list[int], float]]:
+        """What each pair is, for telling one training from another."""
+        ids = ([example.ids for example in side] for side in (self.chosen, self.rejected))
+        return list(zip(*ids, self.probability.tolist(), strict=True))
+
 
 def train_dpo(
     model: Any,
@@ -44,6 +50,8 @@ def train_dpo(
     log_dir: str | Path | None = None,
     seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
+    saver: CheckpointSaver | None = None,
+    resume: Path | None = None,
 ) -> Metrics:
     """Trains a causal LM in place on pairs; dropout stays off, so that it starts at the reference exactly.
 
@@ -59,6 +67,8 @@ def train_dpo(
         log_dir: for `progress.jsonl`, `progress.csv` and TensorBoard.
         seed: of the order of the pairs.
         should_stop: asked before every step; True ends the training early, with the model as it is.
+        saver: of checkpoints.
+        resume: a checkpoint to go on from; everything else must be as it was, the model too.
     Returns:
         `loss`, and TRL's `rewards/chosen`, `rewards/rejected`, `rewards/margins` (β times log-ratios, their
         difference) and `rewards/accuracies` (share of pairs with a margin above 0), of the held-out pairs, or of the
@@ -85,9 +95,9 @@ def train_dpo(
         return totals
 
     last = train_on_rows(
-        model, len(pairs.chosen), lambda rows: measure(pairs, rows), config, description=f"DPO ({config.loss})",
+        model, pairs.rows(), lambda rows: measure(pairs, rows), config, description=f"DPO ({config.loss})",
         heldout=lambda: {f"heldout/{name}": value for name, value in measured().items()}, log_dir=log_dir, seed=seed,
-        should_stop=should_stop,
+        should_stop=should_stop, saver=saver, resume=resume,
     )  # fmt: skip
     return measured() or last
 

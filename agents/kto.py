@@ -13,6 +13,7 @@ from textrl_env.agents.kto_config import KTOConfig
 from textrl_env.agents.preference_losses import kto_loss
 from textrl_env.agents.row_training import Metrics, train_on_rows
 from textrl_env.agents.sequences import Example, encode_example, fixed_logprobs, sequence_logprobs
+from textrl_env.checkpoint_saver import CheckpointSaver
 from textrl_env.tokenization import pad_id
 
 
@@ -26,6 +27,8 @@ def train_kto(
     log_dir: str | Path | None = None,
     seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
+    saver: CheckpointSaver | None = None,
+    resume: Path | None = None,
 ) -> Metrics:
     """Trains a causal LM in place on judged completions; dropout stays off.
 
@@ -33,7 +36,8 @@ def train_kto(
     next row, which says nothing of that prompt.
 
     Args:
-        model, tokenizer, reference, log_dir, seed, should_stop: as for `textrl_env.agents.dpo.train_dpo`.
+        model, tokenizer, reference, log_dir, seed, should_stop, saver, resume: as for
+            `textrl_env.agents.dpo.train_dpo`.
         verdicts: rows with `prompt`, `completion` and `label` (True: desirable), as TRL names them, and optionally
             `where`; at least 2.
         config: β, weights, steps and so on.
@@ -78,9 +82,11 @@ def train_kto(
                 metrics[name] = config.beta * float(log_ratios.detach()[kind].mean())
         return loss, metrics
 
+    rows = [(one.ids, other.ids, label) for one, other, label in zip(own, foreign, labels.tolist(), strict=True)]
     return train_on_rows(
-        model, len(own), loss_of, config, description="KTO", log_dir=log_dir, seed=seed, should_stop=should_stop
-    )
+        model, rows, loss_of, config, description="KTO", log_dir=log_dir, seed=seed, should_stop=should_stop,
+        saver=saver, resume=resume,
+    )  # fmt: skip
 
 
 def _with_completion(example: Example, other: Example, limit: int) -> Example:

@@ -1,19 +1,27 @@
-"""The loop that every training on rows shares: random rows, a loss, a step of AdamW, a line in the log."""
+"""The loop that every training on rows shares: random rows, a loss, a step of AdamW, a line in the log, checkpoints."""
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from textrl_env import checkpoint
+from textrl_env.agents.lora import load_saved, save_model, unwrapped
 from textrl_env.agents.row_training_config import RowTrainingConfig
 from textrl_env.agents.run_log import run_logger
+from textrl_env.checkpoint_saver import CheckpointSaver
+from textrl_env.errors import InputError
 from textrl_env.finite import require_finite
 from textrl_env.master_weights import adamw
 from textrl_env.one_cycle import one_cycle
 from textrl_env.progress import progress_bar
-from textrl_env.seeded import seeded
+from textrl_env.seeded import generator_states, restore_generators, seeded
 
 Metrics = dict[str, float]
 Loss = Callable[[list[int]], tuple[Tensor, Metrics]]
@@ -21,7 +29,7 @@ Loss = Callable[[list[int]], tuple[Tensor, Metrics]]
 
 def train_on_rows(
     model: Any,
-    n_rows: int,
+    rows: Sequence[Any],
     loss_of: Loss,
     config: RowTrainingConfig,
     *,
@@ -30,47 +38,113 @@ def train_on_rows(
     log_dir: str | Path | None = None,
     seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
+    saver: CheckpointSaver | None = None,
+    resume: Path | None = None,
 ) -> Metrics:
     """Trains a model in place, in the mode (train or eval) that it is in.
 
     Args:
         model: its parameters that need gradients are trained.
-        n_rows: rows to draw from, with replacement.
-        loss_of: the loss of some rows and further numbers to log.
+        rows: to draw from, with replacement: all that decides a row's loss, for JSON. Checkpoints keep a digest of it.
+        loss_of: the loss of some rows, by their indices, and further numbers to log.
         config: learning rate, steps and so on.
         description: of the progress bar.
         heldout: numbers to log ten times on the way.
         log_dir: for `progress.jsonl`, `progress.csv` and TensorBoard.
         seed: of the order of the rows and of dropout.
         should_stop: asked before every step; True ends the training early, with the model as it is.
+        saver: of checkpoints.
+        resume: a checkpoint to go on from.
     Returns:
         `loss` and the further numbers of the last step; NaN as the loss where no step was made.
+    Raises:
+        InputError: a checkpoint that is damaged, or of a training with other rows, options or seed.
     """
-    logger = run_logger(log_dir, verbose=0)
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = adamw(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    schedule = one_cycle(
-        optimizer, peak=config.learning_rate, n_steps=config.n_steps, warmup_fraction=config.warmup_fraction
-    )
-    last: Metrics = {"loss": float("nan")}
+    training = _Training(model, rows, loss_of, config, seed)
+    if resume is not None:
+        training.load(resume)
+    logger = run_logger(log_dir, verbose=0, after=training.step, counted_by="step")
     with seeded(seed, model.device), progress_bar(description, config.n_steps) as advance:
-        for step in range(config.n_steps):
-            if should_stop():
-                break
-            rows = torch.randint(n_rows, (config.batch_size,), generator=generator)
-            loss, metrics = loss_of(rows.tolist())
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm))
-            last = {"loss": float(loss.detach()), **metrics}
-            require_finite(last["loss"], norm, at=f"step {step + 1}, rows {rows.tolist()}")
-            optimizer.step()
-            schedule.step()
-            advance(note=f"loss {last['loss']:.3f}")
-            logger.record("step", step + 1)
-            measured = heldout() if (step + 1) % max(1, config.n_steps // 10) == 0 else {}
-            for name, value in (last | measured).items():
+        restore_generators(training.dropout, model.device)
+        advance(training.step)
+        if saver:
+            saver.begin((training.step, 0))
+        while training.step < config.n_steps and not should_stop():
+            training.advance(last_checkpoint=saver.last or resume if saver else resume)
+            advance(note=f"loss {training.last['loss']:.3f}")
+            logger.record("step", training.step)
+            measured = heldout() if training.step % max(1, config.n_steps // 10) == 0 else {}
+            for name, value in (training.last | measured).items():
                 logger.record(name, value)
-            logger.dump(step=step + 1)
+            logger.dump(step=training.step)
+            if saver:
+                saver.after_update((training.step, 0), training.save)
+        if saver:
+            saver.end((training.step, 0), training.save)
     logger.close()
-    return last
+    return training.last
+
+
+class _Training:
+    """All that changes from step to step; goes on from a checkpoint bit for bit as if it had not stopped."""
+
+    def __init__(self, model: Any, rows: Sequence[Any], loss_of: Loss, config: RowTrainingConfig, seed: int) -> None:
+        self.step = 0
+        self.last: Metrics = {"loss": float("nan")}
+        self.dropout: dict[str, Tensor] = {}
+        """Where torch's global generators stood in the checkpoint."""
+        self._model, self._rows, self._loss_of, self._config, self._seed = model, rows, loss_of, config, seed
+        self._order = torch.Generator().manual_seed(seed)
+        self._optimizer = adamw(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+
+    @cached_property
+    def _schedule(self) -> Any:
+        config = self._config
+        return one_cycle(
+            self._optimizer, peak=config.learning_rate, n_steps=config.n_steps, warmup_fraction=config.warmup_fraction,
+            done=self.step,
+        )  # fmt: skip
+
+    def advance(self, *, last_checkpoint: Path | None) -> None:
+        """One step."""
+        schedule = self._schedule
+        rows = torch.randint(len(self._rows), (self._config.batch_size,), generator=self._order).tolist()
+        loss, metrics = self._loss_of(rows)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = float(torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._config.max_grad_norm))
+        value = float(loss.detach())
+        require_finite(value, norm, at=f"step {self.step + 1}, rows {rows}", last_checkpoint=last_checkpoint)
+        self._optimizer.step()
+        schedule.step()
+        self.step, self.last = self.step + 1, {"loss": value, **metrics}
+
+    def save(self, path: Path) -> Path:
+        """Writes a checkpoint, see `textrl_env.checkpoint.save`."""
+        generators = {"order": self._order.get_state(), **generator_states(self._model.device)}
+        state = {"step": self.step, "last": self.last, "training": self._digest}
+        return checkpoint.save(
+            path, lambda folder: save_model(unwrapped(self._model), folder / "policy"), self._optimizer,
+            {"generators": generators}, state,
+        )  # fmt: skip
+
+    def load(self, path: Path) -> None:
+        """Takes everything from a checkpoint."""
+        path = checkpoint.check(path)
+        if checkpoint.read_state(path).get("training") != self._digest:
+            raise InputError(
+                f"{path} is of a training with other rows, options or another seed; give the same, or start anew with "
+                "--resume never"
+            )
+        tensors, state = checkpoint.load(
+            path, lambda folder: load_saved(unwrapped(self._model), folder / "policy"), self._optimizer
+        )
+        self.dropout = tensors["generators"]
+        self._order.set_state(self.dropout.pop("order"))
+        self.step, self.last = state["step"], state["last"]
+
+    @cached_property
+    def _digest(self) -> str:
+        """Of all that decides the course of the training but the model."""
+        known = [self._seed, asdict(self._config), list(self._rows)]
+        return hashlib.sha256(json.dumps(known).encode()).hexdigest()

@@ -14,13 +14,13 @@ class RowTrainingConfig:
     batch_size: int = 32
     """Rows per step; at least 1."""
     learning_rate: float = 5e-3
-    """Peak of AdamW's one-cycle schedule; the default suits a small model from scratch, 2e-5 a pretrained one."""
+    """Peak of AdamW's one-cycle schedule; 2e-5 suits a pretrained model."""
     warmup_fraction: float = 0.1
-    """Share of the steps over which the learning rate rises, in (0, 1)."""
+    """Share of steps in which the rate rises, in (0, 1)."""
     weight_decay: float = 0.01
     """AdamW's weight decay; 0 or more."""
     max_grad_norm: float = 1.0
-    """Gradients are scaled down to this norm; above 0."""
+    """Longer gradients are scaled to it; above 0."""
 
     def __post_init__(self) -> None:
         require_at_least(1, n_steps=self.n_steps, batch_size=self.batch_size)

@@ -15,16 +15,19 @@ from stable_baselines3.common.logger import (
 )
 
 
-def run_logger(folder: str | Path | None, *, verbose: int, after: int = 0) -> Logger:
+def run_logger(
+    folder: str | Path | None, *, verbose: int, after: int = 0, counted_by: str = "time/iterations"
+) -> Logger:
     """A logger into `folder` (`progress.csv`, `progress.jsonl`, TensorBoard events); stdout too if `verbose`.
 
     Files of an earlier run are replaced; but the lines of its first `after` updates stay, where this one goes on.
+    `counted_by` is the column that numbers them.
     """
     writers: list[KVWriter] = [HumanOutputFormat(sys.stdout)] if verbose else []
     if folder is not None:
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        kept = [row for row in _rows(path / "progress.jsonl") if 0 < row.get("time/iterations", 0) <= after]
+        kept = [row for row in _rows(path / "progress.jsonl") if 0 < row.get(counted_by, 0) <= after]
         tables: list[KVWriter] = [
             CSVOutputFormat(str(path / "progress.csv")),
             JSONOutputFormat(str(path / "progress.jsonl")),

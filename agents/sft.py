@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from textrl_env.agents.row_training import Metrics, train_on_rows
 from textrl_env.agents.sequences import Example, encode_example, padded
 from textrl_env.agents.sft_config import SFTConfig
+from textrl_env.checkpoint_saver import CheckpointSaver
 from textrl_env.tokenization import pad_id
 
 
@@ -45,6 +46,8 @@ def train_sft(
     log_dir: str | Path | None = None,
     seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
+    saver: CheckpointSaver | None = None,
+    resume: Path | None = None,
 ) -> float:
     """Trains a causal LM in place on prompt-completion rows.
 
@@ -57,6 +60,8 @@ def train_sft(
         log_dir: for `progress.jsonl`, `progress.csv` and TensorBoard.
         seed: of the order of the demonstrations and of dropout.
         should_stop: asked before every step; True ends the training early, with the model as it is.
+        saver: of checkpoints.
+        resume: a checkpoint to go on from; everything else must be as it was, the model too.
     Returns:
         the held-out loss in nats per token, or the last training loss where nothing is held out.
     """
@@ -73,8 +78,9 @@ def train_sft(
 
     model.train()
     last = train_on_rows(
-        model, len(examples), loss_of, config, description="supervised fine-tuning", heldout=measured,
-        log_dir=log_dir, seed=seed, should_stop=should_stop,
+        model, [(example.ids, example.prompt_length) for example in examples], loss_of, config,
+        description="supervised fine-tuning", heldout=measured, log_dir=log_dir, seed=seed, should_stop=should_stop,
+        saver=saver, resume=resume,
     )  # fmt: skip
     model.eval()
     return measured().get("heldout_loss", last["loss"])

@@ -27,6 +27,10 @@ from rich.console import Console
 from rich.table import Table
 from transformers.utils import logging
 
+from textrl_env.cli.preferences import CollectPreferences
+from textrl_env.cli.reward_model import TrainRewardModel
+from textrl_env.cli.sft import TrainSFT
+
 GRID = (0.5, 1.0, 2.0, 4.0, 6.0)
 
 
@@ -63,7 +67,8 @@ def main(args: Args) -> list[dict[str, Any]]:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         with tempfile.TemporaryDirectory() as folder:
-            lab = Lab(Path(folder), seed, n_rankings=args.n_rankings, n_heldout=args.n_heldout)
+            stages = (TrainSFT(), CollectPreferences(n_prompts=args.n_rankings), TrainRewardModel())
+            lab = Lab(Path(folder), seed, stages, n_heldout=args.n_heldout)
             for entrant in args.entrants:
                 started = time.process_time()
                 found = [as_row(entrant, seed, *point) for point in ENTRANTS[entrant](lab, args.coefs, args.budget)]

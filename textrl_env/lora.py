@@ -12,9 +12,11 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from textrl_env.errors import InputError, require_above, require_at_least
+from textrl_env.pretrained import load_model
 from textrl_env.seeded import seeded
 
 _PREFIX = "base_model.model."
@@ -121,6 +123,15 @@ def save_model(model: Any, folder: Path) -> None:
     replace(config, inference_mode=True).save_pretrained(folder / "adapter")
     named = {f"{_PREFIX}{name}": value.contiguous() for name, value in _changed(model).items()}
     save_file(named, folder / "adapter" / "adapter_model.safetensors")
+
+
+def load_saved(model: Any, folder: Path) -> None:
+    """Puts the parameters that `save_model` wrote into a causal LM of the same kind, bit for bit."""
+    if has_adapters(model):
+        load_adapters(model, folder)
+    else:
+        loaded = load_model(AutoModelForCausalLM, folder, dtype=next(model.parameters()).dtype)
+        model.load_state_dict(loaded.state_dict())
 
 
 def load_adapters(model: Any, folder: Path) -> None:

@@ -18,6 +18,8 @@ from textrl_env.pretrained import load_model
 Found = Iterator[tuple[float | None, Point]]
 """The setting of a point (KL coefficient, or n), and the point."""
 BEST_OF = (1, 2, 4, 8, 16)
+PASSES = 4
+"""Of DPO over its pairs, as many as GRPO makes over its completions."""
 FRONTIER_SAMPLES = 64
 LEAST_EFFECTIVE = 8.0
 """Samples a prompt behind a point of the frontier, in effect (Kish): with fewer, it is not drawn."""
@@ -68,7 +70,7 @@ def dpo(lab: Lab, coefs: tuple[float, ...], budget: int) -> Found:
     ]  # fmt: skip
     for coef in coefs:
         model = load_model(AutoModelForCausalLM, lab.folder / "sft")
-        config = DPOConfig(beta=coef, max_new_tokens=MAX_NEW_TOKENS)
+        config = DPOConfig(beta=coef, batch_size=32, n_steps=PASSES * len(pairs) // 32, max_new_tokens=MAX_NEW_TOKENS)
         with quiet():
             train_dpo(model, lab.tokenizer, pairs, config, seed=lab.seed)
         model.save_pretrained(lab.folder / "dpo" / "policy")

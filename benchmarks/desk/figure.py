@@ -37,7 +37,7 @@ def draw(rows: Rows, path: Path) -> None:
         axes.set_xlabel("KL to the SFT model, nats per completion")
         axes.grid(axis="y", color="#e3e6ea")
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].legend(frameon=False, loc="lower right")
+    panels[1].legend(frameon=False, loc="lower right")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)

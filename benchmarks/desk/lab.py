@@ -12,9 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from textrl_env.agents import sample_completions
 from textrl_env.agents.sampling import Completion, completion_logprobs
-from textrl_env.cli.preferences import CollectPreferences
-from textrl_env.cli.reward_model import TrainRewardModel
-from textrl_env.cli.sft import TrainSFT
+from textrl_env.cli.stage import Stage
 from textrl_env.pretrained import load_model, load_tokenizer
 from textrl_env.reward_models import RewardModel
 from textrl_env.worlds import support_desk
@@ -33,18 +31,18 @@ class Point:
 
 
 class Lab:
-    """The run folder of one seed.
+    """One seed's run folder, and what its entrants use of it.
 
     Args:
-        folder: `sft/`, `preferences/` and `reward_model/` are written to it, as `textrl` writes them.
+        folder: its `sft/`, `preferences/` and `reward_model/` are made here.
         seed: of everything.
-        n_rankings: rankings of four completions that the reward model learns from.
+        stages: of `textrl`, that make them.
         n_heldout: prompts that policies are measured on, one completion each.
     """
 
-    def __init__(self, folder: Path, seed: int, *, n_rankings: int, n_heldout: int) -> None:
+    def __init__(self, folder: Path, seed: int, stages: Sequence[Stage], *, n_heldout: int) -> None:
         self.folder, self.seed = folder, seed
-        for stage in (TrainSFT(), CollectPreferences(n_prompts=n_rankings), TrainRewardModel()):
+        for stage in stages:
             with quiet():
                 stage.run(folder, seed)
         self.tokenizer = load_tokenizer(folder / "sft")
@@ -64,7 +62,7 @@ class Lab:
         repeated = [prompt for prompt in asked for _ in range(n)]
         texts = [completion.text for group in groups for completion in group]
         gold = np.array(support_desk.gold_reward(repeated, texts))
-        return self.reward_model.score(repeated, texts).numpy().reshape(-1, n), gold.reshape(-1, n)
+        return self.reward_model.score(repeated, texts).reshape(-1, n), gold.reshape(-1, n)
 
     def measure(self, policy: Path) -> Point:
         """The policy in a folder, on the held-out prompts."""

@@ -1,12 +1,20 @@
 """The tournament: shares, curves and intervals, against counting and known curves."""
 
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 from desk.compare import at_kl, by_setting, interval
-from desk.entrants import best_of_shares
+from desk.entrants import ENTRANTS, best_of_shares
+from desk.figure import draw
+from desk.lab import Lab, as_row
 from scipy import stats
+
+from textrl_env.agents.sft_config import SFTConfig
+from textrl_env.cli.preferences import CollectPreferences
+from textrl_env.cli.reward_model import TrainRewardModel
+from textrl_env.cli.sft import TrainSFT
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
@@ -44,3 +52,23 @@ def test_the_interval_is_students() -> None:
     mean, half = interval(values)
     low, high = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
     assert mean - half == pytest.approx(low) and mean + half == pytest.approx(high)
+
+
+@pytest.mark.slow
+def test_every_entrant_has_its_points_and_the_figure_is_drawn(tmp_path: Path) -> None:
+    sft = TrainSFT(n_demonstrations=64, hidden_size=32, vocab_size=300, training=SFTConfig(n_steps=4, batch_size=8))
+    stages = (sft, CollectPreferences(n_prompts=8, n_heldout=4, max_new_tokens=8), TrainRewardModel())
+    lab = Lab(tmp_path, 0, stages, n_heldout=16)
+    found = [as_row(name, 0, *point) for name in ENTRANTS for point in ENTRANTS[name](lab, (0.2,), 64)]
+    settings = {name: [row["setting"] for row in found if row["entrant"] == name] for name in ENTRANTS}
+    assert settings.pop("SFT") == [None] and settings.pop("best-of-n") == [2, 4, 8, 16] and settings.pop("frontier")
+    assert all(points == [0.2] for points in settings.values())
+    assert all(np.isfinite([row["kl"], row["gold"], row["proxy"]]).all() for row in found)
+    (start,) = (row for row in found if row["entrant"] == "SFT")
+    assert start["kl"] == pytest.approx(0, abs=1e-4)
+    # The optimum at less and less of a price spends more, and scores more by what it optimises.
+    optima = [row for row in found if row["entrant"] == "frontier"]
+    for score in ("kl", "proxy"):
+        assert np.all(np.diff([row[score] for row in optima]) > 0)
+    draw(found, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 10_000

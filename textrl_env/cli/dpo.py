@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from textrl_env.agents.dpo_config import DPOConfig
+from textrl_env.cli.checkpoints import Checkpoints
 from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.reward_model import read_for_training
 from textrl_env.cli.run_folder import existing_model
@@ -28,13 +29,17 @@ class TrainDPO:
     preferences: OptionalPath = None
     """JSONL with prompt, chosen, rejected (and ranking); by default RUN/preferences/train.jsonl."""
     heldout: OptionalPath = None
-    """The same for judging; by default RUN/preferences/heldout.jsonl, or the last tenth of `preferences`."""
+    """Such rows to judge by; by default RUN/preferences/heldout.jsonl, or a tenth of yours."""
     policy: OptionalPath = None
     """Causal LM to start from and stay near; else RUN/sft."""
     on_bad_row: OnBadRow = "error"
     """What a bad row does: stop, or be left out and counted."""
     training: Annotated[DPOConfig, tyro.conf.arg(name="")] = field(default_factory=DPOConfig)
     """How to train."""
+    checkpoints: Annotated[Checkpoints, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: Checkpoints(save_every=100)
+    )
+    """How often to save, and where to go on."""
 
     def run(self, run_dir: Path, seed: int) -> dict[str, Any]:
         """Trains and writes the policy; the metrics are those of `train_dpo` on the held-out pairs."""
@@ -45,19 +50,25 @@ class TrainDPO:
         from transformers import AutoModelForCausalLM
 
         from textrl_env.agents import train_dpo
+        from textrl_env.checkpoint import writing
         from textrl_env.pretrained import load_model, load_tokenizer
 
         model, tokenizer = load_model(AutoModelForCausalLM, start), load_tokenizer(start)
         out = run_dir / self.folder
-        with Interrupt() as stop:
+        saver = self.checkpoints.saver(out)
+        with Interrupt() as stop, writing(run_dir):
             metrics = train_dpo(
                 model, tokenizer, _pairs(train), self.training, heldout=_pairs(heldout), log_dir=out, seed=seed,
-                should_stop=stop,
+                should_stop=stop, saver=saver, resume=self.checkpoints.start(out),
             )  # fmt: skip
-        model.save_pretrained(out / "policy")
-        tokenizer.save_pretrained(out / "policy")
+            model.save_pretrained(out / "policy")
+            tokenizer.save_pretrained(out / "policy")
         if stop.requested:
-            raise Stopped(f"stopped before the end of DPO; the policy so far is in {out / 'policy'}", stop.exit_code)
+            raise Stopped(
+                f"stopped before the end of DPO; saved in {out / 'policy'} and {saver.folder}; "
+                "go on with --resume auto",
+                stop.exit_code,
+            )
         return metrics
 
     def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[str]:

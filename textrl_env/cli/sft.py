@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from textrl_env.agents.sft_config import SFTConfig
+from textrl_env.cli.checkpoints import Checkpoints
 from textrl_env.cli.memory import Footprint, longest_tokens
 from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.run_folder import existing_model
@@ -44,6 +45,10 @@ class TrainSFT:
     """What a bad row does: stop, or be left out and counted."""
     training: Annotated[SFTConfig, tyro.conf.arg(name="")] = field(default_factory=SFTConfig)
     """How to train."""
+    checkpoints: Annotated[Checkpoints, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: Checkpoints(save_every=100)
+    )
+    """How often to save, and where to go on."""
 
     def run(self, run_dir: Path, seed: int) -> dict[str, Any]:
         """Trains; the metrics are the held-out loss in nats per token and how many rows it was measured on."""
@@ -54,6 +59,7 @@ class TrainSFT:
         from textrl_env.agents import train_sft, train_tokenizer
         from textrl_env.agents.export import ModelCard, export_policy
         from textrl_env.agents.llama import small_llama
+        from textrl_env.checkpoint import writing
 
         if self.model is None:
             tokenizer = train_tokenizer((row["prompt"] + row["completion"] for row in rows), vocab_size=self.vocab_size)
@@ -66,10 +72,12 @@ class TrainSFT:
             tokenizer = load_tokenizer(self.model)
             model = load_model(AutoModelForCausalLM, self.model)
         out = run_dir / self.folder
-        with Interrupt() as stop:
+        saver = self.checkpoints.saver(out)
+        with Interrupt() as stop, writing(run_dir):
             loss = train_sft(
-                model, tokenizer, rows, self.training, heldout=heldout, log_dir=out, seed=seed, should_stop=stop
-            )
+                model, tokenizer, rows, self.training, heldout=heldout, log_dir=out, seed=seed, should_stop=stop,
+                saver=saver, resume=self.checkpoints.start(out),
+            )  # fmt: skip
         metrics = {"heldout_loss": loss, "n_demonstrations": len(rows), "n_heldout": len(heldout)}
         card = ModelCard(
             method="SFT", base=str(self.model or "random weights"), seed=seed, command=command_line(),
@@ -80,7 +88,9 @@ class TrainSFT:
         export_policy(out, model, tokenizer, card, max_new_tokens=longest)
         if stop.requested:
             raise Stopped(
-                f"stopped before the end of supervised fine-tuning; the model so far is in {out}", stop.exit_code
+                f"stopped before the end of supervised fine-tuning; saved in {out} and {saver.folder}; go on with "
+                "--resume auto",
+                stop.exit_code,
             )
         return metrics
 
@@ -99,8 +109,9 @@ class TrainSFT:
     def rehearsals(self) -> tuple["TrainSFT", "TrainSFT"]:
         """One step, and three."""
         tiny = replace(
-            self, n_demonstrations=min(self.n_demonstrations, 500), training=replace(self.training, n_steps=1)
-        )
+            self, n_demonstrations=min(self.n_demonstrations, 500), training=replace(self.training, n_steps=1),
+            checkpoints=Checkpoints(),
+        )  # fmt: skip
         return tiny, replace(tiny, training=replace(self.training, n_steps=3))
 
     def work(self, run_dir: Path) -> int:

@@ -1,0 +1,55 @@
+"""Every on-policy algorithm beside PPO climbs the ladder of `check_agent`; rejection sampling all rungs but one.
+
+On the rungs without a KL term each is held near the policy it started from by a KL term in the loss: what has no
+clipped ratio and no entropy bonus settles on a good answer before it has found the best one (docs/check_agent.md).
+"""
+
+from typing import Any
+
+import pytest
+
+from textrl_env import TextGenVectorEnv
+from textrl_env.agent_checker import LADDER, check_agent
+from textrl_env.agents import (
+    A2C,
+    GRPO,
+    REINFORCE,
+    RLOO,
+    ActorCriticLM,
+    DrGRPO,
+    OnPolicyAlgorithm,
+    RejectionSampling,
+    small_llama,
+)
+from textrl_env.reference import FrozenReference
+
+# Completions per update and the weight of that term. What steps once on a rollout needs small ones.
+OPTIONS = {
+    A2C: (32, 0.1), REINFORCE: (32, 0.1), RLOO: (32, 0.1), GRPO: (64, 0.05), DrGRPO: (64, 0.03),
+    RejectionSampling: (64, 0.0),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", OPTIONS)
+def test_it_climbs_the_ladder(algorithm: Any) -> None:
+    n_episodes, held = OPTIONS[algorithm]
+
+    def make(env: TextGenVectorEnv, seed: int) -> OnPolicyAlgorithm:
+        tokenizer = env.task.tokenizer
+        model = small_llama(tokenizer, hidden_size=32, heads=2, seed=seed)
+        policy = ActorCriticLM(
+            model, vocab_size=len(tokenizer), critic="shared" if algorithm.needs_critic else "none"
+        )  # fmt: skip
+        made: OnPolicyAlgorithm = algorithm(
+            policy, env, learning_rate=lambda remaining: 3e-3 * remaining, n_episodes=n_episodes, seed=seed,
+            kl_loss_coef=0.0 if env.kl_coef else held, reference=FrozenReference(model, vocab_size=len(tokenizer)),
+        )  # fmt: skip
+        return made
+
+    left_out = ["reverse"] if algorithm is RejectionSampling else []
+    ladder = [rung for rung in LADDER if rung.name not in left_out]
+    report = check_agent(
+        make, ladder=ladder, num_envs=n_episodes, autoreset_mode="Disabled", kl_mode="sampled", verbose=0
+    )  # fmt: skip
+    assert report.passed, str(report)
