@@ -175,7 +175,8 @@ class RewardModel:
 
 def spread(scores: Floats) -> float:
     """The standard deviation of scores (N,) by which they can be divided; InputError where it is 0."""
-    if not len(scores) or not scores.std() > 0:
+    # Equal texts may differ by a rounding error, beside others in a batch.
+    if not len(scores) or not scores.std() > 1e-6 * np.abs(scores).max():
         raise InputError(f"to normalise scores, completions that differ in score are needed; got {len(scores)} alike")
     return float(scores.std())
 

@@ -85,7 +85,8 @@ def test_normalised_is_the_mean_and_every_member_is_centred(make_reward_model: A
     np.testing.assert_allclose(after.mean(axis=0), 0, atol=1e-5)
     assert after.mean(axis=1).std() == pytest.approx(1, abs=1e-5)
     # One unit for all members: what one of them spreads beside another stays as it was.
-    np.testing.assert_allclose(after.std(axis=0) / after.std(axis=0)[0], before.std(axis=0) / before.std(axis=0)[0])
+    was, now = before.std(axis=0), after.std(axis=0)
+    np.testing.assert_allclose(now / now[0], was / was[0], rtol=1e-4)
 
 
 def test_each_member_learns_from_its_own_resample_alone() -> None:
@@ -136,15 +137,13 @@ def test_members_disagree_where_no_preference_has_been(
     preferences, options = preferences_of(rows), RewardModelKind(train=train, members=4)
     ensemble = new_reward_model(tmp_path / f"{kind}False", options, seed=0)
     assert isinstance(ensemble, RewardEnsemble)
-    training = new_training(
-        ensemble, options, preferences, RewardModelConfig(n_epochs=3, learning_rate=1e-2 if train == "head" else 3e-3),
-        seed=0,
-    )  # fmt: skip
+    quick = {"n_epochs": 20, "learning_rate": 1e-2} if train == "head" else {"n_epochs": 3, "learning_rate": 3e-3}
+    training = new_training(ensemble, options, preferences, RewardModelConfig(**quick), seed=0)  # type: ignore[arg-type]
     training.run()
     settle_scores(ensemble, options, training)
     known, unknown = texts("ab", 60), texts("mnopqrstuvwxyz", 60)
     inside, outside = (ensemble.member_scores(["p"] * 60, some) for some in (known, unknown))
-    assert outside.std(axis=1).mean() > 1.3 * inside.std(axis=1).mean()
+    assert outside.std(axis=1).mean() > 1.5 * inside.std(axis=1).mean()
     count = [text.count("a") for text in known]
     assert all(np.corrcoef(member, count)[0, 1] > 0.6 for member in inside.T)
     completions = [text for row in preferences for text in row.ranking]

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoModelForSequenceClassification
 
 from textrl_env.adapter_reference import AdapterOffReference
 from textrl_env.lora import with_lora
 from textrl_env.reward_models import RewardModel, RewardModelConfig, preferences_of, train_reward_model
 from textrl_env.reward_models.ensemble import RewardEnsemble
+from textrl_env.reward_models.training import RewardModelTraining
 
 PROMPTS = ["p", "", "ab"]
 COMPLETIONS = ["aab", "b", "a longer text"]
@@ -39,8 +41,6 @@ def test_adapters_and_head_are_trained_and_saved(
 
     def loss(scores: Any, batch: Any, thresholds: Any, **options: Any) -> Any:
         return -torch.nn.functional.logsigmoid(scores[::2] - scores[1::2]).mean()
-
-    from textrl_env.reward_models.training import RewardModelTraining
 
     RewardModelTraining(reward_model, ROWS, CONFIG, loss=loss).run()
     for name, value in reward_model.model.named_parameters():
@@ -71,7 +71,7 @@ def test_switched_off_it_is_the_model_with_the_trained_head(make_reward_model: A
     with torch.no_grad():
         plain.head.weight.copy_(reward_model.head.weight)
     on = reward_model.score(PROMPTS, COMPLETIONS)
-    layers = [module for module in reward_model.model.modules() if hasattr(module, "enable_adapters")]
+    layers = [module for module in reward_model.model.modules() if isinstance(module, BaseTunerLayer)]
     for layer in layers:
         layer.enable_adapters(False)
     np.testing.assert_array_equal(reward_model.score(PROMPTS, COMPLETIONS), plain.score(PROMPTS, COMPLETIONS))
