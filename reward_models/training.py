@@ -167,7 +167,7 @@ class RewardModelTraining:
             InputError: no checkpoint there, a damaged one, or one of a training with other rows, options or seed.
         """
         path = checkpoint.check(path)
-        if checkpoint.read_state(path)["training"] != self._digest:
+        if checkpoint.read_state(path).get("training") != self._digest:
             raise InputError(
                 f"{path} is of a training with other rows, options or another seed; give the same, or start anew with "
                 "--resume never"
