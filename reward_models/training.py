@@ -201,8 +201,10 @@ class RewardModelTraining:
 
     @cached_property
     def _digest(self) -> str:
-        """Of all that decides the course of the training but the model."""
+        """Of all that decides the course of the training but the model's values: of it, what is trained."""
         known: list[Any] = [self.seed, asdict(self.config), self.targets.weights.tolist()]
+        parameters = self.reward_model.model.named_parameters()
+        known += [[name, value.shape] for name, value in parameters if value.requires_grad]
         labels, margins = self.targets.labels, self.targets.margins
         known += [[ids, *map(Tensor.tolist, said)] for ids, *said in zip(self.encoded, labels, margins, strict=True)]
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()
