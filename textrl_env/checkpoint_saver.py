@@ -32,7 +32,7 @@ class CheckpointSaver:
         """Training starts, or goes on, from there."""
         self._saved = position
         if aside := set_aside(self.folder, after=position):
-            warnings.warn(f"checkpoints of an earlier course of the run are now in {aside}", stacklevel=2)
+            warnings.warn(f"checkpoints of an earlier course of the run are now in {aside}", stacklevel=3)
 
     def after_update(self, position: Position, save: Callable[[Path], object]) -> None:
         """Saves if it is time; `save` writes a checkpoint to the path it is given."""
@@ -40,7 +40,7 @@ class CheckpointSaver:
             try:
                 self._save(position, save)
             except InputError as error:
-                warnings.warn(f"{error}. Training goes on", stacklevel=2)
+                warnings.warn(f"{error}. Training goes on", stacklevel=3)
 
     def end(self, position: Position, save: Callable[[Path], object]) -> None:
         """Saves what is not saved yet; InputError where it cannot be written."""
