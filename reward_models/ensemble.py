@@ -46,7 +46,7 @@ class RewardEnsemble(RewardModel):
 
         They are drawn so large that their scores differ by about 1 at the start (the trunk's last norm gives features
         of about 1): where no preference moves it, a member keeps an opinion of its own (a randomised prior, Osband et
-        al. 2018). From a classifier's usual start, near 0, the heads would learn one direction and never disagree.
+        al. 2018). From a classifier's usual start, near 0, the heads would all learn one direction and hardly disagree.
         """
         width = reward_model.head.in_features
         members = nn.Linear(width, n_members)
@@ -121,6 +121,7 @@ class RewardEnsemble(RewardModel):
         """The same from the members' scores (N, K)."""
         std = spread(scores.mean(axis=1) - scores.mean())
         self.centre_by(scores)
+        self.model.config.score_unit = self.unit * std
         with torch.no_grad():
             self.head.weight.div_(std)
             self.head.bias.div_(std)

@@ -84,6 +84,7 @@ def test_normalised_is_the_mean_and_every_member_is_centred(make_reward_model: A
     after = ensemble.member_scores(PROMPTS, COMPLETIONS)
     np.testing.assert_allclose(after.mean(axis=0), 0, atol=1e-5)
     assert after.mean(axis=1).std() == pytest.approx(1, abs=1e-5)
+    assert ensemble.unit == pytest.approx(before.mean(axis=1).std(), rel=1e-4)
     # One unit for all members: what one of them spreads beside another stays as it was.
     was, now = before.std(axis=0), after.std(axis=0)
     np.testing.assert_allclose(now / now[0], was / was[0], rtol=1e-4)

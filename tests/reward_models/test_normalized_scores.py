@@ -46,6 +46,8 @@ def test_other_completions_stay_where_they_were_beside_these(make_reward_model: 
     np.testing.assert_allclose(after, alone, atol=1e-4)
     reward_model.normalize(PROMPTS[:3], COMPLETIONS[:3])
     np.testing.assert_allclose(reward_model.score(PROMPTS, COMPLETIONS), after, atol=1e-4)
+    assert reward_model.unit == pytest.approx(before[:3].std(), rel=1e-4)
+    assert reward_model.unit * (after[0] - after[1]) == pytest.approx(before[0] - before[1], abs=1e-4)
 
 
 def test_scores_that_do_not_differ_have_no_unit(make_reward_model: Any) -> None:
