@@ -10,6 +10,8 @@ from transformers import AutoModelForSequenceClassification
 
 from textrl_env import InputError
 from textrl_env.reward_models import RewardModel
+from textrl_env.reward_models.kind_config import RewardModelKind
+from textrl_env.reward_models.kinds import new_reward_model
 
 PROMPTS = ["abc", "", "b", "abababab", "c", "ba"]
 COMPLETIONS = ["d", "hello there", "", "x", "a much longer completion", "b"]
@@ -55,3 +57,13 @@ def test_scores_that_do_not_differ_have_no_unit(make_reward_model: Any) -> None:
     for n in (0, 1, 3):
         with pytest.raises(InputError, match=f"that differ in score are needed; got {n} alike"):
             reward_model.normalize(["p"] * n, ["a"] * n)
+
+
+def test_a_training_that_starts_from_normalised_scores_starts_anew(make_reward_model: Any, tmp_path: Path) -> None:
+    reward_model = make_reward_model("gpt2")
+    reward_model.normalize(PROMPTS, COMPLETIONS)
+    reward_model.save_pretrained(tmp_path / "saved")
+    again = RewardModel.from_pretrained(tmp_path / "saved")
+    assert (again.unit, again.offset) == (reward_model.unit, reward_model.offset) and again.unit != 1
+    new = new_reward_model(tmp_path / "saved", RewardModelKind(), seed=0)
+    assert (new.unit, new.offset) == (1, 0)
