@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from textrl_env.reward_models.preferences import Preference, preferences_of, read_preferences, write_preferences
     from textrl_env.reward_models.raters import RaterPopulation, SimulatedRater
     from textrl_env.reward_models.reward_model import ModelReward, RewardModel
-    from textrl_env.reward_models.training import train_reward_model
+    from textrl_env.reward_models.training import RewardModelTraining, train_reward_model
     from textrl_env.reward_models.training_config import RewardModelConfig
+    from textrl_env.reward_models.training_rows import RatedCompletion, read_training_rows
 
 _MODULES = {
     "BagOfWordsRidge": "bag_of_words",
@@ -24,14 +25,17 @@ _MODULES = {
     "IndependentEnsemble": "ensemble",
     "ModelReward": "reward_model",
     "Preference": "preferences",
+    "RatedCompletion": "training_rows",
     "RaterPopulation": "raters",
     "RewardEnsemble": "ensemble",
     "RewardModel": "reward_model",
     "RewardModelConfig": "training_config",
+    "RewardModelTraining": "training",
     "SimulatedRater": "raters",
     "load_reward_model": "ensemble",
     "preferences_of": "preferences",
     "read_preferences": "preferences",
+    "read_training_rows": "training_rows",
     "train_reward_model": "training",
     "write_preferences": "preferences",
 }
@@ -43,14 +47,17 @@ __all__ = [
     "IndependentEnsemble",
     "ModelReward",
     "Preference",
+    "RatedCompletion",
     "RaterPopulation",
     "RewardEnsemble",
     "RewardModel",
     "RewardModelConfig",
+    "RewardModelTraining",
     "SimulatedRater",
     "load_reward_model",
     "preferences_of",
     "read_preferences",
+    "read_training_rows",
     "train_reward_model",
     "write_preferences",
 ]

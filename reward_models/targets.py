@@ -100,8 +100,9 @@ def _of_ratings(rows: Sequence[RatedCompletion], loss: Loss) -> Targets:
     values = torch.tensor([row.rating for row in rows], dtype=torch.float64)
     weights = _weights([row.weight for row in rows], [1] * len(rows))
     categories, category = torch.unique(values, return_inverse=True)
-    if len(categories) < 2:
-        raise InputError(f"all {len(rows)} ratings are {float(values[0])}; there is nothing to learn from them")
+    counted = values[weights > 0]
+    if bool((counted == counted[0]).all()):
+        raise InputError(f"all {len(counted)} ratings are {float(counted[0])}; there is nothing to learn from them")
     zeros = list(torch.zeros(len(rows), 1))
     sizes = [1] * len(rows)
     if loss == "regression":

@@ -28,8 +28,9 @@ from textrl_env.seeded import generator_states, restore_generators, seeded
 
 MODEL = "reward_model"
 """The model's folder in a checkpoint."""
-THRESHOLD_SPEED = 20.0
-"""How much faster thresholds learn than the model: they are a few single numbers that have to move by whole units."""
+THRESHOLD_RATE = 0.03
+"""Peak learning rate of thresholds, in nats a step: whatever suits the model, they are a few single numbers that may
+have to move by whole nats."""
 
 
 class Trainable(Protocol):
@@ -97,8 +98,8 @@ class RewardModelTraining:
         )
         self.peaks = [config.learning_rate]
         if len(self.thresholds):
-            self.peaks.append(THRESHOLD_SPEED * config.learning_rate)
-            self.optimizer.add_param_group({"params": [self.thresholds], "lr": self.peaks[1], "weight_decay": 0.0})
+            self.peaks.append(THRESHOLD_RATE)
+            self.optimizer.add_param_group({"params": [self.thresholds], "lr": THRESHOLD_RATE, "weight_decay": 0.0})
         self.n_steps = n_batches(len(rows), batch_size=config.batch_size, n_epochs=config.n_epochs)
         self.curve: list[LossPoint] = []
         self._loss = partial(
@@ -164,12 +165,13 @@ class RewardModelTraining:
         """Takes everything from a checkpoint; `run` then goes on from there.
 
         Raises:
-            InputError: no checkpoint there, a damaged one, or one of a training with other rows, options or seed.
+            InputError: no checkpoint there, a damaged one, or one of a training with another model, rows, options or
+                seed.
         """
         path = checkpoint.check(path)
         if checkpoint.read_state(path).get("training") != self._digest:
             raise InputError(
-                f"{path} is of a training with other rows, options or another seed; give the same, or start anew with "
+                f"{path} is of a training with another model, rows, options or seed; give the same, or start anew with "
                 "--resume never"
             )
         tensors, _ = checkpoint.load(
@@ -201,10 +203,9 @@ class RewardModelTraining:
 
     @cached_property
     def _digest(self) -> str:
-        """Of all that decides the course of the training but the model's values: of it, what is trained."""
-        known: list[Any] = [self.seed, asdict(self.config), self.targets.weights.tolist()]
-        parameters = self.reward_model.model.named_parameters()
-        known += [[name, value.shape] for name, value in parameters if value.requires_grad]
+        """Of all that decides the course of the training, of the model only names and shapes."""
+        shapes = [(name, list(value.shape)) for name, value in self.reward_model.model.named_parameters()]
+        known: list[Any] = [shapes, self.seed, asdict(self.config), self.targets.weights.tolist()]
         labels, margins = self.targets.labels, self.targets.margins
         known += [[ids, *map(Tensor.tolist, said)] for ids, *said in zip(self.encoded, labels, margins, strict=True)]
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()

@@ -150,6 +150,7 @@ def test_ratings_are_learnt_in_standard_deviations_or_as_categories() -> None:
         ([Preference("", ("a", "b"), where="f:4", margin=1.0)], {"loss": "plackett-luce"}, "f:4: loss plackett-luce"),
         ([Preference("", ("a", "b"), weight=0.0)], {}, "every row has the weight 0"),
         (RATINGS[2:4], {}, "all 2 ratings are 4.0"),
+        ([*RATINGS[2:4], RatedCompletion("", "a", 1.0, weight=0.0)], {}, "all 2 ratings are 4.0"),
         ([RatedCompletion("", "a", float(n)) for n in range(51)], {"loss": "ordinal"}, "at most 50 .* found 51"),
     ],
 )

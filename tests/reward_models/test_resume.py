@@ -129,7 +129,14 @@ def test_a_damaged_newest_one_is_passed_over(make: Make, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 1}, {"n_epochs": 4}, {"loss": "davidson"}, {"rows": PREFERENCES[:-1]}, {"label_smoothing": 0.1}],
+    [
+        {"kind": "llama"},
+        {"seed": 1},
+        {"n_epochs": 4},
+        {"loss": "davidson"},
+        {"rows": PREFERENCES[:-1]},
+        {"label_smoothing": 0.1},
+    ],
 )
 def test_another_training_is_refused_and_left_as_it_was(change: dict[str, Any], make: Make, tmp_path: Path) -> None:
     first = make()
@@ -137,7 +144,7 @@ def test_another_training_is_refused_and_left_as_it_was(change: dict[str, Any], 
     first.save(tmp_path / "run")
     other = make(**change)
     before = [value.clone() for value in bits(other)]
-    with pytest.raises(InputError, match="of a training with other rows, options or another seed"):
+    with pytest.raises(InputError, match="of a training with another model, rows, options or seed"):
         other.load(tmp_path / "run")
     assert all(torch.equal(one, now) for one, now in zip(before, bits(other), strict=True))
 

@@ -82,9 +82,9 @@ class TrainRewardModel:
             settle_scores(reward_model, self.kind, training)
             reward_model.save_pretrained(out)
         if stop.requested:
+            saved = f"{out} and {last}" if (last := saver.last or path) else out
             raise Stopped(
-                f"stopped after step {training.step} of {training.n_steps}; saved in {out} and {saver.last or path}; "
-                "go on with --resume auto",
+                f"stopped after step {training.step} of {training.n_steps}; saved in {saved}; go on with --resume auto",
                 stop.exit_code,
             )
         metrics = judged(reward_model, heldout)
