@@ -73,7 +73,7 @@ def test_a_checkpoint_of_another_kind_is_refused(run: Path, capsys: pytest.Captu
     assert textrl("reward-model", run, "--train head --n-epochs 1") == 0
     for other in ("--train full", "--train head --members 2", "--train lora"):
         assert textrl("reward-model", run, f"{other} --n-epochs 1 --resume auto") == 2
-        assert "is of a training with other rows, options or another seed" in capsys.readouterr().err
+        assert "is of a training with another model, rows, options or seed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", ["--train half", "--members 0", "--lora-rank 0"])
