@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from textrl_env.agents.a2c import A2C
     from textrl_env.agents.actor_critic import ActorCriticLM
     from textrl_env.agents.batch import Batch, Targets
+    from textrl_env.agents.critic_init import init_critic_from
     from textrl_env.agents.dpo import train_dpo
     from textrl_env.agents.dpo_config import DPOConfig
     from textrl_env.agents.grpo import GRPO, DrGRPO
@@ -45,6 +46,7 @@ _MODULES = {
     "SFTConfig": "sft_config",
     "Targets": "batch",
     "collect": "rollout",
+    "init_critic_from": "critic_init",
     "sample_completions": "sampling",
     "small_llama": "llama",
     "train_dpo": "dpo",
@@ -71,6 +73,7 @@ __all__ = [
     "SFTConfig",
     "Targets",
     "collect",
+    "init_critic_from",
     "sample_completions",
     "small_llama",
     "train_dpo",

@@ -42,10 +42,16 @@ class RewardEnsemble(RewardModel):
 
     @classmethod
     def around(cls, reward_model: RewardModel, *, n_members: int, seed: int = 0) -> "RewardEnsemble":
-        """New heads on a reward model's trunk, drawn from `seed` as transformers draws a classifier's; in place."""
-        members = nn.Linear(reward_model.head.in_features, n_members)
+        """New heads on a reward model's trunk, drawn from `seed`; in place.
+
+        They are drawn so large that their scores differ by about 1 at the start (the trunk's last norm gives features
+        of about 1): where no preference moves it, a member keeps an opinion of its own (a randomised prior, Osband et
+        al. 2018). From a classifier's usual start, near 0, the heads would all learn one direction and hardly disagree.
+        """
+        width = reward_model.head.in_features
+        members = nn.Linear(width, n_members)
         with seeded(seed):
-            nn.init.normal_(members.weight, std=reward_model.model.config.get_text_config().initializer_range)
+            nn.init.normal_(members.weight, std=width**-0.5)
         nn.init.zeros_(members.bias)
         return cls(reward_model.model, reward_model.tokenizer, members, precision=reward_model.precision)
 
@@ -115,6 +121,7 @@ class RewardEnsemble(RewardModel):
         """The same from the members' scores (N, K)."""
         std = spread(scores.mean(axis=1) - scores.mean())
         self.centre_by(scores)
+        self.model.config.score_unit = self.unit * std
         with torch.no_grad():
             self.head.weight.div_(std)
             self.head.bias.div_(std)

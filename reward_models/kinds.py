@@ -23,6 +23,9 @@ def new_reward_model(folder: str | Path, kind: RewardModelKind, *, seed: int) ->
         InputError: no model there, or one that the kind does not go with.
     """
     reward_model = RewardModel.from_pretrained(folder, seed=seed)
+    # Of one that was normalised: training makes differences of scores log odds again.
+    for name in ("score_offset", "score_unit"):
+        vars(reward_model.model.config).pop(name, None)
     if kind.train == "lora":
         with_lora(reward_model.model, rank=kind.lora_rank, alpha=2.0 * kind.lora_rank, seed=seed)
     if kind.members > 1:

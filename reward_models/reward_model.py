@@ -105,6 +105,11 @@ class RewardModel:
         return float(getattr(self.model.config, "score_offset", 0.0))
 
     @property
+    def unit(self) -> float:
+        """By how much a difference of scores must be multiplied to be a log odds; not 1 once scores were normalised."""
+        return float(getattr(self.model.config, "score_unit", 1.0))
+
+    @property
     def head(self) -> nn.Linear:
         """The linear head on the last state; InputError where the classifier has another kind."""
         head = getattr(self.model, "score", None)
@@ -153,8 +158,8 @@ class RewardModel:
         """Brings the scores of these completions to mean 0 and standard deviation 1.
 
         A preference says nothing about a score's zero, and its unit is of no use to a KL coefficient (Ziegler et al.
-        2019 normalise on completions of the reference policy). The unit goes into the head; the zero into
-        `config.score_offset`, which plain transformers keeps but does not add.
+        2019 normalise on completions of the reference policy). The unit goes into the head, and what it was into
+        `config.score_unit`; the zero goes into `config.score_offset`, which plain transformers keeps but does not add.
 
         Raises:
             InputError: all have one score, or there is none.
@@ -165,6 +170,7 @@ class RewardModel:
         """The same from the scores (N,) that it gave them."""
         std = spread(scores)
         self.model.config.score_offset = (self.offset - float(scores.mean())) / std
+        self.model.config.score_unit = self.unit * std
         with torch.no_grad():
             self.head.weight /= std
 
@@ -175,7 +181,8 @@ class RewardModel:
 
 def spread(scores: Floats) -> float:
     """The standard deviation of scores (N,) by which they can be divided; InputError where it is 0."""
-    if not len(scores) or not scores.std() > 0:
+    # Equal texts may differ by a rounding error, beside others in a batch.
+    if not len(scores) or not scores.std() > 1e-6 * np.abs(scores).max():
         raise InputError(f"to normalise scores, completions that differ in score are needed; got {len(scores)} alike")
     return float(scores.std())
 

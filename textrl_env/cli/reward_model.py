@@ -143,7 +143,8 @@ def judged(reward_model: "RewardModel", heldout: Sequence[Row]) -> dict[str, Any
 
     preferences = [row for row in heldout if isinstance(row, Preference)]
     if preferences:
-        return quality_report(score_pairs(reward_model, preferences))
+        pairs = score_pairs(reward_model, preferences)
+        return quality_report(replace(pairs, differences=pairs.differences * reward_model.unit))
     return rating_report(reward_model, [row for row in heldout if isinstance(row, RatedCompletion)])
 
 
