@@ -23,7 +23,7 @@ def _length(case: Case) -> list[Finding]:
     return [
         Finding("length bias", severity, message, count, len(pairs), "pairs",
                 "see whether length is what people value; else add pairs of equal length, or a length penalty",
-                effects=(longer, d))
+                effects=(longer,) if d is None else (longer, d))
     ]  # fmt: skip
 
 
