@@ -17,9 +17,8 @@ class SliceGaps:
 
     Attributes:
         accuracy: share of its pairs that are ordered as preferred.
-        reward: mean score of its completions. Comparisons within a prompt say nothing about the level between prompts,
-            but PPO pays it: a slice that scores high whatever is written teaches the critic and not the policy, until
-            rewards are averaged or selected over prompts.
+        reward: mean score of its completions. Comparisons within a prompt leave open how high one prompt's completions
+            score beside another's, so a gap need not be a fault; but means over prompts depend on it.
     """
 
     accuracy: SliceTable

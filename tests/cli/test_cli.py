@@ -18,7 +18,7 @@ PPO = "ppo --n-updates 100000 --n-prompts 40 --n-episodes 8 --batch-size 4"
 SFT = "sft --n-steps 100000 --n-demonstrations 100"
 COMMANDS = [
     "quickstart", "sft", "preferences", "reward-model", "ppo", "train", "dpo", "evaluate", "doctor", "report", "raters",
-    "chat", "generate", "label", "export-labels", "import-labels",
+    "chat", "generate", "label", "export-labels", "import-labels", "lint", "slices", "balance",
 ]  # fmt: skip
 HELP = """
 import sys, time

@@ -261,3 +261,11 @@ def test_ties(clean: list[Row], report: Report) -> None:
 def test_a_file_of_bad_rows_only_is_judged_as_far_as_it_can_be(report: Report) -> None:
     looked = report([{"prompt": "p"}, 3])
     assert only(looked).count == 2 and "cycles" in looked.skipped
+
+
+def test_rows_that_nobody_signed_are_nobodys_habit(make_rows: Any, report: Report) -> None:
+    rows = make_rows(1000)
+    for row in rows:
+        if row["annotator"] == "ann-3":
+            row |= {"annotator": None, "shown": [1, 0]}
+    assert found(report(rows)) == []
