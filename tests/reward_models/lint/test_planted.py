@@ -172,6 +172,26 @@ def test_over_long_rows_and_texts_that_differ_beyond_the_limit(clean: list[Row],
     assert found(report([*clean, *rows], max_chars=307)) == []
 
 
+class Chatty(Characters):
+    """Its template puts a character around a conversation's text."""
+
+    chat_template = "there is one"
+
+    def apply_chat_template(self, messages: Any, *, add_generation_prompt: bool, tokenize: bool) -> str:
+        return f"<{messages[-1]['content']}>"
+
+
+def test_conversations_are_as_long_as_their_template_makes_them(report: Report) -> None:
+    turns = (
+        [{"role": "user", "content": "k" * 50}],
+        *([{"role": "assistant", "content": text}] for text in ("abc", "x")),
+    )
+    row = dict(zip(("prompt", "chosen", "rejected"), turns, strict=True))
+    # 50 characters and the two of the template, the longer answer and the end.
+    assert "over-long rows" not in found(report([row], limit=Limit(Chatty(), 56)))
+    assert "over-long rows" in found(report([row], limit=Limit(Chatty(), 55)))
+
+
 def test_leakage(clean: list[Row], report: Report) -> None:
     apart = other_prompts(clean)
     turned = clean[3] | {"chosen": clean[3]["rejected"].upper(), "rejected": clean[3]["chosen"]}
