@@ -37,11 +37,12 @@ def _ties(case: Case) -> list[Finding]:
     effect = share("P(tie)", tied.astype(np.float64), case.cluster)
     if effect.low <= 0.5:
         return []
-    shown = [case.example([row], *case.labels[row].ranking) for row in np.flatnonzero(tied).tolist()]
+    rows = np.flatnonzero(tied)[: case.options.examples].tolist()
+    shown = [case.example([row], *case.labels[row].ranking) for row in rows]
     return [
         Finding("ties", "notice", "are ties", int(tied.sum()), len(tied), "rows",
                 "most labels say nothing; show completions that differ more", effects=(effect,),
-                examples=case.examples(shown))
+                examples=tuple(shown))
     ]  # fmt: skip
 
 

@@ -44,6 +44,8 @@ def test_exit_codes(data: Path, faulty: Path, tmp_path: Path, capsys: pytest.Cap
     assert lint(tmp_path / "missing.jsonl") == 2 and "no such file" in capsys.readouterr().err
     assert lint(data, "--by", "topic") == 2 and "no row has a column 'topic'" in capsys.readouterr().err
     assert lint(data, "--similar", "1.5") == 2 and "similar must be in (0, 1]" in capsys.readouterr().err
+    assert lint(data, "--tokenizer", tmp_path, "--max-tokens", "0") == 2
+    assert "max_tokens must be at least 1" in capsys.readouterr().err
     assert lint(data, "--max-tokens", "9") == 2 and "--tokenizer" in capsys.readouterr().err
 
 

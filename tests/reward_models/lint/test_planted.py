@@ -109,6 +109,14 @@ def test_duplicates_but_for_punctuation(clean: list[Row], report: Report) -> Non
     assert finding.check == "duplicates but for punctuation" and at(finding) == [[4, 401]]
 
 
+def test_a_repeat_of_a_near_repeat_is_counted_once(clean: list[Row], report: Report) -> None:
+    shouted = clean[3] | {"chosen": clean[3]["chosen"].upper()}
+    looked = report([*clean, shouted, shouted])
+    assert {finding.check: at(finding) for finding in looked.at_least("notice")} == {
+        "duplicates": [[401, 402]], "duplicates but for punctuation": [[4, 401]],
+    }  # fmt: skip
+
+
 def test_signs_that_mean_something_are_no_punctuation(clean: list[Row], report: Report) -> None:
     rows = [{"prompt": "which one?", "chosen": f"x {sign} 5", "rejected": f"x {sign} 6"} for sign in "<>=+"]
     assert found(report([*clean, *rows])) == []
