@@ -5,7 +5,7 @@ reward models trained on these labels as they are, with weights, with a balanced
 half are of such prompts: how many held-out pairs each orders as the gold reward does, and the gold score of the best of
 16 replies in its judgement; for harmful and for harmless requests. With `--n-updates` also that of a policy after PPO.
 
-Takes about 9 minutes for 5 seeds on one CPU core; `--seeds 0` runs one of them.
+Takes about 10 minutes for 5 seeds on one CPU core; `--seeds 0` runs one of them.
 """
 
 import time
@@ -54,7 +54,7 @@ class Args:
     sft_steps: int = 300
     """Steps of supervised fine-tuning."""
     n_updates: int = 0
-    """Updates of PPO on each reward model; 0 leaves it out, 20 take another three minutes a seed."""
+    """Updates of PPO on each reward model; 0 leaves it out."""
     n_evaluated: int = 150
     """Held-out prompts per slice."""
     out: Path = Path("runs/slice_bias")
