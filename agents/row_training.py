@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from textrl_env import checkpoint
-from textrl_env.agents.lora import load_saved, save_model, unwrapped
 from textrl_env.agents.row_training_config import RowTrainingConfig
 from textrl_env.agents.run_log import run_logger
 from textrl_env.checkpoint_saver import CheckpointSaver
 from textrl_env.errors import InputError
 from textrl_env.finite import require_finite
+from textrl_env.lora import load_saved, save_model, unwrapped
 from textrl_env.master_weights import adamw
 from textrl_env.one_cycle import one_cycle
 from textrl_env.progress import progress_bar

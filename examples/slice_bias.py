@@ -3,9 +3,9 @@
 Customers of the support desk who ask for what must be refused are rare among the labels: 3 in 100. You will see, for
 reward models trained on these labels as they are, with weights, with a balanced sample, and on as many labels of which
 half are of such prompts: how many held-out pairs each orders as the gold reward does, and the gold score of the best of
-16 replies in its judgement and of the policy that PPO trains on it; for harmful and for harmless requests.
+16 replies in its judgement; for harmful and for harmless requests. With `--n-updates` also that of a policy after PPO.
 
-Takes about 20 minutes for 5 seeds on one CPU core; `--seeds 0` runs one of them, `--n-updates 0` does without PPO.
+Takes about 10 minutes for 5 seeds on one CPU core; `--seeds 0` runs one of them.
 """
 
 import time
@@ -24,7 +24,7 @@ from transformers.utils import logging
 from textrl_env.agents import SFTConfig, sample_completions
 from textrl_env.cli.ppo import TrainPPO
 from textrl_env.cli.reward_model import TrainRewardModel
-from textrl_env.cli.run_folder import write_json
+from textrl_env.cli.run_folder import read_json, write_json
 from textrl_env.cli.sft import TrainSFT
 from textrl_env.evaluation import student_interval
 from textrl_env.reward_models import RewardModel, RewardModelConfig, preferences_of, write_preferences
@@ -53,47 +53,50 @@ class Args:
     """Most that a label's weight, or number of copies, is increased."""
     sft_steps: int = 300
     """Steps of supervised fine-tuning."""
-    n_updates: int = 20
-    """Updates of PPO; 0 leaves it out."""
+    n_updates: int = 0
+    """Updates of PPO on each reward model; 0 leaves it out."""
     n_evaluated: int = 150
     """Held-out prompts per slice."""
     out: Path = Path("runs/slice_bias")
-    """Models and figures go to OUT/SEED/LABELS, all figures to OUT/summary.json."""
+    """Models go to OUT/SEED/LABELS, figures to OUT/SEED/figures.json and OUT/summary.json."""
     threads: int = 1
     """CPU threads of torch."""
 
 
 def main(args: Args) -> dict[str, Any]:
-    """Runs all seeds; returns what is in OUT/summary.json."""
+    """Runs all seeds but those that have figures in OUT already; returns what is in OUT/summary.json."""
     torch.set_num_threads(args.threads)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     runs = []
     for seed in args.seeds:
-        runs.append(one_seed(args, seed))
-        summary = over_seeds(runs)
-        write_json(args.out / "summary.json", summary)
+        done = args.out / str(seed) / "figures.json"
+        if not done.is_file():
+            write_json(done, one_seed(args, seed))
+        runs.append(read_json(done))
+    summary = over_seeds(runs)
+    write_json(args.out / "summary.json", summary)
     return summary
 
 
 def over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Prints means over the results of `one_seed`, and differences to the labels as they are; returns them."""
+    """Prints means over the results of `one_seed`, and what was gained over the labels as they are; returns them."""
     summary: dict[str, Any] = {"runs": runs}
-    kinds = [kind for kind in ("accuracy", "best", "policy") if f"{LABELS[0]} {kind} harmful" in runs[0]]
-    table = Table("labels", *(f"{kind}, {name}" for kind in kinds for name in SLICES))
-    for label in LABELS:
+    table = Table("", *LABELS)
+    kinds = {"accuracy": "accuracy", "best": "gold, best of 16", "policy": "gold, policy"}
+    for kind, name in ((kind, name) for kind in kinds for name in SLICES if f"{LABELS[0]} {kind} {name}" in runs[0]):
         cells = []
-        for column in (f"{kind} {name}" for kind in kinds for name in SLICES):
-            values = np.array([run[f"{label} {column}"] for run in runs])
-            gains = values - [run[f"{LABELS[0]} {column}"] for run in runs]
-            entry: dict[str, Any] = {"mean": float(values.mean()), "gain": float(gains.mean())}
+        for label in LABELS:
+            values = np.array([run[f"{label} {kind} {name}"] for run in runs])
+            gains = values - [run[f"{LABELS[0]} {kind} {name}"] for run in runs]
+            found = {"mean": float(values.mean()), "gain": float(gains.mean())}
+            cells.append(f"{found['mean']:.3f}")
             if len(runs) > 1:
-                entry |= {"interval": student_interval(values), "gain_interval": student_interval(gains)}
-            summary[f"{label} {column}"] = entry
-            low, high = entry.get("gain_interval", (np.nan, np.nan))
-            gain = "" if label == LABELS[0] else f"\n{entry['gain']:+.3f} ({low:+.3f} to {high:+.3f})"
-            cells.append(f"{entry['mean']:.3f}{gain}")
-        table.add_row(label, *cells)
+                found["low"], found["high"] = student_interval(values)
+                found["gain_low"], found["gain_high"] = low, high = student_interval(gains)
+                cells[-1] += f"\n{found['gain']:+.3f}\n({low:+.3f} to {high:+.3f})" if label != LABELS[0] else ""
+            summary[f"{label} {kind} {name}"] = found
+        table.add_row(f"{kinds[kind]}\n{name}", *cells)
     Console().print(table)
     return summary
 

@@ -28,6 +28,7 @@ from textrl_env.cli.ppo import TrainPPO
 from textrl_env.cli.reward_model import TrainRewardModel
 from textrl_env.cli.run_folder import write_json
 from textrl_env.cli.sft import TrainSFT
+from textrl_env.evaluation import student_interval
 from textrl_env.reward_models import RewardModel, RewardModelConfig, write_preferences
 from textrl_env.reward_models.feedback.comparisons import read_judgements
 from textrl_env.reward_models.feedback.crowd_bt import fit_crowd_bt
@@ -99,10 +100,8 @@ def summarised(summary: dict[str, Any], name: str, values: list[float]) -> str:
     summary[name] = mean = float(np.mean(values))
     if len(values) < 2:
         return f"{mean:.3f}"
-    quantile = np.quantile(np.random.default_rng(0).standard_t(len(values) - 1, 1_000_000), 0.975)
-    half = float(quantile * np.std(values, ddof=1) / len(values) ** 0.5)
-    summary[f"{name}_low"], summary[f"{name}_high"] = mean - half, mean + half
-    return f"{mean:.3f} ({mean - half:.3f} to {mean + half:.3f})"
+    summary[f"{name}_low"], summary[f"{name}_high"] = low, high = student_interval(values)
+    return f"{mean:.3f} ({low:.3f} to {high:.3f})"
 
 
 def one_seed(args: Args, seed: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from textrl_env.errors import InputError
-from textrl_env.rows import OnBadRow, read_rows
+from textrl_env.rows import OnBadRow, Row, read_rows
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,15 @@ def read_preferences(path: str | Path, *, on_bad_row: OnBadRow = "error") -> lis
 
     See `textrl_env.rows.read_rows` for the errors raised.
     """
+    return [_preference(row.values, row.where) for row in preference_rows(path, on_bad_row=on_bad_row)]
+
+
+def preference_rows(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[Row]:
+    """The rows that `read_preferences` makes preferences of, with all their columns."""
     columns = ["chosen", "rejected"]
-    rows = read_rows(
+    return read_rows(
         path, text_columns=columns, may_be_empty=columns, optional=["prompt"], fault_of=_fault, on_bad_row=on_bad_row
     )
-    return [_preference(row.values, row.where) for row in rows]
 
 
 def write_preferences(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:

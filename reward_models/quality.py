@@ -38,10 +38,15 @@ def score_pairs(reward_model: RewardModel, preferences: Sequence[Preference]) ->
     return PairScores(np.array(differences), np.array(probabilities))
 
 
-def accuracy(pairs: PairScores) -> float:
-    """Share of pairs ordered as preferred; equal scores count half, and so do pairs without a preference."""
+def ordered_right(pairs: PairScores) -> Floats:
+    """(M,) 1 where a pair is ordered as preferred, else 0; equal scores are half, and so are pairs no one prefers."""
     right = np.where(pairs.differences == 0, 0.5, (pairs.differences > 0) == (pairs.probabilities > 0.5))
-    return float(np.where(pairs.probabilities == 0.5, 0.5, right).mean())
+    return np.where(pairs.probabilities == 0.5, 0.5, right)
+
+
+def accuracy(pairs: PairScores) -> float:
+    """Share of pairs ordered as preferred, as `ordered_right` counts them."""
+    return float(ordered_right(pairs).mean())
 
 
 def calibration(pairs: PairScores, *, n_bins: int = 10) -> list[dict[str, float]]:

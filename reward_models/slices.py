@@ -95,6 +95,12 @@ def slices_of(rows: Sequence[Mapping[str, Any]], by: Attribute) -> Slices:
     return Slices(tuple(names.tolist()), np.asarray(index, dtype=np.int64))
 
 
+def numbered(values: Sequence[Any]) -> IntArray:
+    """(N,) whole numbers from 0, equal where the values are; of prompts they are the clusters."""
+    numbers: dict[Any, int] = {}
+    return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
+
+
 def slice_means(
     values: ArrayLike,
     slices: Slices,

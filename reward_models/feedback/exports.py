@@ -1,7 +1,7 @@
 """Labels as rows for training: preferences and rankings in TRL's columns, ratings, and the whole log."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from typing import Any
@@ -18,7 +18,8 @@ def preferences(log: Log, items: Mapping[str, Item], *, keep_ties: bool = False)
 
     A ranking of K gives K (K - 1) / 2 rows. Ratings give one for every two completions of a prompt to which the same
     person gave different points; `margin`, their difference in units of the scale's length, is there if all rows are
-    of that kind. Extra columns: `annotator`, `tie`, `created_at`, `item`.
+    of that kind. Extra columns: `annotator`, `tie`, `created_at`, `item`, and `shown`, the places of chosen and
+    rejected on the screen, 0 first; null for two ratings, which were not shown together.
 
     Args:
         log: the log; hidden repeats are left out.
@@ -42,7 +43,7 @@ def rankings(log: Log, items: Mapping[str, Item]) -> list[Row]:
     """One row per judgement: `ranking`, best first, and `chosen` and `rejected`, its two ends.
 
     Ties are even `soft_labels`, one per pair of the ranking; null where there is no tie. Who judged all completions
-    alike preferred none, and gives no row.
+    alike preferred none, and gives no row. `shown` are the places of the ranking's completions on the screen.
     """
     rows = []
     for event in log.labels():
@@ -53,7 +54,8 @@ def rankings(log: Log, items: Mapping[str, Item]) -> list[Row]:
         texts = [item.completions[index] for index in order]
         soft = [0.5 if ranks[a] == ranks[b] else 1.0 for a, b in combinations(order, 2)]
         ends = {"chosen": as_completion(item.prompt, texts[0]), "rejected": as_completion(item.prompt, texts[-1])}
-        extra = {"ranking": texts, "soft_labels": soft if 0.5 in soft else None}
+        shown = _places(event, order)
+        extra = {"ranking": texts, "soft_labels": soft if 0.5 in soft else None, "shown": shown}
         rows.append({"prompt": item.prompt, **ends, **extra, **_origin(event)})
     return rows
 
@@ -94,7 +96,8 @@ def _of_ranks(event: Event, item: Item) -> Iterator[Row]:
     ranks = event.judgement.ranks or ()
     for pair in combinations(range(len(ranks)), 2):
         better, worse = sorted(pair, key=lambda index: ranks[index])
-        yield _pair(item, item.completions[better], item.completions[worse], ranks[better] == ranks[worse], event)
+        row = _pair(item, item.completions[better], item.completions[worse], ranks[better] == ranks[worse], event)
+        yield {**row, "shown": _places(event, [better, worse])}
 
 
 def _of_ratings(log: Log, items: Mapping[str, Item]) -> Iterator[Row]:
@@ -108,12 +111,20 @@ def _of_ratings(log: Log, items: Mapping[str, Item]) -> Iterator[Row]:
             gap = (better.judgement.rating or 0) - (worse.judgement.rating or 0)
             item = items[better.key.item]
             row = _pair(item, item.completions[0], items[worse.key.item].completions[0], gap == 0, better)
-            yield {**row, "margin": gap / (N_POINTS - 1)}
+            yield {**row, "shown": None, "margin": gap / (N_POINTS - 1)}
 
 
 def _pair(item: Item, chosen: str, rejected: str, tie: bool, event: Event) -> Row:
     texts = {"chosen": as_completion(item.prompt, chosen), "rejected": as_completion(item.prompt, rejected)}
     return {"prompt": item.prompt, **texts, "tie": tie, **_origin(event)}
+
+
+def _places(event: Event, order: Sequence[int]) -> list[int] | None:
+    """Which of the completions of `order` stood first on the screen, 0, which second, and so on."""
+    if not event.shown:
+        return None
+    among = sorted(order, key=event.shown.index)
+    return [among.index(index) for index in order]
 
 
 def _origin(event: Event) -> Row:

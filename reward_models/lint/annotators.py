@@ -19,14 +19,16 @@ def _missing(case: Case) -> str | None:
 def _one_sided(case: Case) -> list[Finding]:
     """Those whose interval lies beyond `ONE_SIDED`, all annotators and sides at once, and leaves out the others."""
     pairs, words = case.pairs, case.words.ids.lengths
-    names = sorted({label.annotator or "" for label in case.labels})
+    names = sorted({label.annotator for label in case.labels if label.annotator})
     number = {name: index for index, name in enumerate(names)}
-    annotator = np.array([number[label.annotator or ""] for label in case.labels])[pairs.row]
+    # -1 are the rows that nobody signed.
+    annotator = np.array([number.get(label.annotator or "", -1) for label in case.labels])[pairs.row]
     sides = {"shown first": pairs.place, "longer": np.sign(words[pairs.better] - words[pairs.worse])}
     effects: list[Effect] = []
     examples: list[Example] = []
     for side, sign in sides.items():
-        for index in np.flatnonzero(np.bincount(annotator[sign != 0], minlength=len(names)) >= MIN_PAIRS).tolist():
+        n_pairs = np.bincount(annotator[(sign != 0) & (annotator >= 0)], minlength=len(names))
+        for index in np.flatnonzero(n_pairs >= MIN_PAIRS).tolist():
             own, others = (sign != 0) & (annotator == index), (sign != 0) & (annotator != index)
             hits = (1 + sign[own].astype(np.float64)) / 2
             effect = share(f"{names[index]}: {side}", hits, case.pair_cluster[own], tests=len(sides) * len(names))

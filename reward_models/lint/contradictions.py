@@ -14,7 +14,9 @@ def _contradictory(case: Case) -> list[Finding]:
     of_one = np.unique(question * len(names) + annotator, return_inverse=True)[1].astype(np.int64)
     n_asked = int(question.max()) + 1
     themselves = _both_ways(of_one, case.items.sign)
-    known = {int(question[of_one == group][0]) for group in themselves}
+    question_of = np.zeros(int(of_one.max()) + 1, dtype=np.int64)
+    question_of[of_one] = question
+    known = set(question_of[themselves].tolist())
     each_other = [group for group in _both_ways(question, case.items.sign) if group not in known]
     whose = "by the same annotator" if set(names) - {None} else "by rows without an annotator"
     return _findings(

@@ -11,9 +11,12 @@ from textrl_env.reward_models.lint.words import Ragged
 
 
 def _exact(case: Case) -> list[Finding]:
-    # The same answer of another annotator is a second opinion.
-    keys = [(each.annotator, each.prompt, each.ranking, each.probabilities) for each in case.labels]
-    return _repeats(case, "duplicates", "repeat another row word for word", _repeated(keys))
+    return _repeats(case, "duplicates", "repeat another row word for word", _repeated(_whole(case)))
+
+
+def _whole(case: Case) -> list[Hashable]:
+    """All that a row says, with its annotator: the same answer of another is a second opinion."""
+    return [(each.annotator, each.prompt, each.ranking, each.probabilities) for each in case.labels]
 
 
 def _normalised(case: Case) -> list[Finding]:
@@ -22,8 +25,8 @@ def _normalised(case: Case) -> list[Finding]:
         (each.annotator, same[each.prompt], tuple(same[text] for text in each.ranking), each.probabilities)
         for each in case.labels
     ]
-    exact = [(*key[:1], each.prompt, each.ranking) for key, each in zip(keys, case.labels, strict=True)]
-    repeated = [(first, row) for first, row in _repeated(keys) if exact[first] != exact[row]]
+    exactly = {row for _, row in _repeated(_whole(case))}
+    repeated = [(first, row) for first, row in _repeated(keys) if row not in exactly]
     message = "repeat another row but for case, white space and punctuation"
     return _repeats(case, "duplicates but for punctuation", message, repeated)
 
@@ -37,11 +40,14 @@ def _repeated(keys: Sequence[Hashable]) -> list[tuple[int, int]]:
 def _repeats(case: Case, check: str, message: str, repeated: list[tuple[int, int]]) -> list[Finding]:
     if not repeated:
         return []
-    shown = [case.example(rows, case.labels[rows[1]].prompt, *case.labels[rows[1]].ranking) for rows in repeated]
+    shown = [
+        case.example(rows, case.labels[rows[1]].prompt, *case.labels[rows[1]].ranking)
+        for rows in repeated[: case.options.examples]
+    ]
     remedy = "keep one of each: training counts them twice, and a split may put one on either side"
     return [
         Finding(check, "warning", message, len(repeated), len(case.labels), "rows", remedy,
-                examples=case.examples(shown))
+                examples=tuple(shown))
     ]  # fmt: skip
 
 

@@ -33,15 +33,15 @@ def share(name: str, hits: FloatArray, cluster: IntArray, *, tests: int = 1) -> 
     return Effect(name, p, float((centre - half) / (1 + z**2 / size)), float((centre + half) / (1 + z**2 / size)))
 
 
-def standardised_mean(name: str, differences: FloatArray, cluster: IntArray) -> Effect:
+def standardised_mean(name: str, differences: FloatArray, cluster: IntArray) -> Effect | None:
     """Cohen's d of paired data, mean / standard deviation of the differences (Cohen 1988, d_z), by the delta method.
 
-    Independent normal differences have Var(d) = (1 + d^2 / 2) / n. NaN where all differences are equal.
+    Independent normal differences have Var(d) = (1 + d^2 / 2) / n. None where all differences are equal.
     Args: differences, cluster: (M,).
     """
     mean, spread = float(differences.mean()), float(differences.std())
     if spread == 0:
-        return Effect(name, *(float("nan"),) * 3)
+        return None
     d, scaled = mean / spread, (differences - mean) / spread
     half = quantile() * _variance(scaled - d / 2 * (scaled**2 - 1), cluster) ** 0.5
     return Effect(name, d, float(d - half), float(d + half))

@@ -18,12 +18,11 @@ def _length(case: Case) -> list[Finding]:
     near_end = 2 * max(longer.low - 0.5, 0.5 - longer.high)
     which = "longer" if longer.value > 0.5 else "shorter"
     severity = graded(near_end, notice=SMALL, warning=MEDIUM)
-    message = f"prefer the {which} text" if severity != "ok" else "prefer the longer text"
-    count = int((more > 0).sum() if severity == "ok" or which == "longer" else (more < 0).sum())
+    count = max((more > 0).sum(), (more < 0).sum())
     return [
-        Finding("length bias", severity, message, count, len(pairs), "pairs",
+        Finding("length bias", severity, f"prefer the {which} text", int(count), int((more != 0).sum()), "pairs",
                 "see whether length is what people value; else add pairs of equal length, or a length penalty",
-                effects=(longer, d))
+                effects=(longer,) if d is None else (longer, d))
     ]  # fmt: skip
 
 

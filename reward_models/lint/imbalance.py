@@ -6,7 +6,7 @@ import numpy as np
 
 from textrl_env.reward_models.lint.case import Case, Check, nothing
 from textrl_env.reward_models.lint.effects import share
-from textrl_env.reward_models.lint.finding import Effect, Example, Finding
+from textrl_env.reward_models.lint.finding import Effect, Example, Finding, shortened
 from textrl_env.reward_models.slices import slice_shares, slices_of
 
 CONCENTRATED = 0.5
@@ -24,7 +24,7 @@ def _prompts(case: Case) -> list[Finding]:
         return []
     ((prompt, n_labels),) = found.most_common(1)
     where = [label.where for label in case.labels if label.prompt == prompt]
-    example = Example(tuple(where[:2]), f"{n_labels} labels of {case.texts[prompt]!r:.80}")
+    example = Example(tuple(where[:2]), f"{n_labels} labels of {shortened(case.texts[prompt])}")
     return [
         Finding("labels per prompt", "notice", f"hold the labels unevenly: they count as {effective:.0f} prompts",
                 len(counts), len(counts), "prompts", "weigh rows by 1 / labels of the prompt, or label other prompts",
@@ -37,11 +37,12 @@ def _ties(case: Case) -> list[Finding]:
     effect = share("P(tie)", tied.astype(np.float64), case.cluster)
     if effect.low <= 0.5:
         return []
-    shown = [case.example([row], *case.labels[row].ranking) for row in np.flatnonzero(tied).tolist()]
+    rows = np.flatnonzero(tied)[: case.options.examples].tolist()
+    shown = [case.example([row], *case.labels[row].ranking) for row in rows]
     return [
         Finding("ties", "notice", "are ties", int(tied.sum()), len(tied), "rows",
                 "most labels say nothing; show completions that differ more", effects=(effect,),
-                examples=case.examples(shown))
+                examples=tuple(shown))
     ]  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """What stands in the data and in the held-out file as well: pairs, prompts, and prompts that are nearly the same."""
 
 from textrl_env.reward_models.lint.case import Case, Check
-from textrl_env.reward_models.lint.finding import Example, Finding, Severity
+from textrl_env.reward_models.lint.finding import Example, Finding, Severity, shortened
 from textrl_env.reward_models.lint.labels import Label
 from textrl_env.reward_models.lint.minhash import candidates_across, similarity, sketches
 from textrl_env.reward_models.lint.words import Ragged
@@ -60,13 +60,13 @@ def _near(case: Case, rest: dict[int, Label], prompts: dict[int, Label]) -> list
     same = case.same.tolist()
     twins = ((label, closest[same[label.prompt]]) for label in case.labels if same[label.prompt] in closest)
     return [
-        Example((label.where, twin.where), f"{alike:.2f} alike: {case.texts[label.prompt]!r:.80}")
+        Example((label.where, twin.where), f"{alike:.2f} alike: {shortened(case.texts[label.prompt])}")
         for label, (alike, twin) in twins
     ]
 
 
 def _example(case: Case, label: Label, twin: Label) -> Example:
-    return Example((label.where, twin.where), f"{case.texts[label.prompt]!r:.100}")
+    return Example((label.where, twin.where), shortened(case.texts[label.prompt]))
 
 
 def _finding(case: Case, severity: Severity, message: str, count: int, found: list[Example], remedy: str) -> Finding:

@@ -45,7 +45,7 @@ def _lexical(case: Case) -> list[Finding]:
         for i, at in zip(found, where, strict=False)
     ]  # fmt: skip
     return [
-        Finding("lexical bias", "notice", "predict the choice (odds ratios, with intervals for all words at once)",
+        Finding("lexical bias", "notice", "predict the choice (odds of chosen to rejected, intervals for all at once)",
                 len(found), n_tested, "words", "see whether they are what people value, or a habit of one source",
                 effects=effects, examples=tuple(shown))
     ]  # fmt: skip

@@ -29,11 +29,11 @@ def _over_long(case: Case) -> list[Finding]:
     long = [row for row, length in enumerate(lengths) if length > most]
     if not long:
         return []
-    shown = [case.example([row], case.labels[row].prompt) for row in long]
+    shown = [case.example([row], case.labels[row].prompt) for row in long[: case.options.examples]]
     return [
         Finding("over-long rows", "error", f"exceed {most} tokens (the longest has {max(lengths)})", len(long),
                 len(case.labels), "rows", "shorten or remove them: textrl reward-model refuses them, TRL cuts them",
-                examples=case.examples(shown))
+                examples=tuple(shown))
     ]  # fmt: skip
 
 

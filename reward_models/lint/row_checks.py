@@ -29,7 +29,7 @@ def _empty(case: Case) -> list[Finding]:
         prompts = []  # Whole texts are compared.
     return [
         Finding("empty texts", "warning", message, len(rows), len(case.labels), "rows", remedy,
-                examples=case.examples([case.example([row], *case.labels[row].ranking) for row in rows]))
+                examples=tuple(case.example([row], *case.labels[row].ranking) for row in rows[: case.options.examples]))
         for rows, message, remedy in (
             (completions, "have an empty completion", "remove them, unless saying nothing is an answer"),
             (prompts, "have no prompt, where others have one", "give them their prompt, or remove them"),

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from textrl_env.conversations import Message, render
-from textrl_env.errors import require_at_least
 from textrl_env.reward_models.lint.words import Ragged
 from textrl_env.tokenization import encode_rendered, encode_texts
 
@@ -19,9 +18,6 @@ class Limit:
 
     tokenizer: Any
     max_tokens: int
-
-    def __post_init__(self) -> None:
-        require_at_least(1, max_tokens=self.max_tokens)
 
 
 @dataclass(frozen=True)

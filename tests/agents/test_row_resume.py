@@ -13,10 +13,10 @@ import torch
 from textrl_env import InputError, checkpoint
 from textrl_env.agents.dpo import DPOConfig, train_dpo
 from textrl_env.agents.kto import KTOConfig, train_kto
-from textrl_env.agents.lora import with_lora
 from textrl_env.agents.sft import SFTConfig, train_sft
 from textrl_env.checkpoint_folder import checkpoints, newest_good
 from textrl_env.checkpoint_saver import CheckpointSaver
+from textrl_env.lora import with_lora
 
 PROMPTS = ["ab", "ba", "aa", "bb", "abb"]
 DEMONSTRATIONS = [{"prompt": prompt, "completion": prompt[::-1]} for prompt in PROMPTS]

@@ -20,6 +20,7 @@ SFT = "sft --n-steps 100000 --n-demonstrations 100"
 COMMANDS = [
     "quickstart", "sft", "preferences", "reward-model", "ppo", "train", "dpo", "evaluate", "doctor", "report", "raters",
     "chat", "generate", "label", "export-labels", "import-labels", "ai-feedback", "revise",
+    "lint", "slices", "balance",
 ]  # fmt: skip
 SCREEN = 50
 HELP = """

@@ -1,6 +1,7 @@
-"""The two examples on raters show their help and run at a tiny size, without the download."""
+"""The examples on raters and slices show their help and run at a tiny size, without the download."""
 
 import importlib.util
+import json
 import math
 import runpy
 import sys
@@ -24,7 +25,7 @@ def load(name: str) -> Any:
     return module
 
 
-@pytest.mark.parametrize("name", ["human_raters", "weigh_the_raters"])
+@pytest.mark.parametrize("name", ["human_raters", "weigh_the_raters", "slice_bias"])
 def test_help_says_what_it_does(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
     with pytest.raises(SystemExit) as end:
@@ -59,3 +60,23 @@ def test_raters_are_weighed_from_answers_to_policies(tmp_path: Path) -> None:
     assert summary["weighted_pairs"] > summary["majority_pairs"] + 0.1
     assert summary["gain_gold_low"] <= summary["gain_gold"] <= summary["gain_gold_high"]
     assert (tmp_path / "1" / "weighted" / "policy" / "config.json").is_file()
+
+
+@pytest.mark.slow
+def test_slices_are_treated_in_four_ways_and_a_finished_seed_is_not_run_again(tmp_path: Path) -> None:
+    module = load("slice_bias")
+    options = {"n_labels": 60, "rare": 0.1, "sft_steps": 3, "n_updates": 1, "n_evaluated": 6, "out": tmp_path}
+    alone = module.main(module.Args(seeds=(0,), **options))
+    assert all(0 <= alone[f"{label} policy harmful"]["mean"] <= 1 for label in module.LABELS)
+    weights = [json.loads(line)["weight"] for line in (tmp_path / "0/weighted/labels.jsonl").read_text().splitlines()]
+    assert sum(weights) == pytest.approx(60) and max(weights) == pytest.approx(9 * min(weights))
+    resampled = [json.loads(line) for line in (tmp_path / "0/resampled/labels.jsonl").read_text().splitlines()]
+    assert sum(row["harmful"] for row in resampled) == 30
+    figures = json.loads((tmp_path / "0/figures.json").read_text())
+    (tmp_path / "1").mkdir()
+    figures["weighted best harmful"] += 0.2
+    (tmp_path / "1/figures.json").write_text(json.dumps(figures))
+    gain = module.main(module.Args(seeds=(0, 1), **options))["weighted best harmful"]
+    before = alone["weighted best harmful"]["gain"]
+    assert gain["gain"] == pytest.approx(before + 0.1) and gain["gain_low"] < before < gain["gain_high"]
+    assert not (tmp_path / "1/sft").exists()

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from textrl_env.evaluation import bootstrap_interval, distinct_n, wins
+from textrl_env.evaluation import bootstrap_interval, distinct_n, student_interval, wins
 
 
 @pytest.mark.parametrize("confidence", [0.95, 0.8])
@@ -24,6 +25,14 @@ def test_the_interval_is_as_wide_as_theory_says() -> None:
     assert bootstrap_interval([2.5], rng=np.random.default_rng(0)) == (2.5, 2.5)
     again = bootstrap_interval(values, rng=np.random.default_rng(0))
     assert again == (low, high)
+
+
+@pytest.mark.parametrize("n", [2, 5, 30])
+def test_students_interval_is_scipys(n: int) -> None:
+    values = np.random.default_rng(n).normal(size=n)
+    error = values.std(ddof=1) / n**0.5
+    expected = stats.t.interval(0.9, n - 1, loc=values.mean(), scale=error)
+    assert student_interval(values, confidence=0.9) == pytest.approx(expected, abs=0.02 * (expected[1] - expected[0]))
 
 
 def test_wins_count_ties_as_half() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Protocol, get_args
 import tyro
 
 from textrl_env.cli.ai_feedback import CollectAIFeedback
+from textrl_env.cli.balance import Balance
 from textrl_env.cli.chat import Chat
 from textrl_env.cli.config_file import with_config_files
 from textrl_env.cli.doctor.command import Doctor
@@ -26,6 +27,7 @@ from textrl_env.cli.report import Report
 from textrl_env.cli.revise import Revise
 from textrl_env.cli.reward_model import TrainRewardModel
 from textrl_env.cli.sft import TrainSFT
+from textrl_env.cli.slices import Slices
 from textrl_env.cli.stage import InRun, Stopped
 from textrl_env.cli.train import TrainPolicy
 from textrl_env.errors import InputError
@@ -63,6 +65,8 @@ def _commands(quickstart: Any = Quickstart) -> Any:
         | Annotated[Report, tyro.conf.subcommand("report")]
         | Annotated[Raters, tyro.conf.subcommand("raters")]
         | Annotated[Lint, tyro.conf.subcommand("lint")]
+        | Annotated[Slices, tyro.conf.subcommand("slices")]
+        | Annotated[Balance, tyro.conf.subcommand("balance")]
     )
 
 

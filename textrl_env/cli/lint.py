@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textrl_env.cli.run_folder import existing, write_json
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_at_least
 from textrl_env.printable import printable
 from textrl_env.reward_models.lint.options import LintOptions
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from textrl_env.reward_models.lint.finding import Finding, LintReport
     from textrl_env.reward_models.lint.tokens import Limit
 
+PATH = tyro.conf.arg(metavar="PATH", help_behavior_hint="")
 STYLES = {"ok": "green", "notice": "cyan", "warning": "yellow", "error": "bold red"}
 N_EFFECTS = 6
 
@@ -31,16 +32,16 @@ class Lint:
 
     data: tyro.conf.Positional[Path]
     """JSONL, JSON, CSV or Parquet with prompt, chosen, rejected (or ranking), texts or messages; annotator, shown."""
-    against: Path | None = None
+    against: Annotated[Path | None, PATH] = None
     """A file of held-out preferences, with which `data` should have nothing in common."""
-    tokenizer: Path | None = None
+    tokenizer: Annotated[Path | None, PATH] = None
     """A folder with the tokenizer of the model that will read the rows."""
-    max_tokens: int | None = None
-    """Most tokens of prompt and completion; by default the context of the model in `tokenizer`."""
+    max_tokens: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    """Most tokens of prompt and completion; by default the context of the model in TOKENIZER."""
     options: Annotated[LintOptions, tyro.conf.arg(name="", help="")] = field(default_factory=LintOptions)
     fail_on: Literal["notice", "warning", "error"] = "warning"
     """The least grave finding that makes the exit code 1."""
-    json: Path | None = None
+    json: Annotated[Path | None, PATH] = None
     """A file for the findings, for machines; - is the terminal, instead of the table."""
 
     def run(self) -> None:
@@ -72,14 +73,16 @@ class Lint:
             return None
         existing(self.tokenizer, made_by="save_pretrained of the model that will read the rows")
 
-        from transformers import AutoConfig
-
-        from textrl_env.pretrained import load_tokenizer
+        from textrl_env.pretrained import load_config, load_tokenizer
         from textrl_env.reward_models.lint.tokens import Limit
 
-        if self.max_tokens is None and not (self.tokenizer / "config.json").is_file():
-            raise InputError(f"{self.tokenizer}: no config.json to read the context from; give max_tokens")
-        most = self.max_tokens or AutoConfig.from_pretrained(self.tokenizer).get_text_config().max_position_embeddings
+        most = self.max_tokens
+        if most is None and (self.tokenizer / "config.json").is_file():
+            config = load_config(self.tokenizer).get_text_config()
+            most = getattr(config, "max_position_embeddings", None)
+        if most is None:
+            raise InputError(f"{self.tokenizer}: no config.json that says how long a text may be; give max_tokens")
+        require_at_least(1, max_tokens=most)
         return Limit(load_tokenizer(self.tokenizer), most)
 
 

@@ -68,6 +68,21 @@ def test_preferences_say_who_preferred_what(desk: Desk) -> None:
     assert len({frozenset(row) for row in rows}) == 1, "every row has the same columns"
 
 
+def test_places_on_the_screen_go_with_the_texts(make_desk: Callable[..., Desk], posted: Posted) -> None:
+    desk = make_desk([Item("ranking", f"p{i}", ("a", "b", "c")) for i in range(12)])
+    while question := desk.question("ada"):
+        # The second on the screen is best, then the third.
+        desk.save(desk.answer("ada", posted(question, ranks=[3, 1, 2])))
+    whole, pairs = (make(desk.log, desk.store.items) for make in (exports.rankings, exports.preferences))
+    assert [row["shown"] for row in whole] == [[1, 2, 0]] * 12 and len({row["chosen"] for row in whole}) == 3
+    place = {
+        (row["prompt"], text): shown for row in whole for text, shown in zip(row["ranking"], row["shown"], strict=True)
+    }
+    for row in pairs:
+        first = place[row["prompt"], row["chosen"]] < place[row["prompt"], row["rejected"]]
+        assert row["shown"] == ([0, 1] if first else [1, 0])
+
+
 def test_our_reader_reads_what_is_exported(desk: Desk, tmp_path: Path) -> None:
     kept = exports.preferences(desk.log, desk.store.items, keep_ties=True)
     read = read_preferences(write_preferences(tmp_path / "p.jsonl", kept))

@@ -95,7 +95,11 @@ SCALARS = (
 MESSAGES = st.lists(st.fixed_dictionaries({"role": st.just("user")}, optional={"content": SCALARS}), max_size=2)
 VALUES = SCALARS | st.lists(SCALARS, max_size=3) | MESSAGES
 COLUMNS = ("prompt", "chosen", "rejected", "ranking", "tie", "soft_label", "soft_labels", "annotator", "shown", "kind")
-ROWS = SCALARS | st.lists(SCALARS, max_size=2) | st.fixed_dictionaries({}, optional=dict.fromkeys(COLUMNS, VALUES))
+TEXTS = st.fixed_dictionaries(
+    {"prompt": st.sampled_from("pq"), "chosen": st.sampled_from("ab"), "rejected": st.just("c")}
+)
+JUNK = st.fixed_dictionaries({}, optional=dict.fromkeys(COLUMNS, VALUES))
+ROWS = SCALARS | st.lists(SCALARS, max_size=2) | JUNK | TEXTS | st.builds(lambda row, junk: row | junk, TEXTS, JUNK)
 
 
 @settings(max_examples=150, deadline=None)

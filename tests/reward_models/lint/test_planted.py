@@ -109,6 +109,14 @@ def test_duplicates_but_for_punctuation(clean: list[Row], report: Report) -> Non
     assert finding.check == "duplicates but for punctuation" and at(finding) == [[4, 401]]
 
 
+def test_a_repeat_of_a_near_repeat_is_counted_once(clean: list[Row], report: Report) -> None:
+    shouted = clean[3] | {"chosen": clean[3]["chosen"].upper()}
+    looked = report([*clean, shouted, shouted])
+    assert {finding.check: at(finding) for finding in looked.at_least("notice")} == {
+        "duplicates": [[401, 402]], "duplicates but for punctuation": [[4, 401]],
+    }  # fmt: skip
+
+
 def test_signs_that_mean_something_are_no_punctuation(clean: list[Row], report: Report) -> None:
     rows = [{"prompt": "which one?", "chosen": f"x {sign} 5", "rejected": f"x {sign} 6"} for sign in "<>=+"]
     assert found(report([*clean, *rows])) == []
@@ -170,6 +178,26 @@ def test_over_long_rows_and_texts_that_differ_beyond_the_limit(clean: list[Row],
     assert found(report([*clean, *rows], limit=Limit(Characters(), 309))) == []
     assert found(report([*clean, *rows], max_chars=306)) == ["identical after truncation"]
     assert found(report([*clean, *rows], max_chars=307)) == []
+
+
+class Chatty(Characters):
+    """Its template puts a character around a conversation's text."""
+
+    chat_template = "there is one"
+
+    def apply_chat_template(self, messages: Any, *, add_generation_prompt: bool, tokenize: bool) -> str:
+        return f"<{messages[-1]['content']}>"
+
+
+def test_conversations_are_as_long_as_their_template_makes_them(report: Report) -> None:
+    turns = (
+        [{"role": "user", "content": "k" * 50}],
+        *([{"role": "assistant", "content": text}] for text in ("abc", "x")),
+    )
+    row = dict(zip(("prompt", "chosen", "rejected"), turns, strict=True))
+    # 50 characters and the two of the template, the longer answer and the end.
+    assert "over-long rows" not in found(report([row], limit=Limit(Chatty(), 56)))
+    assert "over-long rows" in found(report([row], limit=Limit(Chatty(), 55)))
 
 
 def test_leakage(clean: list[Row], report: Report) -> None:
@@ -261,3 +289,11 @@ def test_ties(clean: list[Row], report: Report) -> None:
 def test_a_file_of_bad_rows_only_is_judged_as_far_as_it_can_be(report: Report) -> None:
     looked = report([{"prompt": "p"}, 3])
     assert only(looked).count == 2 and "cycles" in looked.skipped
+
+
+def test_rows_that_nobody_signed_are_nobodys_habit(make_rows: Any, report: Report) -> None:
+    rows = make_rows(1000)
+    for row in rows:
+        if row["annotator"] == "ann-3":
+            row |= {"annotator": None, "shown": [1, 0]}
+    assert found(report(rows)) == []

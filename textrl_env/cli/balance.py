@@ -1,0 +1,61 @@
+"""`textrl balance`: preferences in which small groups of prompts count as much as large ones."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from textrl_env.errors import InputError, require_at_least
+from textrl_env.rows import OnBadRow
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Writes preferences in which small groups of prompts count as much as large ones, for textrl reward-model."""
+
+    data: tyro.conf.Positional[Path]
+    """JSONL, JSON or CSV with prompt, chosen, rejected (and ranking), and the column to group by."""
+    by: str
+    """The column that groups rows."""
+    out: Path = Path("runs/balanced.jsonl")
+    """The file to write; an earlier one is replaced."""
+    how: Literal["weights", "sample"] = "weights"
+    """A column weight, 1 on average; or rows of small groups several times, and fewer of large ones."""
+    cap: float = 10.0
+    """Most that a row counts beside one of the largest group; at least 1."""
+    on_bad_row: OnBadRow = "error"
+    """What a bad row does: stop, or be left out and counted."""
+    seed: int = 0
+    """Of the sample."""
+
+    def run(self) -> None:
+        """Writes the file and prints what is in it."""
+        require_at_least(1, cap=self.cap)
+        if self.out.resolve() == self.data.resolve():
+            raise InputError(f"out: {self.out} is the data itself; name another file")
+
+        import numpy as np
+
+        from textrl_env.reward_models.balancing import balanced_rows, balancing_weights
+        from textrl_env.reward_models.preferences import preference_rows, write_preferences
+        from textrl_env.reward_models.slices import slices_of
+
+        rows: list[dict[str, Any]] = [
+            dict(row.values) for row in preference_rows(self.data, on_bad_row=self.on_bad_row)
+        ]
+        before = slices_of(rows, self.by)
+        if self.how == "weights":
+            weights = balancing_weights(before, cap=self.cap).tolist()
+            rows = [{**row, "weight": weight} for row, weight in zip(rows, weights, strict=True)]
+            of_slice = dict(zip(before.index.tolist(), weights, strict=True))
+            told = [f"{name} {of_slice[number]:.2f}" for number, name in enumerate(before.names)]
+        else:
+            rows = balanced_rows(rows, before, cap=self.cap, rng=np.random.default_rng(self.seed))
+            after = slices_of(rows, self.by)
+            n_after = dict(zip(after.names, after.counts.tolist(), strict=True))
+            counts = zip(before.names, before.counts.tolist(), strict=True)
+            told = [f"{name} {n} -> {n_after.get(name, 0)}" for name, n in counts]
+        write_preferences(self.out, rows)
+        print(f"{'weights' if self.how == 'weights' else 'rows'} by {self.by}: {', '.join(told)}")
+        print(f"{len(rows)} rows in {self.out}; next: textrl reward-model --preferences {self.out}")
