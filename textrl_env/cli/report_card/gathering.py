@@ -26,7 +26,7 @@ def reward_model_folder(path: Path) -> Path:
     inside = path / "reward_model"
     if inside.is_dir():
         return inside
-    existing(path if path.is_dir() and any(path.rglob("*.safetensors")) else inside,
+    existing(path if path.is_dir() and any(path.glob("*.safetensors")) else inside,
              made_by=f"textrl reward-model --run-dir {path}")  # fmt: skip
     return path
 
