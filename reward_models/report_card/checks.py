@@ -135,9 +135,10 @@ def _calibration(found: Calibration, limit: float) -> Check:
 
 
 def _invariance(found: Invariance, limit: float) -> Check:
-    text = (
-        f"scores move by {found.largest:.1e} standard deviations at most: batch {found.batch:.0e}, order "
-        f"{found.order:.0e}, padding {found.padding:.0e}, repeat {found.repeat:.0e}"
+    changes = {"batch": found.batch, "order": found.order, "padding": found.padding, "repetition": found.repeat}
+    most = max(changes, key=lambda name: changes[name])
+    text = f"scores change by {found.largest:.1e} standard deviations at most" + (
+        f", by {most}" if found.largest else ""
     )
     return Check(
         "invariance", "invariance", _outcome(found.largest <= limit), text,

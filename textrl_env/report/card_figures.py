@@ -49,7 +49,7 @@ def by_distance(name: str, parts: Sequence[Part]) -> str:
         if all(p["ceiling"] is not None for p in parts):
             axes.hlines([100 * p["ceiling"] for p in parts], at - 0.36, at + 0.36, color=GOLD, lw=2.4)
         for x, y in zip(at, value, strict=True):
-            axes.text(x, 4, f"{y:.0f}%", ha="center", color="white", fontsize=11, fontweight="bold")
+            axes.text(float(x), 4, f"{y:.0f}%", ha="center", color="white", fontsize=11, fontweight="bold")
         axes.set_xticks(at, [p["name"].replace(" to ", "\N{EN DASH}") for p in parts], fontsize=10)
         axes.set(ylim=(0, 108), yticks=[0, 50, 100], xlabel="difference in score, a fifth of the pairs each")
 
@@ -152,10 +152,8 @@ def agreement_by_kl(name: str, probes: Sequence[Part]) -> str:
 
     def draw(figure: Figure) -> None:
         (axes,) = stack(figure, 1, right=16, top=34)
-        for key, label, colour, place in (
-            ("agreement", "with the policy's own", PEOPLE, 0.0),
-            ("within", "among themselves", MUTED, 0.56),
-        ):
+        drawn = (("agreement", "with the policy's own", PEOPLE, 0.0), ("within", "among themselves", MUTED, 0.56))
+        for key, label, colour, place in drawn:
             known = [probe for probe in probes if probe[key] is not None]
             if known:
                 _both_kinds(axes, known, [100 * probe[key]["value"] for probe in known], colour)
@@ -163,9 +161,8 @@ def agreement_by_kl(name: str, probes: Sequence[Part]) -> str:
                 axes.vlines(x, low, high, color=colour, lw=1.2, alpha=0.6)
                 axes.text(place, 1.03, label, transform=axes.transAxes, color=colour, fontweight="bold", va="bottom")
         axes.axhline(50, color=MUTED, ls="--", lw=1.2)
-        axes.set(
-            ylim=(0, 104), yticks=[0, 50, 100], xlabel="KL from the policy (nats)", ylabel="% ordered as gold does"
-        )
+        axes.set(ylim=(0, 104), yticks=[0, 50, 100], ylabel="% ordered as gold does")
+        axes.set_xlabel("KL from the policy (nats)")
 
     return svg(name, "Agreement of score and gold over the KL", (WIDE, 260), draw)
 
@@ -182,11 +179,8 @@ def errors_by_disagreement(name: str, parts: Sequence[Part]) -> str:
         axes.vlines(at, low, high, color=INK, lw=1.4)
         axes.axhline(50, color=MUTED, ls="--", lw=1.2)
         axes.set_xticks(at, [f"{p['disagreement']:.2f}" for p in parts])
-        axes.set(
-            ylim=(0, max(60.0, high.max() + 5)),
-            ylabel="% wrong",
-            xlabel="mean disagreement, a quarter of the pairs each",
-        )
+        axes.set(ylim=(0, max(60.0, high.max() + 5)), ylabel="% wrong")
+        axes.set_xlabel("mean disagreement, a quarter of the pairs each")
 
     return svg(name, "Errors by disagreement", (WIDE, 250), draw)
 

@@ -77,7 +77,8 @@ def _tiles(card: Mapping[str, Any]) -> Iterator[Tile]:
     yield Tile("Calibration error (ECE)", shown(calibration["ece"]), scale, "proxy")
     shallow = card["shallow"]
     if (left := shallow["share_left"]["value"]) is not None:
-        note = f"of its accuracy above a coin's; {percent(shallow['accuracy'])} falls to {percent(shallow['left']['value'])}"
+        whole, rest = percent(shallow["accuracy"]), percent(shallow["left"]["value"])
+        note = f"of its accuracy above a coin's; {whole} falls to {rest}"
         yield Tile("Left without shallow features", percent(left), note, "ppo")
     best = card["best_of_n"]
     if best is not None and best["efficiency"] is not None and best["efficiency"]["value"] is not None:
