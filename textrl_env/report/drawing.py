@@ -29,7 +29,7 @@ def end_value(axes: Axes, x: float, y: float, colour: str) -> None:
 
 
 def heading(axes: Axes, title: str, colour: str) -> None:
-    axes.set_title(title, loc="left", color=colour, fontweight="bold", fontsize=12, pad=7)
+    axes.set_title(title, loc="left", color=colour, fontweight="bold", fontsize=12, pad=7, parse_math=False)
 
 
 def stack(
