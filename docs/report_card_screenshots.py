@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/report_card.md from a run's report card: textrl report rm runs/quickstart comes first.
+"""Draws the picture of docs/report_card.md from a run's report card: textrl report rm runs/quickstart comes first.
 
 Takes about 10 seconds. Needs `pip install -e ".[dev]"` and Chromium (apt-get install chromium).
 """
@@ -16,10 +16,9 @@ PAGE = Path("runs/quickstart/reward_model/report_card.html")
 def main(page: Path = PAGE, out: Path = DOCS) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for name, width, height, scheme in (("desktop", 1100, 900, "light"), ("phone", 390, 844, "dark")):
-            tab = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
-            tab.goto(page.resolve().as_uri())
-            tab.screenshot(path=out / f"report_card_{name}.png")
+        tab = browser.new_page(viewport={"width": 1100, "height": 900}, color_scheme="light")
+        tab.goto(page.resolve().as_uri())
+        tab.screenshot(path=out / "report_card_desktop.png")
         browser.close()
 
 
