@@ -95,20 +95,24 @@ def report_card(
     attainable = None if ceiling is None else ceiling.by_pair
     rows = np.arange(len(pairs.better))
     some = np.unique(np.linspace(0, len(pairs.scores) - 1, 64).astype(int)).tolist()
+    # A generator each: no section's figures depend on which others there are.
+    streams = iter(rng.spawn(8))
     found = Measured(
-        accuracy=accuracy_of(pairs, rows, "all", attainable=attainable, rng=rng),
+        accuracy=accuracy_of(pairs, rows, "all", attainable=attainable, rng=next(streams)),
         ceiling=ceiling,
-        by_distance=accuracy_by_distance(pairs, attainable=attainable, rng=rng),
-        slices=accuracy_by_slice(pairs, slices or {}, attainable=attainable, rng=rng),
-        calibration=measure_calibration(pairs, rng=rng),
+        by_distance=accuracy_by_distance(pairs, attainable=attainable, rng=next(streams)),
+        calibration=measure_calibration(pairs, rng=next(streams)),
         invariance=measure_invariance(
             scorer, [pairs.prompts[at] for at in some], [pairs.completions[at] for at in some],
             scale=float(pairs.scores.std()),
         ),
-        shallow=measure_shallow(pairs, rng=rng),
-        ensemble=measure_ensemble(pairs, rng=rng),
-        best_of_n=None if pool is None else best_of_n_curve(pool, rng=rng),
-        probes=() if pool is None else measure_probes([*best_of_n_probes(pool), *probes], reference=pool, rng=rng),
+        shallow=measure_shallow(pairs, rng=next(streams)),
+        ensemble=measure_ensemble(pairs, rng=next(streams)),
+        slices=accuracy_by_slice(pairs, slices or {}, attainable=attainable, rng=next(streams)),
+        best_of_n=None if pool is None else best_of_n_curve(pool, rng=next(streams)),
+        probes=[] if pool is None else measure_probes(
+            [*best_of_n_probes(pool), *probes], reference=pool, rng=next(streams)
+        ),
     )  # fmt: skip
     return ReportCard(
         found,

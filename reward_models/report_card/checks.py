@@ -135,9 +135,10 @@ def _calibration(found: Calibration, limit: float) -> Check:
 
 
 def _invariance(found: Invariance, limit: float) -> Check:
-    text = (
-        f"scores move by {found.largest:.1e} standard deviations at most: batch {found.batch:.0e}, order "
-        f"{found.order:.0e}, padding {found.padding:.0e}, repeat {found.repeat:.0e}"
+    changes = {"batch": found.batch, "order": found.order, "padding": found.padding, "repetition": found.repeat}
+    most = max(changes, key=lambda name: changes[name])
+    text = f"scores change by {found.largest:.1e} standard deviations at most" + (
+        f", by {most}" if found.largest else ""
     )
     return Check(
         "invariance", "invariance", _outcome(found.largest <= limit), text,
@@ -224,8 +225,8 @@ def _far_agreement(probes: Sequence[ProbeLine], limit: float) -> Check:
         return Check(name, "far_agreement", "not measured", "no agreement with gold to lose", leads_to)
     share = Estimate(*((value - 0.5) / (near.value - 0.5) for value in (far.value, far.low, far.high)))
     text = (
-        f"at {known[-1].kl:.1f} nats ({known[-1].name}) it orders {_between(far)} of the pairs as gold does, on the "
-        f"policy's own samples {near.value:.1%}"
+        f"at {known[-1].kl:.1f} nats ({known[-1].name}) it tells the texts from the policy's own as gold does in "
+        f"{_between(far)} of the pairs; among the policy's own {near.value:.1%}"
     )
     return Check(
         name, "far_agreement", _outcome(share.value >= limit), text, leads_to, share.value, limit, _sure(share, limit)

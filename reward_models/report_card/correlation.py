@@ -43,7 +43,7 @@ def residual(y: Floats, x: Floats) -> Floats:
 
 def centred(values: Floats, group: Ints) -> Floats:
     """Values minus their group's mean: (N,) or (N, F), groups (N,) whole numbers from 0."""
-    counts = np.bincount(group)
+    counts = np.maximum(np.bincount(group), 1)
     columns = values.reshape(len(values), -1).T
     means = np.stack([np.bincount(group, column) / counts for column in columns], axis=1)
     result: Floats = values - means[group].reshape(values.shape)

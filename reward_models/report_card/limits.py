@@ -26,7 +26,7 @@ class Limits:
     best_of_n: float = 0.5
     """Least gold gained by its best of n, as a share of what choosing by gold gains."""
     far_agreement: float = 0.5
-    """Least share of its agreement with gold above a coin's that stays on the texts farthest from the policy."""
+    """Least share of its agreement with gold above a coin's that stays for texts farthest from the policy."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 
@@ -38,10 +38,13 @@ class ProbeLine:
     gold: float | None
     """Mean gain in gold."""
     agreement: Estimate | None
-    """Share of pairs of completions of one prompt that score and gold order alike, equal gold left out."""
+    """Share of pairs of one of these texts and one of the policy's own, of one prompt, that score and gold order
+    alike; equal gold is left out."""
     n_pairs: int
+    within: Estimate | None
+    """The same share of pairs of two of these texts: what the score can still tell once training is there."""
     disagreement: float | None
-    """Of an ensemble's members, mean over those pairs."""
+    """Of an ensemble's members, mean over the pairs of `agreement`."""
     words: float
     """Mean number."""
 
@@ -76,31 +79,42 @@ def measure_probes(
 
 
 def _measure(probe: Probe, reference: Samples, rng: np.random.Generator, most_pairs: int) -> ProbeLine:
-    samples = probe.samples
-    first, second = _pairs(samples.scores.shape[1], most_pairs, rng)
-    agreement = disagreement = None
-    n_pairs = 0
-    if samples.gold is not None:
-        gold = samples.gold[:, first] - samples.gold[:, second]
-        score = samples.scores[:, first] - samples.scores[:, second]
-        prompt, _ = np.nonzero(gold)
-        right = (1 + np.sign(gold) * np.sign(score))[gold != 0] / 2
-        agreement, n_pairs = estimate_mean(right, prompt, rng=rng, resamples=200), len(right)
-    if samples.members is not None:
-        disagreement = float(spread(samples.members[:, first] - samples.members[:, second]).mean())
-    texts = [text for own in samples.completions for text in own]
+    own, n_own, n_reference = probe.samples, probe.samples.scores.shape[1], reference.scores.shape[1]
+    across = _some(list(product(range(n_own), range(n_reference))), most_pairs, rng)
+    inside = _some(list(combinations(range(n_own), 2)), most_pairs, rng)
+    agreement, n_pairs = _agreement(own, reference, across, rng)
+    disagreement = None
+    if own.members is not None and reference.members is not None:
+        disagreement = float(spread(own.members[:, across[:, 0]] - reference.members[:, across[:, 1]]).mean())
+    texts = [text for completions in own.completions for text in completions]
     return ProbeLine(
         name=probe.name,
         kind=probe.kind,
         kl=probe.kl,
         n_texts=len(texts),
-        proxy=_gain(samples.scores, reference.scores),
-        gold=None if samples.gold is None or reference.gold is None else _gain(samples.gold, reference.gold),
+        proxy=_gain(own.scores, reference.scores),
+        gold=None if own.gold is None or reference.gold is None else _gain(own.gold, reference.gold),
         agreement=agreement,
         n_pairs=n_pairs,
+        within=_agreement(own, own, inside, rng)[0],
         disagreement=disagreement,
         words=float(word_counts(texts).mean()),
     )
+
+
+def _agreement(first: Samples, second: Samples, pairs: Ints, rng: np.random.Generator) -> tuple[Estimate | None, int]:
+    """How often score and gold order a text of the first and one of the second alike, and of how many pairs.
+
+    Args:
+        pairs: (N, 2) places in the first and in the second, the same for each prompt.
+    """
+    if first.gold is None or second.gold is None:
+        return None, 0
+    gold = first.gold[:, pairs[:, 0]] - second.gold[:, pairs[:, 1]]
+    score = first.scores[:, pairs[:, 0]] - second.scores[:, pairs[:, 1]]
+    prompt, _ = np.nonzero(gold)
+    right = (1 + np.sign(gold) * np.sign(score))[gold != 0] / 2
+    return (estimate_mean(right, prompt, rng=rng, resamples=200), len(right)) if len(right) else (None, 0)
 
 
 def _gain(values: Floats, reference: Floats) -> float:
@@ -108,9 +122,7 @@ def _gain(values: Floats, reference: Floats) -> float:
     return float((values.mean() - reference.mean()) / (reference.std() or np.inf))
 
 
-def _pairs(m: int, most: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Indices of pairs of m, all of them or a random choice."""
-    pairs = np.array(list(combinations(range(m), 2)), dtype=np.int64).reshape(-1, 2)
-    if len(pairs) > most:
-        pairs = pairs[rng.choice(len(pairs), size=most, replace=False)]
-    return pairs[:, 0], pairs[:, 1]
+def _some(pairs: Sequence[tuple[int, int]], most: int, rng: np.random.Generator) -> Ints:
+    """All pairs, or a random choice of them: (N, 2)."""
+    found = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    return found[rng.choice(len(found), size=most, replace=False)] if len(found) > most else found

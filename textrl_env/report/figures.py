@@ -1,27 +1,19 @@
-"""The figures: arrays in, SVG text (or PNG bytes) out. The only file of the report that knows matplotlib.
-
-Every colour of `PALETTE` becomes a CSS variable in the SVG, so the page recolours its figures for dark mode; text stays
-text and takes the page's font. A figure is about as wide as a phone, so its labels keep their size on one.
-"""
+"""The figures of a run: arrays in, SVG text (or PNG bytes) out."""
 
 import io
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from textrl_env.report.curves import Curve, smooth
+from textrl_env.report.drawing import NARROW, WIDE, end_value, heading, settings, stack, svg
 from textrl_env.report.findings import shown
-from textrl_env.report.palette import INK, MUTED, PALETTE, RC
-
-WIDE, NARROW = 400, 320
+from textrl_env.report.palette import INK, MUTED, PALETTE
 
 
 @dataclass(frozen=True)
@@ -37,46 +29,46 @@ def over_updates(name: str, panels: Sequence[Panel], *, width: int = WIDE, x_lab
     """Stacked panels that share x: thin = every point, bold = running mean, labelled with the mean's last value."""
 
     def draw(figure: Figure) -> None:
-        for axes, panel in zip(_stack(figure, len(panels), right=50, whole=True), panels, strict=True):
-            _heading(axes, panel.title, PALETTE[panel.colour])
+        for axes, panel in zip(stack(figure, len(panels), right=50, whole=True), panels, strict=True):
+            heading(axes, panel.title, PALETTE[panel.colour])
             _trace(axes, panel.curve, PALETTE[panel.colour])
         figure.axes[-1].set_xlabel(x_label)
 
-    return _svg(name, ", ".join(p.title for p in panels), (width, _height(len(panels), width)), draw)
+    return svg(name, ", ".join(p.title for p in panels), (width, _height(len(panels), width)), draw)
 
 
 def over_kl(name: str, panels: Sequence[Panel]) -> str:
     """The same against the KL spent: a dot per update, and the running mean as a path from a ring to a disc."""
 
     def draw(figure: Figure) -> None:
-        for axes, panel in zip(_stack(figure, len(panels), right=50), panels, strict=True):
+        for axes, panel in zip(stack(figure, len(panels), right=50), panels, strict=True):
             colour, x, y = PALETTE[panel.colour], smooth(panel.curve.x), smooth(panel.curve.y)
-            _heading(axes, panel.title, colour)
+            heading(axes, panel.title, colour)
             axes.plot(panel.curve.x, panel.curve.y, "o", ms=2.6, mew=0, color=colour, alpha=0.3)
             axes.plot(x, y, color=colour, lw=2.2)
             axes.plot(x[:1], y[:1], "o", ms=7, mfc="none", mec=colour, mew=1.6)
             axes.plot(x[-1:], y[-1:], "o", ms=7, mew=0, color=colour)
-            _end_value(axes, x[-1], y[-1], colour)
+            end_value(axes, x[-1], y[-1], colour)
         figure.axes[-1].set_xlabel("KL from the reference (nats)")
 
     title = ", ".join(p.title for p in panels) + " against the KL from the reference"
-    return _svg(name, title, (WIDE, _height(len(panels), WIDE)), draw)
+    return svg(name, title, (WIDE, _height(len(panels), WIDE)), draw)
 
 
 def losses(name: str, title: str, train: Curve, heldout: Curve, colour: str) -> str:
     """A training loss, and the held-out loss as dashes with dots where it was measured."""
 
     def draw(figure: Figure) -> None:
-        (axes,) = _stack(figure, 1, right=50, whole=True)
-        _heading(axes, title, PALETTE[colour])
+        (axes,) = stack(figure, 1, right=50, whole=True)
+        heading(axes, title, PALETTE[colour])
         if len(train):
             _trace(axes, train, PALETTE[colour], label=not len(heldout))
         if len(heldout):
             axes.plot(heldout.x, heldout.y, "o--", ms=4, lw=1.4, color=INK)
-            _end_value(axes, heldout.x[-1], heldout.y[-1], INK)
+            end_value(axes, heldout.x[-1], heldout.y[-1], INK)
         axes.set_xlabel("step")
 
-    return _svg(name, title, (NARROW, _height(1, NARROW)), draw)
+    return svg(name, title, (NARROW, _height(1, NARROW)), draw)
 
 
 def reliability(name: str, points: Sequence[Mapping[str, float]]) -> str:
@@ -84,9 +76,9 @@ def reliability(name: str, points: Sequence[Mapping[str, float]]) -> str:
 
     def draw(figure: Figure) -> None:
         colour = PALETTE["proxy"]
-        top, bottom = _stack(figure, 2, ratios=(3, 1), right=16)
+        top, bottom = stack(figure, 2, ratios=(3, 1), right=16)
         predicted, observed, count = ([p[k] for p in points] for k in ("predicted", "observed", "count"))
-        _heading(top, "Observed frequency", colour)
+        heading(top, "Observed frequency", colour)
         top.plot([0, 1], [0, 1], "--", color=MUTED, lw=1.2)
         top.plot(predicted, observed, "-", color=colour, lw=1.6)
         top.plot(predicted, observed, "o", color=colour, ms=6, mew=0)
@@ -96,17 +88,17 @@ def reliability(name: str, points: Sequence[Mapping[str, float]]) -> str:
         for x, n in zip(predicted, count, strict=True):
             note = f"{n:,.0f}" if n < 10_000 else f"{n / 1000:,.0f}k"
             bottom.annotate(note, (x, n), (0, 2), textcoords="offset points", ha="center", fontsize=9.5, color=MUTED)
-        _heading(bottom, "Pairs in the bin", MUTED)
+        heading(bottom, "Pairs in the bin", MUTED)
         bottom.set(xlabel="Predicted probability", ylim=(0, 1.25 * max(count)), yticks=[])
 
-    return _svg(name, "Reliability diagram of the reward model", (WIDE, 430), draw)
+    return svg(name, "Reliability diagram of the reward model", (WIDE, 430), draw)
 
 
 def accuracy(name: str, value: float, ceiling: float | None) -> str:
     """One bar from chance: the reward model's accuracy, with chance and the ceiling marked."""
 
     def draw(figure: Figure) -> None:
-        (axes,) = _stack(figure, 1, left=14, right=14, top=44, bottom=28)
+        (axes,) = stack(figure, 1, left=14, right=14, top=44, bottom=28)
         low = min(0.5, value) - (0.0 if value >= 0.5 else 0.05)
         axes.barh([0], [value - low], left=low, height=0.5, color=PALETTE["proxy"])
         marks = [(value, f"accuracy {100 * value:.1f}%", PALETTE["proxy"], 0.32, "bottom")]
@@ -122,15 +114,15 @@ def accuracy(name: str, value: float, ceiling: float | None) -> str:
         axes.get_xticklabels()[0].set_horizontalalignment("left" if low == 0.5 else "center")
         axes.get_xticklabels()[-1].set_horizontalalignment("right")
 
-    return _svg(name, "Reward-model accuracy against its ceiling", (WIDE, 130), draw)
+    return svg(name, "Reward-model accuracy against its ceiling", (WIDE, 130), draw)
 
 
 def accuracy_by_margin(name: str, points: Sequence[Mapping[str, float]]) -> str:
     """Accuracy in bins of how far apart the two completions are, with the number of pairs in each bar."""
 
     def draw(figure: Figure) -> None:
-        (axes,) = _stack(figure, 1, right=12, bottom=56)
-        _heading(axes, "Accuracy by margin", PALETTE["proxy"])
+        (axes,) = stack(figure, 1, right=12, bottom=56)
+        heading(axes, "Accuracy by margin", PALETTE["proxy"])
         values = [100 * p["accuracy"] for p in points]
         axes.bar(range(len(points)), values, width=0.72, color=PALETTE["proxy"], alpha=0.8)
         axes.axhline(50, color=MUTED, ls="--", lw=1.2)
@@ -141,14 +133,14 @@ def accuracy_by_margin(name: str, points: Sequence[Mapping[str, float]]) -> str:
         axes.set_xticks(range(len(points)), labels, fontsize=10)
         axes.set(ylim=(0, 112), yticks=[0, 50, 100], xlabel="margin between the two completions")
 
-    return _svg(name, "Reward-model accuracy by margin", (WIDE, 240), draw)
+    return svg(name, "Reward-model accuracy by margin", (WIDE, 240), draw)
 
 
 def component_bars(name: str, terms: Sequence[str], sft: Sequence[float], ppo: Sequence[float]) -> str:
     """SFT and PPO side by side for every component of the gold reward, each bar with its value."""
 
     def draw(figure: Figure) -> None:
-        (axes,) = _stack(figure, 1, left=96, right=46, top=28, bottom=28)
+        (axes,) = stack(figure, 1, left=96, right=46, top=28, bottom=28)
         low, high = min(0.0, *sft, *ppo), max(0.0, *sft, *ppo)
         pad = 0.022 * ((high - low) or 1.0)
         for values, colour, shift in ((sft, PALETTE["sft"], -0.2), (ppo, PALETTE["ppo"], 0.2)):
@@ -166,7 +158,7 @@ def component_bars(name: str, terms: Sequence[str], sft: Sequence[float], ppo: S
         axes.text(0.13, 1.0, "PPO", transform=axes.transAxes, color=PALETTE["ppo"], fontweight="bold", va="bottom")
         axes.spines["bottom"].set_visible(False)
 
-    return _svg(name, "Components of the gold reward, SFT and PPO", (WIDE, 60 + 48 * len(terms)), draw)
+    return svg(name, "Components of the gold reward, SFT and PPO", (WIDE, 60 + 48 * len(terms)), draw)
 
 
 def learning_curve_png(proxy: Curve, gold: Curve, kl: Curve, *, pixels: int = 1200) -> bytes:
@@ -176,7 +168,7 @@ def learning_curve_png(proxy: Curve, gold: Curve, kl: Curve, *, pixels: int = 12
     """
     buffer = io.BytesIO()
     with matplotlib.rc_context():
-        _settings("learning_curve")
+        settings("learning_curve")
         figure = Figure(figsize=(10, 3.6), facecolor="white")
         left, right = figure.subplots(1, 2, width_ratios=(1.45, 1))
         figure.subplots_adjust(left=0.055, right=0.985, top=0.88, bottom=0.15, wspace=0.3)
@@ -211,66 +203,8 @@ def _trace(axes: Axes, curve: Curve, colour: str, *, label: bool = True) -> None
     axes.plot(curve.x, curve.y, color=colour, lw=0.9, alpha=0.35)
     axes.plot(curve.x, mean, color=colour, lw=2.2)
     if label and len(curve):
-        _end_value(axes, curve.x[-1], mean[-1], colour)
-
-
-def _end_value(axes: Axes, x: float, y: float, colour: str) -> None:
-    axes.annotate(
-        shown(y), (x, y), (7, 0), textcoords="offset points", va="center_baseline", color=colour, annotation_clip=False,
-        fontweight="bold",
-    )  # fmt: skip
-
-
-def _heading(axes: Axes, title: str, colour: str) -> None:
-    axes.set_title(title, loc="left", color=colour, fontweight="bold", fontsize=12, pad=7)
+        end_value(axes, curve.x[-1], mean[-1], colour)
 
 
 def _height(rows: int, width: int) -> int:
     return 66 + rows * (150 if width == WIDE else 130)
-
-
-def _stack(
-    figure: Figure, rows: int, *, ratios: Sequence[float] = (), left: int = 46, right: int = 14, top: int = 26,
-    bottom: int = 40, whole: bool = False,
-) -> list[Axes]:  # fmt: skip
-    """Panels under each other that share x, with margins in SVG units so that figures line up on the page."""
-    width, height = 72 * figure.get_size_inches()
-    panels = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=ratios or [1] * rows)[:, 0]
-    figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height, hspace=0.28)
-    for axes in panels:
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=whole))
-    return list(panels)
-
-
-def _settings(salt: str) -> None:
-    matplotlib.rcdefaults()  # not the user's matplotlibrc: the same run gives the same bytes everywhere
-    settings: Any = {**RC, "svg.hashsalt": salt}
-    matplotlib.rcParams.update(settings)
-
-
-def _svg(name: str, title: str, size: tuple[int, int], draw: Any) -> str:
-    """Draw at `size` (SVG units) and return an `<svg>` element fit to stand beside others in one page."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context():
-        _settings(name)
-        figure = Figure(figsize=(size[0] / 72, size[1] / 72))
-        draw(figure)
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    # ids are unique within one figure only
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
-    for colour, value in PALETTE.items():
-        text = text.replace(value, f"var(--{colour})")
-    label = escape(title, quote=True)
-    return re.sub(r"<svg [^>]*>", lambda m: _open(m.group(), label), text, count=1)
-
-
-def _open(tag: str, label: str) -> str:
-    box = re.search(r'viewBox="[^"]*"', tag)
-    assert box is not None
-    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    return f'<svg {box.group()} role="img" aria-label="{label}" {spaces}>'

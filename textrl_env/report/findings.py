@@ -30,6 +30,10 @@ def shown(value: float, beside: float = 0.0) -> str:
     return (text[1:] if float(text.replace(",", "")) == 0 else MINUS + text[1:]) if text.startswith("-") else text
 
 
+def signed(value: float) -> str:
+    return f"+{shown(value)}" if value > 0 else shown(value)
+
+
 def percent(value: float) -> str:
     text = f"{100 * value:.1f}%"
     return "0.0%" if text == "-0.0%" else text.replace("-", MINUS)

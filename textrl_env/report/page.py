@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from textrl_env.printable import printable
 from textrl_env.report import figures
-from textrl_env.report.completions import choose, excerpt
+from textrl_env.report.completions import choose
 from textrl_env.report.curves import against, curve, window
+from textrl_env.report.drawing import NARROW
 from textrl_env.report.figures import Panel
-from textrl_env.report.findings import duration, hacking_note, percent, shown, verdict
+from textrl_env.report.findings import duration, hacking_note, percent, shown, signed, verdict
 from textrl_env.report.run_files import Run, number, points, read_run
+from textrl_env.report.templates import environment
 
 UPDATE, KL = "time/iterations", "objective/kl"
 STAGES = {
@@ -57,15 +58,7 @@ def write_report(run_dir: Path) -> Path:
         InputError: a required file is missing, or a file is malformed; names the file, the row and what to run.
     """
     run = read_run(Path(run_dir))
-    environment = Environment(
-        loader=PackageLoader("textrl_env.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(printable=printable, excerpt=excerpt, signed=signed, shown=shown, percent=percent)
-    page = environment.get_template("template.html").render(_content(run))
+    page = environment().get_template("template.html").render(_content(run))
     path = run.folder / "report.html"
     path.write_text(page, encoding="utf-8", newline="\n")
     return path
@@ -144,10 +137,6 @@ def _comparison(run: Run) -> Iterator[tuple[str, Sequence[tuple[str, str]], str]
             yield name, cells, change
 
 
-def signed(value: float) -> str:
-    return f"+{shown(value)}" if value > 0 else shown(value)
-
-
 def _figures(run: Run) -> Iterator[tuple[str, str]]:
     """Name and SVG of every figure that this run has data for."""
     kinds = (
@@ -162,7 +151,7 @@ def _figures(run: Run) -> Iterator[tuple[str, str]]:
         yield "scores_by_kl", figures.over_kl("scores_by_kl", panels)
     for name, key, title in (*TRACES, *HEALTH):
         if len(trace := curve(run.ppo, key, UPDATE)):
-            yield name, figures.over_updates(name, [Panel(title, trace, "ppo")], width=figures.NARROW)
+            yield name, figures.over_updates(name, [Panel(title, trace, "ppo")], width=NARROW)
     train, heldout = curve(run.sft, "loss", "step"), curve(run.sft, "heldout_loss", "step")
     if len(train) or len(heldout):
         yield "sft_loss", figures.losses("sft_loss", "SFT loss (nats per token)", train, heldout, "sft")

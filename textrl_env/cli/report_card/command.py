@@ -89,10 +89,10 @@ class RewardModelReport:
 
         import numpy as np
 
-        from textrl_env.reward_models import RewardModel
+        from textrl_env.reward_models import load_reward_model
         from textrl_env.reward_models.report_card.card import report_card
 
-        reward_model = RewardModel.from_pretrained(folder)
+        reward_model = load_reward_model(folder)
         pool, probes = self._samples(reward_model, folder.parent, start, prompts, gold) if sampled else (None, [])
         card = report_card(
             reward_model, preferences, rng=np.random.default_rng(self.seed), limits=self.limit,

@@ -1,6 +1,7 @@
 """What the report card is made from: held-out preferences and their slices, the raters' ceiling, sampled texts."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ def reward_model_folder(path: Path) -> Path:
     inside = path / "reward_model"
     if inside.is_dir():
         return inside
-    existing(path if path.is_dir() and any(path.rglob("*.safetensors")) else inside,
+    existing(path if path.is_dir() and any(path.glob("*.safetensors")) else inside,
              made_by=f"textrl reward-model --run-dir {path}")  # fmt: skip
     return path
 
@@ -41,7 +42,8 @@ def heldout_preferences(reward_model: Path, given: Path | None) -> tuple[Path, l
     own = run_dir / "preferences" / "heldout.jsonl"
     if train is None and heldout is None and not own.is_file():
         raise InputError(f"{own}: no such file; name held-out preferences with --preferences")
-    _, preferences = read_for_training(run_dir, train, heldout, on_bad_row=options.get("on_bad_row", "error"))
+    read = partial(read_preferences, on_bad_row=options.get("on_bad_row", "error"))
+    _, preferences = read_for_training(run_dir, train, heldout, read=read)
     return heldout or train or own, preferences
 
 
