@@ -148,13 +148,15 @@ def _local_writer(folder: Path, max_new_tokens: int) -> "Callable[[Sequence[Requ
     from transformers import AutoModelForCausalLM
 
     from textrl_env.agents import sample_completions
+    from textrl_env.reward_models.ai_feedback.requests import without_control_tokens
 
     model, tokenizer = load_model(AutoModelForCausalLM, folder), load_tokenizer(folder)
     context = load_config(folder).get_text_config().max_position_embeddings
     chat = bool(tokenizer.chat_template)
 
     def write(requests: "Sequence[Request]") -> list[str]:
-        prompts = [each.messages if chat else each.plain for each in requests]
+        safe = [without_control_tokens(each, tokenizer) for each in requests]
+        prompts = [each.messages if chat else each.plain for each in safe]
         longest = max(len(encode_prompt(tokenizer, prompt)) for prompt in prompts)
         if longest + max_new_tokens > context:
             raise InputError(

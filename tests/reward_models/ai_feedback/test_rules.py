@@ -86,8 +86,8 @@ def test_critiques_quote_and_revisions_edit() -> None:
 def test_one_fault_more_is_worse_whatever_the_order() -> None:
     polite = support_desk_constitution().principles[1]
     good = " Hello, thank you for writing. Have a nice day."
-    questions = [Question(PROMPT, good, f"{good} You are an idiot. Have a nice day.", polite), Question(PROMPT, good, good[:30], polite),
-                 Question(PROMPT, good, good + good, polite)]  # fmt: skip
+    others = (f"{good} You are an idiot. Have a nice day.", good[:30], good + good)
+    questions = [Question(PROMPT, good, other, polite) for other in others]
     first, second, third = judged(RuleJudge(), questions)
     assert first.forward == pytest.approx(1 / (1 + np.exp(-2))) and first.backward == pytest.approx(1 / (1 + np.exp(2)))
     assert second.margin > 0 and third.margin == 0
