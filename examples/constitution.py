@@ -53,11 +53,11 @@ class Args:
     """Pairs that (simulated) people compare, to hold the judge against."""
     principles_per_pair: int = 3
     """Principles drawn for each pair."""
-    sft_steps: int = 200
-    """Steps of the first fine-tuning; the one on revisions takes a third."""
-    n_updates: int = 30
+    sft_steps: int = 300
+    """Steps of the first fine-tuning; the one on revisions takes a quarter."""
+    n_updates: int = 20
     """Updates of PPO."""
-    n_evaluated: int = 300
+    n_evaluated: int = 200
     """Held-out prompts that the policies answer."""
     seed: int = 0
     """Of everything random."""
@@ -76,7 +76,7 @@ def main(args: Args) -> dict[str, Any]:
     # SL-CAI: imitate, reply, criticise and revise, imitate the revisions.
     TrainSFT(training=SFTConfig(n_steps=args.sft_steps)).run(run, args.seed)
     Revise(replies=ReplyOptions(n_prompts=args.n_revised)).run(run, args.seed)
-    own = SFTConfig(n_steps=max(1, args.sft_steps // 3), learning_rate=2e-3)
+    own = SFTConfig(n_steps=max(1, args.sft_steps // 4), learning_rate=2e-3)
     TrainSFT(model=run / "sft", demonstrations=run / "revisions" / "demonstrations.jsonl", training=own).run(
         revised, args.seed
     )
