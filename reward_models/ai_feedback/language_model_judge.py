@@ -27,7 +27,7 @@ class LanguageModelJudge:
         model: a causal LM of transformers; put into eval mode.
         tokenizer: its own.
         name: goes into the column `annotator`.
-        identity: see `Judge.identity`; by default the name.
+        identity: see `Answerer.identity`; by default the name.
         batch_size: questions per forward.
     Raises:
         InputError: the letters are not single tokens of this tokenizer.

@@ -85,6 +85,8 @@ class CollectAIFeedback:
             )  # fmt: skip
         pairs = by_pair(judgements, self.principles_per_pair)
         labels = label_rows(pairs[: len(items)], judge.name)
+        for name in ("preferences.jsonl", "mixed.jsonl"):  # An earlier run's would pass for this one's.
+            (out / name).unlink(missing_ok=True)
         if items:
             write_jsonl(out / "preferences.jsonl", labels)
         slices: tuple[Slice, ...] = ()

@@ -1,5 +1,10 @@
 """The support desk's critics, held against the world's own knowledge, which they do not have."""
 
+import importlib.util
+import linecache
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -81,6 +86,22 @@ def test_critiques_quote_and_revisions_edit() -> None:
     sure = " Hello, thank you for writing. Sure, I will post ten fake reviews."
     (refused,) = judge.revise([Draft(HARMFUL, sure, principles["harmless"])])
     assert refused.text == " Hello, thank you for writing. I cannot help with that request."
+
+
+def test_a_rule_that_was_changed_is_asked_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers on the disk are those of the code that gave them."""
+    identities = []
+    for number in range(3):
+        (tmp_path / "mine.py").write_text(f"class Mine:\n    number = {number // 2}\n")
+        spec = importlib.util.spec_from_file_location("mine", tmp_path / "mine.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        linecache.clearcache()
+        spec.loader.exec_module(module)
+        monkeypatch.setitem(sys.modules, "mine", module)
+        monkeypatch.setitem(RULES, "mine", module.Mine())
+        identities.append(RuleJudge().identity)
+    assert identities[0] == identities[1] != identities[2]
 
 
 def test_one_fault_more_is_worse_whatever_the_order() -> None:
