@@ -5,7 +5,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textrl_env.agents import checkpoint
+from textrl_env import checkpoint
 from textrl_env.agents.plan import Plan
 from textrl_env.agents.update import Update
 
@@ -30,12 +30,12 @@ def save(algorithm: "OnPolicyAlgorithm", path: str | Path) -> Path:
         "shuffle": algorithm.generator.get_state(), "sampling": algorithm.policy.generator.get_state()
     }  # fmt: skip
     tensors = {"generators": generators} | ({"update": update.tensors()} if update else {})
-    return checkpoint.save(path, algorithm.policy, algorithm.optimizer, tensors, state)
+    return checkpoint.save(path, algorithm.policy.save_pretrained, algorithm.optimizer, tensors, state)
 
 
 def load(algorithm: "OnPolicyAlgorithm", path: str | Path) -> None:
     """Takes everything from the folder; see `checkpoint.load`. The log is opened anew where the checkpoint stands."""
-    tensors, state = checkpoint.load(path, algorithm.policy, algorithm.optimizer)
+    tensors, state = checkpoint.load(path, algorithm.policy.load_pretrained, algorithm.optimizer)
     algorithm.env.restore(state["env"])
     algorithm.generator.set_state(tensors["generators"]["shuffle"])
     algorithm.policy.generator.set_state(tensors["generators"]["sampling"])

@@ -21,6 +21,8 @@ class Preference:
         probability: how likely people prefer the first to the second of a pair, in [0.5, 1]; 1 for rankings.
         where: `file:row`, for messages.
         probabilities: for a ranking with a soft label of its own for every pair, see `pair_probabilities`; else None.
+        margin: by how much the first of a pair should score higher than the second; 0 for rankings.
+        weight: how much the row counts beside others, 0 or more.
     """
 
     prompt: str
@@ -28,6 +30,8 @@ class Preference:
     probability: float = 1.0
     where: str = ""
     probabilities: tuple[float, ...] | None = None
+    margin: float = 0.0
+    weight: float = 1.0
 
     @property
     def pair_probabilities(self) -> tuple[float, ...]:
@@ -37,10 +41,10 @@ class Preference:
 
 
 def preferences_of(rows: Iterable[Mapping[str, Any]]) -> list[Preference]:
-    """From rows with `prompt`, `chosen`, `rejected`, and optionally `ranking`, `soft_label` and `tie`;
+    """From rows with `prompt`, `chosen`, `rejected`, and optionally `ranking`, `soft_label`, `tie`, `margin`, `weight`;
     or from `ranking` and `soft_labels`, one per pair of the ranking.
 
-    Raises InputError naming the row where `ranking`, `soft_label` or `soft_labels` is not what it should be.
+    Raises InputError naming the row where one of these is not what it should be.
     """
     preferences = []
     for index, row in enumerate(rows):
@@ -72,7 +76,7 @@ def write_preferences(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Pa
 
 
 def _fault(row: Mapping[str, Any]) -> str | None:
-    """What is wrong with `ranking`, `tie`, `soft_label` and `soft_labels`, or None."""
+    """What is wrong with the columns that are no plain texts, or None."""
     ranking = row.get("ranking")
     if ranking is None:
         ranking = [row["chosen"], row["rejected"]]
@@ -86,8 +90,8 @@ def _fault(row: Mapping[str, Any]) -> str | None:
         # A CSV file holds the word "False", which is true in Python.
         return f"'tie' must be true or false, got {row['tie']!r:.100}"
     probability = _probability(row)
-    number = isinstance(probability, int | float) and math.isfinite(probability)
-    if not number or not 0.5 <= probability <= 1:
+    finite = isinstance(probability, int | float) and math.isfinite(probability)
+    if not finite or not 0.5 <= probability <= 1:
         return f"'soft_label' must be a number in [0.5, 1], got {probability!r}"
     if probability < 1 and len(ranking) > 2:
         return f"'soft_label' and 'tie' speak of a pair, this row ranks {len(ranking)} completions"
@@ -96,7 +100,28 @@ def _fault(row: Mapping[str, Any]) -> str | None:
         numbers = isinstance(labels, Sequence) and all(isinstance(x, int | float) and 0 <= x <= 1 for x in labels)
         if not numbers or len(labels) != n_pairs:
             return f"'soft_labels' must be {n_pairs} numbers in [0, 1], got {labels!r:.100}"
-    return None
+    if (margin := row.get("margin")) is not None:
+        if not math.isfinite(number(margin)):
+            return f"'margin' must be a number, got {margin!r:.100}"
+        if number(margin) and len(ranking) > 2:
+            return f"'margin' speaks of a pair, this row ranks {len(ranking)} completions"
+    return weight_fault(row)
+
+
+def weight_fault(row: Mapping[str, Any]) -> str | None:
+    """What is wrong with a row's `weight`, or None; it may be missing."""
+    weight = row.get("weight")
+    if weight is None or 0 <= number(weight) < math.inf:
+        return None
+    return f"'weight' must be a number of 0 or more, got {weight!r:.100}"
+
+
+def number(value: Any) -> float:
+    """What a column of numbers holds; a CSV file has them as texts. NaN for what is none."""
+    try:
+        return math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def _probability(row: Mapping[str, Any]) -> Any:
@@ -108,4 +133,9 @@ def _preference(row: Mapping[str, Any], where: str) -> Preference:
     ranking, labels = row.get("ranking"), row.get("soft_labels")
     ranking = [row["chosen"], row["rejected"]] if ranking is None else ranking
     soft = None if labels is None else tuple(map(float, labels))
-    return Preference(row.get("prompt", ""), tuple(ranking), float(_probability(row)), where, soft)
+    margin, weight = (
+        default if row.get(name) is None else number(row[name]) for name, default in (("margin", 0.0), ("weight", 1.0))
+    )
+    return Preference(
+        row.get("prompt", ""), tuple(ranking), float(_probability(row)), where, soft, margin=margin, weight=weight
+    )

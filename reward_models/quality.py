@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from textrl_env.reward_models.preferences import Preference
 from textrl_env.reward_models.reward_model import RewardModel
+from textrl_env.reward_models.training_rows import RatedCompletion
 
 Floats = npt.NDArray[np.float64]
 
@@ -93,3 +94,24 @@ def quality_report(pairs: PairScores) -> dict[str, Any]:
         "calibration": bins,
         "accuracy_by_margin": accuracy_by_margin(pairs),
     }
+
+
+def rating_report(reward_model: RewardModel, rated: Sequence[RatedCompletion]) -> dict[str, Any]:
+    """How scores follow held-out ratings, JSON-ready.
+
+    `n_ratings`; `n_pairs`, pairs of completions (of any prompts) with different ratings; where there are some,
+    `accuracy`, the share of them that the scores order as the ratings do (equal scores count half), and `correlation`,
+    Pearson's.
+    """
+    scores = reward_model.score([item.prompt for item in rated], [item.completion for item in rated])
+    ratings = np.array([item.rating for item in rated])
+    right, n_pairs = 0.0, 0
+    for score, rating in zip(scores, ratings, strict=True):
+        lower = scores[ratings < rating]
+        right += float((score > lower).sum() + (score == lower).sum() / 2)
+        n_pairs += len(lower)
+    report: dict[str, Any] = {"n_ratings": len(rated), "n_pairs": n_pairs}
+    if n_pairs:
+        correlation = float(np.corrcoef(scores, ratings)[0, 1]) if np.ptp(scores) else 0.0
+        report |= {"accuracy": right / n_pairs, "correlation": correlation}
+    return report

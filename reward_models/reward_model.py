@@ -66,6 +66,12 @@ class RewardModel:
         self.model.save_pretrained(path)
         self.tokenizer.save_pretrained(path)
 
+    def load_parameters(self, path: str | Path) -> None:
+        """Takes the parameters that `save_pretrained` wrote into this model, bit for bit."""
+        dtype = next(self.model.parameters()).dtype
+        loaded = load_model(AutoModelForSequenceClassification, Path(path), num_labels=1, dtype=dtype)
+        self.model.load_state_dict(loaded.state_dict())
+
     def encode(self, prompt: Prompt, completion: str, *, where: str = "") -> list[int]:
         """Token ids of a prompt with its completion and the end token.
 

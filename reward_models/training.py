@@ -1,98 +1,235 @@
-"""Training a reward model on preferences: Bradley-Terry over all pairs of a ranking, one forward per completion."""
+"""Training a reward model on preferences or ratings: one forward per completion, whatever the loss."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
+from textrl_env import checkpoint
+from textrl_env.checkpoint_saver import CheckpointSaver
 from textrl_env.errors import InputError
 from textrl_env.finite import require_finite
 from textrl_env.master_weights import adamw
 from textrl_env.one_cycle import one_cycle
 from textrl_env.progress import progress_bar
-from textrl_env.reward_models.losses import bradley_terry_loss, ranking_pairs
-from textrl_env.reward_models.preferences import Preference
-from textrl_env.reward_models.reward_model import RewardModel
+from textrl_env.reward_models.batch_loss import BatchLoss, batch_loss
+from textrl_env.reward_models.batches import batches, n_batches
+from textrl_env.reward_models.losses import rising
+from textrl_env.reward_models.targets import targets_of
 from textrl_env.reward_models.training_config import RewardModelConfig
-from textrl_env.seeded import seeded
+from textrl_env.reward_models.training_rows import Row, completions_of
+from textrl_env.seeded import generator_states, restore_generators, seeded
+
+MODEL = "reward_model"
+"""The model's folder in a checkpoint."""
+THRESHOLD_RATE = 0.03
+"""Peak learning rate of thresholds, in nats a step: whatever suits the model, they are a few single numbers that may
+have to move by whole nats."""
+
+
+class Trainable(Protocol):
+    """What can be trained here: a reward model, or several on one trunk."""
+
+    @property
+    def model(self) -> Any:
+        """The module; its parameters that need gradients are trained."""
+
+    def encode(self, prompt: Any, completion: str, *, where: str = "") -> list[int]:
+        """Token ids; InputError, beginning with `where`, if they are too many."""
+
+    def forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Scores with gradients: B token lists -> (B,), or what the training's own loss takes."""
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Writes it to a folder."""
+
+    def load_parameters(self, path: str | Path) -> None:
+        """Takes the parameters from such a folder, bit for bit."""
 
 
 @dataclass(frozen=True)
 class LossPoint:
-    """The loss of one step, in nats per pair (log 2 is chance)."""
+    """The loss of one step, in nats per pair (log 2 is chance), choice or rating."""
 
     step: int
     loss: float
 
 
-def encode_preferences(reward_model: RewardModel, preferences: Sequence[Preference]) -> list[list[list[int]]]:
-    """Token ids of every completion of every ranking; InputError names the row that exceeds the model's context."""
-    return [[reward_model.encode(p.prompt, text, where=p.where) for text in p.ranking] for p in preferences]
+def encode_rows(reward_model: Trainable, rows: Sequence[Row]) -> list[list[list[int]]]:
+    """Token ids of every completion of every row; InputError names the row that exceeds the model's context."""
+    return [[reward_model.encode(row.prompt, text, where=row.where) for text in completions_of(row)] for row in rows]
+
+
+class RewardModelTraining:
+    """A training that can be stopped between any two steps, saved, and taken up again.
+
+    Args:
+        reward_model: trained in place.
+        rows: preferences or ratings.
+        config: learning rate, epochs, loss and so on.
+        seed: of the order of the rows and of dropout.
+        loss: of the scores of a batch.
+    Raises:
+        InputError: no rows, rows that do not go with the loss, or one longer than the model's context, named.
+    """
+
+    def __init__(
+        self,
+        reward_model: Trainable,
+        rows: Sequence[Row],
+        config: RewardModelConfig,
+        *,
+        seed: int = 0,
+        loss: BatchLoss = batch_loss,
+    ) -> None:
+        self.reward_model, self.config, self.seed = reward_model, config, seed
+        self.targets = targets_of(rows, config)
+        self.encoded = encode_rows(reward_model, rows)
+        self.device: torch.device = next(reward_model.model.parameters()).device
+        self.thresholds = torch.nn.Parameter(self.targets.thresholds.to(self.device))
+        self.optimizer = adamw(
+            reward_model.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.peaks = [config.learning_rate]
+        if len(self.thresholds):
+            self.peaks.append(THRESHOLD_RATE)
+            self.optimizer.add_param_group({"params": [self.thresholds], "lr": THRESHOLD_RATE, "weight_decay": 0.0})
+        self.n_steps = n_batches(len(rows), batch_size=config.batch_size, n_epochs=config.n_epochs)
+        self.curve: list[LossPoint] = []
+        self._loss = partial(
+            loss, loss=self.targets.loss, label_smoothing=config.label_smoothing,
+            center_rewards_coefficient=config.center_rewards_coefficient,
+        )  # fmt: skip
+        self._generators: dict[str, Tensor] = {}
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return len(self.curve)
+
+    def run(
+        self, *, should_stop: Callable[[], bool] = lambda: False, saver: CheckpointSaver | None = None
+    ) -> list[LossPoint]:
+        """Trains to the end and returns the loss of every step.
+
+        Every completion of a ranking goes through the model once; its K (K - 1) / 2 pairs share those scores (Ouyang
+        et al. 2022, section 3.5). Dropout is on where the model has it.
+
+        Args:
+            should_stop: asked before every step; True ends the training early, with the model as it is.
+            saver: of checkpoints.
+        """
+        lengths = [max(map(len, texts)) for texts in self.encoded]
+        size, n_epochs = self.config.batch_size, self.config.n_epochs
+        order = batches(lengths, batch_size=size, n_epochs=n_epochs, seed=self.seed, done=self.step)
+        schedule = one_cycle(self.optimizer, peak=self.peaks, n_steps=self.n_steps, done=self.step)
+        self.reward_model.model.train()
+        with seeded(self.seed, self.device), progress_bar("reward model", self.n_steps) as advance:
+            restore_generators(self._generators, self.device)
+            advance(self.step)
+            if saver:
+                saver.begin((self.step, 0))
+            for rows in order:
+                if should_stop():
+                    break
+                self._train_on(rows, saver)
+                schedule.step()
+                advance(note=f"loss {self.curve[-1].loss:.3f}")
+                if saver:
+                    saver.after_update((self.step, 0), self._save_running)
+            self._generators = generator_states(self.device)
+            if saver:
+                saver.end((self.step, 0), self.save)
+        self.reward_model.model.eval()
+        return self.curve
+
+    def save(self, path: str | Path) -> Path:
+        """Writes a checkpoint, see `textrl_env.checkpoint.save`."""
+        tensors = {
+            "generators": self._generators,
+            "progress": {"losses": torch.tensor([point.loss for point in self.curve], dtype=torch.float64)},
+            "thresholds": {"values": self.thresholds.detach()},
+        }
+        state = {"step": self.step, "n_steps": self.n_steps, "training": self._digest}
+        return checkpoint.save(
+            path, lambda folder: self.reward_model.save_pretrained(folder / MODEL), self.optimizer, tensors, state
+        )
+
+    def load(self, path: str | Path) -> "RewardModelTraining":
+        """Takes everything from a checkpoint; `run` then goes on from there.
+
+        Raises:
+            InputError: no checkpoint there, a damaged one, or one of a training with other rows, options or seed.
+        """
+        path = checkpoint.check(path)
+        if checkpoint.read_state(path).get("training") != self._digest:
+            raise InputError(
+                f"{path} is of a training with other rows, options or another seed; give the same, or start anew with "
+                "--resume never"
+            )
+        tensors, _ = checkpoint.load(
+            path, lambda folder: self.reward_model.load_parameters(folder / MODEL), self.optimizer
+        )
+        with torch.no_grad():
+            self.thresholds.copy_(tensors["thresholds"]["values"])
+        self.curve = [LossPoint(at, loss) for at, loss in enumerate(tensors["progress"]["losses"].tolist(), start=1)]
+        self._generators = tensors["generators"]
+        return self
+
+    def learned(self) -> dict[str, Any]:
+        """The loss, and what it learned or fixed beside the scores, for JSON: see docs/reward_models.md."""
+        match self.targets.loss:
+            case "davidson":
+                more: dict[str, Any] = {"log_tie": float(self.thresholds.detach())}
+            case "ordinal":
+                cutpoints = rising(self.thresholds.detach()).tolist()
+                more = {"ratings": list(self.targets.categories), "cutpoints": cutpoints}
+            case "regression":
+                more = dict(zip(("rating_mean", "rating_std"), self.targets.scale, strict=True))
+            case _:
+                more = {}
+        return {"name": self.targets.loss, **more}
+
+    def _save_running(self, path: Path) -> Path:
+        self._generators = generator_states(self.device)
+        return self.save(path)
+
+    @cached_property
+    def _digest(self) -> str:
+        """Of all that decides the course of the training but the model."""
+        known: list[Any] = [self.seed, asdict(self.config), self.targets.weights.tolist()]
+        labels, margins = self.targets.labels, self.targets.margins
+        known += [[ids, *map(Tensor.tolist, said)] for ids, *said in zip(self.encoded, labels, margins, strict=True)]
+        return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+    def _train_on(self, rows: list[int], saver: CheckpointSaver | None) -> None:
+        """One step."""
+        scores = self.reward_model.forward([ids for row in rows for ids in self.encoded[row]])
+        loss = self._loss(scores, self.targets.batch(rows, self.device), self.thresholds)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        norm = float(torch.nn.utils.clip_grad_norm_(trained, self.config.max_grad_norm))
+        point = LossPoint(self.step + 1, float(loss.detach()))
+        last = saver and saver.last
+        require_finite(point.loss, norm, at=f"step {point.step}, rows {rows}", last_checkpoint=last)
+        self.optimizer.step()
+        self.curve.append(point)
 
 
 def train_reward_model(
-    reward_model: RewardModel,
-    preferences: Sequence[Preference],
+    reward_model: Trainable,
+    rows: Sequence[Row],
     config: RewardModelConfig,
     *,
     seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[LossPoint]:
-    """Trains in place and returns the loss of every step.
-
-    Every completion of a ranking goes through the model once; its K (K - 1) / 2 pairs share those scores (Ouyang et
-    al. 2022, section 3.5). Dropout is on where the model has it.
-
-    Args:
-        reward_model: its parameters that need gradients are trained.
-        preferences: pairs or whole rankings.
-        config: learning rate, epochs and so on.
-        seed: of the order of the preferences and of dropout.
-        should_stop: asked before every step; True ends the training early, with the model as it is.
-    Raises:
-        InputError: no preferences, or a completion longer than the model's context, named.
-    """
-    if not preferences:
-        raise InputError("no preferences to train on")
-    encoded = encode_preferences(reward_model, preferences)
-    model = reward_model.model
-    device = next(model.parameters()).device
-    steps_per_epoch = -(-len(preferences) // config.batch_size)
-    total = steps_per_epoch * config.n_epochs
-    optimizer = adamw(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    schedule = one_cycle(optimizer, peak=config.learning_rate, n_steps=total)
-    generator = torch.Generator().manual_seed(seed)
-    curve: list[LossPoint] = []
-    model.train()
-    with seeded(seed, device), progress_bar("reward model", total) as advance:
-        for rows in _batches([max(map(len, texts)) for texts in encoded], config, generator):
-            if should_stop():
-                break
-            sequences = [ids for row in rows for ids in encoded[row]]
-            better, worse = ranking_pairs([len(encoded[row]) for row in rows])
-            labels = torch.tensor([p for row in rows for p in preferences[row].pair_probabilities])
-            scores = reward_model.forward(sequences)
-            loss = bradley_terry_loss(scores[better] - scores[worse], labels.to(device))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm))
-            curve.append(LossPoint(len(curve) + 1, float(loss.detach())))
-            require_finite(curve[-1].loss, norm, at=f"step {len(curve)}, preferences {rows}")
-            optimizer.step()
-            schedule.step()
-            advance(note=f"loss {curve[-1].loss:.3f}")
-    model.eval()
-    return curve
-
-
-def _batches(lengths: list[int], config: RewardModelConfig, generator: torch.Generator) -> Iterator[list[int]]:
-    """Shuffled batches of rows, epoch by epoch; rows of similar length stand together, so that little is padding."""
-    size = config.batch_size
-    for _ in range(config.n_epochs):
-        order = torch.randperm(len(lengths), generator=generator).tolist()
-        batches = []
-        for start in range(0, len(order), 16 * size):
-            bucket = sorted(order[start : start + 16 * size], key=lambda row: lengths[row])
-            batches += [bucket[first : first + size] for first in range(0, len(bucket), size)]
-        for index in torch.randperm(len(batches), generator=generator).tolist():
-            yield batches[index]
+    """Trains in place and returns the loss of every step; see `RewardModelTraining`, which can also be resumed."""
+    return RewardModelTraining(reward_model, rows, config, seed=seed).run(should_stop=should_stop)

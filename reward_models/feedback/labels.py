@@ -1,10 +1,12 @@
-"""One label per pair from many raters: by majority, or as a model of the raters has it."""
+"""Labels from many raters: one per pair by majority or as a model of the raters has it, or each with a weight."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from textrl_env.reward_models.feedback.comparisons import Comparison, Rating
 from textrl_env.reward_models.feedback.crowd_bt import CrowdBT
 from textrl_env.reward_models.feedback.votes import Votes
 
@@ -21,6 +23,32 @@ def reliability_labels(votes: Votes, fit: CrowdBT) -> list[dict[str, Any]]:
     """Each pair's label is its posterior probability: raters count as far as they can be believed. Returns: `_rows`."""
     _, first, second = _pairs(votes)
     return _rows(votes, first, second, fit.preference(first, second))
+
+
+def weighted_judgements(
+    judgements: Sequence[Comparison] | Sequence[Rating], reliability: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """Every judgement as a row for `textrl reward-model`, with the column `weight`: max(0, 2 eta - 1).
+
+    That is the slope of Crowd-BT's log-likelihood of an answer, where the two scores are equal, beside the slope of a
+    perfect rater's: 1 for one who can be believed, 0 for one who tosses a coin or says the opposite.
+
+    Args:
+        judgements: of one kind.
+        reliability: eta in [0, 1] of every rater.
+    """
+    return [
+        _row(judgement) | {"weight": max(0.0, 2 * reliability[judgement.annotator] - 1)} for judgement in judgements
+    ]
+
+
+def _row(judgement: Comparison | Rating) -> dict[str, Any]:
+    who = {"prompt": judgement.prompt, "annotator": judgement.annotator}
+    if isinstance(judgement, Rating):
+        return who | {"completion": judgement.completion, "rating": judgement.value}
+    ranking = judgement.ranking
+    row = who | {"chosen": ranking[0], "rejected": ranking[-1], "tie": judgement.tie}
+    return row if len(ranking) == 2 else row | {"ranking": list(ranking)}
 
 
 def _pairs(votes: Votes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

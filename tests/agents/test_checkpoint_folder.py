@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from textrl_env import InputError
-from textrl_env.agents.checkpoint_folder import checkpoints, newest_good, prune
 from textrl_env.agents.save_checkpoints import SaveCheckpoints
+from textrl_env.checkpoint_folder import checkpoints, newest_good, prune
 
 
 def names(folder: Path) -> list[str]:

@@ -14,10 +14,11 @@ import safetensors.torch
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from textrl_env import InputError
-from textrl_env.agents import PPO, checkpoint
-from textrl_env.agents.checkpoint_folder import checkpoints
+from textrl_env import InputError, checkpoint
+from textrl_env.agents import PPO
 from textrl_env.agents.save_checkpoints import SaveCheckpoints
+from textrl_env.checkpoint_folder import checkpoints
+from textrl_env.checkpoint_saver import CheckpointSaver
 
 CHANGING = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
 
@@ -151,28 +152,30 @@ def test_a_crash_at_every_call_of_a_folder_with_retention_leaves_a_good_checkpoi
 ) -> None:
     folder = tmp_path / "trial" / "checkpoints"
     ppo.learn(total_updates=2, callback=SaveCheckpoints(tmp_path / "older" / "checkpoints", every_updates=1, keep=1))
-    saver = SaveCheckpoints(folder, every_updates=1, keep=1)
-    saver.init_callback(ppo)
-    saver._saved = (1, 0)
+    saver = CheckpointSaver(folder, every_updates=1, keep=1)
     before, ppo.n_updates = 2, 3
 
     def restart() -> None:
         shutil.rmtree(tmp_path / "trial", ignore_errors=True)
         shutil.copytree(tmp_path / "older", tmp_path / "trial")
+        saver.begin((before, 0))
+
+    def save() -> None:
+        saver.end(ppo.position, ppo.save)
 
     restart()
-    total = n_calls(disk, tmp_path / "trial", saver._save)
+    total = n_calls(disk, tmp_path / "trial", save)
     found = []
     for k in range(total):
         restart()
         disk.watch(tmp_path / "trial", k)
         with pytest.raises(Crash):
-            saver._save()
+            save()
         disk.lose_what_was_not_flushed()
         # No half of one stands under a checkpoint's name: neither of the one that is written nor of one that goes.
         found.append(max(updates(path) for path in checkpoints(folder)))
     assert found == sorted(found) and set(found) == {before, 3}
-    saver._save()
+    save()
     assert [path.name for path in folder.iterdir()] == ["update-000003"]
 
 

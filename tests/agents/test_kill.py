@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from textrl_env.agents.checkpoint_folder import checkpoints, newest_good
 from textrl_env.agents.save_checkpoints import SaveCheckpoints
+from textrl_env.checkpoint_folder import checkpoints, newest_good
 
 N = 12
 

@@ -87,7 +87,7 @@ def test_a_folder_that_an_interrupted_stage_left_is_no_model(
         ("sft --demonstrations none.jsonl", "none.jsonl: no such file"),
         ("sft --model none", "none/config.json: not there yet"),
         ("reward-model --preferences none.jsonl", "none.jsonl: no such file"),
-        ("reward-model --preferences one.jsonl", "one.jsonl: two preferences or more are needed, found 1"),
+        ("reward-model --preferences one.jsonl", "one.jsonl: two rows or more are needed, found 1"),
         ("reward-model --preferences same.jsonl", "same.jsonl:1: 'chosen' and 'rejected' are the same text; mend"),
         ("reward-model --preferences .", ".: is a folder, expected a file"),
         ("preferences --k 1", "k must be at least 2, got 1"),
@@ -102,7 +102,7 @@ def test_a_folder_that_an_interrupted_stage_left_is_no_model(
         ("ppo --kl-coef -1", "kl_coef must be at least 0, got -1"),
         ("dpo --beta 0", "beta must be above 0, got 0"),
         ("dpo --label-smoothing 0.5", "label_smoothing must be in [0, 0.5), got 0.5"),
-        ("dpo --preferences one.jsonl", "one.jsonl: two preferences or more are needed, found 1"),
+        ("dpo --preferences one.jsonl", "one.jsonl: two rows or more are needed, found 1"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from textrl_env.cli import main
-from textrl_env.reward_models import write_preferences
+from textrl_env.reward_models import read_preferences, write_preferences
 from textrl_env.reward_models.feedback.populations import Worker, collect, mixed_workers
 from textrl_env.reward_models.raters import SimulatedRater
 
@@ -32,7 +32,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_habit_shows_in_the_report(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["raters", str(data), "--out", str(tmp_path), "--resamples", "100"])
+    weighted = tmp_path / "weighted.jsonl"
+    main(["raters", str(data), "--out", str(tmp_path), "--resamples", "100", "--weighted", str(weighted)])
     shown = " ".join(capsys.readouterr().out.split())
     assert "1500 comparisons by 9 raters on 300 prompts, 5.0 of each pair" in shown
     assert "1 adversarial, 1 careless" in shown and "Fleiss's kappa" in shown
@@ -47,6 +48,13 @@ def test_every_habit_shows_in_the_report(data: Path, tmp_path: Path, capsys: pyt
     assert raters["adversarial-00"]["kappa"] < 0 < raters["honest-00"]["kappa"]
     assert raters["honest-00"]["ties"] > 0.1 and raters["careless-00"]["ties"] == 0
     assert sum(line["n_judgements"] for line in raters.values()) == 1500
+    preferences = read_preferences(weighted)
+    names = [json.loads(line)["annotator"] for line in weighted.read_text().splitlines()]
+    assert len(preferences) == 1500 and sum(p.probability == 0.5 for p in preferences) > 50
+    assert [(p.prompt, p.ranking) for p in preferences] == [(p.prompt, p.ranking) for p in read_preferences(data)]
+    for preference, name in zip(preferences, names, strict=True):
+        assert preference.weight == pytest.approx(max(0.0, 2 * raters[name]["reliability"] - 1))
+    assert {p.weight for p, name in zip(preferences, names, strict=True) if name == "adversarial-00"} == {0.0}
     for line in report["agreement"]:
         assert line["low"] <= line["value"] <= line["high"] < 1
     assert (tmp_path / "raters.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

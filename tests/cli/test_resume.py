@@ -12,7 +12,7 @@ import pytest
 from stable_baselines3.common.logger import JSONOutputFormat
 
 from textrl_env.agents.callbacks import TrackReward
-from textrl_env.agents.checkpoint_folder import checkpoints
+from textrl_env.checkpoint_folder import checkpoints
 from textrl_env.cli import main
 
 OPTIONS = "--n-updates 4 --n-prompts 40 --n-episodes 8 --batch-size 4 --save-every 1"

@@ -7,17 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import load_dataset
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig, LlamaForCausalLM
+import torch
+from datasets import Dataset, load_dataset
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer
 
 from textrl_env.agents import train_tokenizer
-from textrl_env.reward_models import write_preferences
+from textrl_env.reward_models import Preference, RewardModelConfig, write_preferences
+from textrl_env.reward_models.batch_loss import batch_loss
 from textrl_env.reward_models.feedback import exports
 from textrl_env.reward_models.feedback.assignment import Plan
 from textrl_env.reward_models.feedback.desk import Desk
 from textrl_env.reward_models.feedback.judgements import Item, Task
 from textrl_env.reward_models.feedback.store import Store
+from textrl_env.reward_models.targets import targets_of
 
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
 SETTINGS: dict[str, Any] = {
@@ -71,8 +80,6 @@ def task(request: pytest.FixtureRequest) -> Any:
 
 @pytest.mark.parametrize("chat", [False, True], ids=["texts", "conversations"])
 def test_trls_trainers_learn_from_the_export(task: Task, chat: bool, model: Path, tmp_path: Path) -> None:
-    from transformers import AutoTokenizer
-
     path = labelled(tmp_path, task, chat=chat)
     dataset = load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
     assert {"prompt", "chosen", "rejected", "annotator", "created_at"} <= set(dataset.column_names)
@@ -91,6 +98,34 @@ def test_trls_trainers_learn_from_the_export(task: Task, chat: bool, model: Path
     for trainer in trainers:
         assert math.isfinite(trainer.train().training_loss) and trainer.state.global_step == 2
         assert len(trainer.train_dataset) == len(dataset), "no row was dropped"
+
+
+@pytest.mark.parametrize("coefficient", [None, 0.1])
+def test_the_loss_with_margins_and_centring_is_that_of_trls_reward_trainer(
+    coefficient: float | None, model: Path, tmp_path: Path
+) -> None:
+    rows = [
+        {"prompt": f"Question {n}?", "chosen": f" answer {n}", "rejected": f" {n}", "margin": n / 4} for n in range(4)
+    ]
+    classifier = AutoModelForSequenceClassification.from_pretrained(model, num_labels=1)
+    settings = SETTINGS | {"per_device_train_batch_size": 4, "center_rewards_coefficient": coefficient}
+    trainer: Any = RewardTrainer(
+        model=classifier, processing_class=AutoTokenizer.from_pretrained(model), train_dataset=Dataset.from_list(rows),
+        args=RewardConfig(output_dir=str(tmp_path), **settings),
+    )  # fmt: skip
+    inputs = next(iter(trainer.get_train_dataloader()))
+    margins = inputs["margin"].tolist()
+    assert sorted(margins) == [0, 0.25, 0.5, 0.75]
+    with torch.no_grad():
+        scores = classifier(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+        theirs = float(trainer.compute_loss(classifier, dict(inputs)))
+    preferences = [Preference("", ("better", "worse"), margin=margin) for margin in margins]
+    targets = targets_of(preferences, RewardModelConfig())
+    ours = batch_loss(
+        scores.view(2, 4).T.flatten(), targets.batch(range(4), scores.device), targets.thresholds, loss="pairs",
+        center_rewards_coefficient=coefficient or 0.0,
+    )  # fmt: skip
+    assert float(ours) == pytest.approx(theirs, rel=1e-5)
 
 
 @pytest.mark.parametrize("command", ["dpo", "reward"])

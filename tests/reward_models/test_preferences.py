@@ -44,6 +44,16 @@ def test_rankings_ties_and_soft_labels(tmp_path: Path) -> None:
     assert [p.pair_probabilities for p in (tie, soft, plain)] == [(0.5,), (0.75,), (1.0,)]
 
 
+def test_margins_and_weights_are_numbers_and_null_is_none(tmp_path: Path) -> None:
+    rows = [PAIR | {"margin": 0.5, "weight": 2}, PAIR | {"margin": None, "weight": None}, PAIR | {"weight": 0}]
+    both, none, light = read_preferences(written(tmp_path, *rows))
+    assert [(p.margin, p.weight) for p in (both, none, light)] == [(0.5, 2.0), (0.0, 1.0), (0.0, 0.0)]
+    table = tmp_path / "table.csv"
+    table.write_text("prompt,chosen,rejected,margin,weight\np,a,b,0.25,3\n")
+    (read,) = read_preferences(table)
+    assert (read.margin, read.weight) == (0.25, 3.0)
+
+
 def test_faults_in_a_ranking_can_be_skipped_like_any_other(tmp_path: Path) -> None:
     path = written(tmp_path, PAIR | {"ranking": ["a"]}, PAIR, PAIR | {"rejected": "a"}, PAIR | {"soft_label": 2})
     with pytest.warns(UserWarning, match=r"skipped 3 bad rows of 4; first: .*:1: 'ranking' must hold two"):
@@ -74,6 +84,12 @@ def test_written_rows_come_back(tmp_path: Path) -> None:
         ({"chosen": None}, "'chosen' must be text, got null"),
         ({"prompt": 3}, "'prompt' must be text, got int"),
         ({"soft_labels": [0.5, 0.5], "ranking": ["a", "b", "c"]}, "3 numbers"),
+        ({"margin": "far"}, "'margin' must be a number, got 'far'"),
+        ({"margin": True}, "'margin' must be a number, got True"),
+        ({"margin": 1.0, "ranking": ["a", "b", "c"]}, "'margin' speaks of a pair, this row ranks 3"),
+        ({"weight": -1}, "'weight' must be a number of 0 or more, got -1"),
+        ({"weight": float("inf")}, "'weight' must be a number of 0 or more, got inf"),
+        ({"weight": [1]}, "'weight' must be a number"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:

@@ -9,6 +9,7 @@ from textrl_env.errors import InputError, require_at_least
 if TYPE_CHECKING:
     from textrl_env.agents import OnPolicyAlgorithm
     from textrl_env.agents.save_checkpoints import SaveCheckpoints
+    from textrl_env.checkpoint_saver import CheckpointSaver
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Checkpoints:
     resume: str = "never"
     """auto: go on from the newest good checkpoint, if any; never: start anew; else a checkpoint's folder."""
     save_every: int = 10
-    """Updates between two checkpoints; one more is written at the end, on Ctrl-C and on SIGTERM."""
+    """Updates between two checkpoints; one more at the end, on Ctrl-C and on SIGTERM."""
     keep: int = 2
     """How many checkpoints stay."""
 
@@ -28,19 +29,31 @@ class Checkpoints:
             raise InputError(f"resume must be auto, never or a checkpoint's folder, got {self.resume!r}")
 
     def callback(self, stage_folder: Path) -> "SaveCheckpoints":
-        """The callback that saves."""
+        """What saves an algorithm."""
         from textrl_env.agents.save_checkpoints import SaveCheckpoints
 
         return SaveCheckpoints(stage_folder / "checkpoints", every_updates=self.save_every, keep=self.keep)
 
+    def saver(self, stage_folder: Path) -> "CheckpointSaver":
+        """What saves any other training."""
+        from textrl_env.checkpoint_saver import CheckpointSaver
+
+        return CheckpointSaver(stage_folder / "checkpoints", every_updates=self.save_every, keep=self.keep)
+
+    def start(self, stage_folder: Path) -> Path | None:
+        """The checkpoint to go on from, if any."""
+        from textrl_env.checkpoint_folder import newest_good
+
+        if self.resume == "never":
+            return None
+        return newest_good(stage_folder / "checkpoints") if self.resume == "auto" else Path(self.resume)
+
     def resumed(self, algorithm: "OnPolicyAlgorithm", stage_folder: Path, *, total_updates: int) -> None:
         """Plans a run of `total_updates`, or takes one of that length up where a checkpoint left it."""
-        from textrl_env.agents.checkpoint_folder import newest_good
         from textrl_env.agents.plan import Plan
 
         algorithm.plan = planned = Plan(0, 0, total_updates=total_updates)
-        path = newest_good(stage_folder / "checkpoints") if self.resume == "auto" else Path(self.resume)
-        if self.resume == "never" or path is None:
+        if (path := self.start(stage_folder)) is None:
             return
         algorithm.load(path)
         if algorithm.plan != planned:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -13,7 +14,7 @@ from textrl_env.cli.reward_model import read_for_training
 from textrl_env.cli.run_folder import existing_model
 from textrl_env.cli.stage import Stopped
 from textrl_env.interrupt import Interrupt
-from textrl_env.reward_models.preferences import Preference
+from textrl_env.reward_models.preferences import Preference, read_preferences
 from textrl_env.rows import OnBadRow
 
 
@@ -36,7 +37,8 @@ class TrainDPO:
 
     def run(self, run_dir: Path, seed: int) -> dict[str, Any]:
         """Trains and writes the policy; the metrics are those of `train_dpo` on the held-out pairs."""
-        train, heldout = read_for_training(run_dir, self.preferences, self.heldout, on_bad_row=self.on_bad_row)
+        read = partial(read_preferences, on_bad_row=self.on_bad_row)
+        train, heldout = read_for_training(run_dir, self.preferences, self.heldout, read=read)
         start = existing_model(self.policy or run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
 
         from transformers import AutoModelForCausalLM

@@ -1,5 +1,6 @@
 """`--dry-run`: a stage at tiny sizes in a temporary folder, and what the whole will take."""
 
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -42,6 +43,9 @@ def dry_run(stage: object, run_dir: Path, seed: int) -> Iterator[str]:
         tiny, more = stage.rehearsals()
         # The first one pays for the imports as well, so the tiny one goes again to be compared with.
         for rehearsal in (tiny, tiny, more):
+            # Each begins as the stage would, beside nothing of its own.
+            for name in stage.writes:
+                shutil.rmtree(folder / name, ignore_errors=True)
             started = time.perf_counter()
             rehearsal.run(folder, seed)
             seconds.append(time.perf_counter() - started)

@@ -106,8 +106,8 @@ class TrainOnPolicy(ABC):
             tokenizer = fitting_tokenizer(start, dataset, max_new_tokens=self.max_new_tokens)
 
         from textrl_env import TextGenVectorEnv
-        from textrl_env.agents.checkpoint import writing
         from textrl_env.agents.export import ModelCard, export_policy
+        from textrl_env.checkpoint import writing
         from textrl_env.reference import FrozenReference
         from textrl_env.reward_models import ModelReward, RewardModel
 

@@ -27,6 +27,8 @@ class Raters:
     completion, rating; created_at."""
     out: Path = Path("runs/raters")
     """Where raters.json and raters.png go."""
+    weighted: Path | None = None
+    """A file for the same judgements with a weight by the rater's reliability, for textrl reward-model."""
     shown: int = 20
     """How many raters the table shows, the least reliable first; all of them are in raters.json."""
     resamples: int = 1000
@@ -42,17 +44,24 @@ class Raters:
 
         from textrl_env.reward_models.feedback.comparisons import read_judgements
         from textrl_env.reward_models.feedback.desk_judgements import read_desk
+        from textrl_env.reward_models.feedback.labels import weighted_judgements
         from textrl_env.reward_models.feedback.rater_figure import rater_figure
         from textrl_env.reward_models.feedback.rater_report import rater_report
+        from textrl_env.reward_models.preferences import write_preferences
 
         read = read_desk if self.data.suffix == ".db" else read_judgements
-        report = rater_report(read(self.data), rng=np.random.default_rng(self.seed), resamples=self.resamples)
+        judgements = read(self.data)
+        report = rater_report(judgements, rng=np.random.default_rng(self.seed), resamples=self.resamples)
         figures = write_json(self.out / "raters.json", report.as_dict())
         figure = self.out / "raters.png"
         figure.write_bytes(rater_figure(report))
         console = Console()
         for line in shown(report, self.shown):
             console.print(line, soft_wrap=isinstance(line, str), highlight=False)
+        if self.weighted is not None:
+            reliability = {line.annotator: line.reliability for line in report.raters}
+            write_preferences(self.weighted, weighted_judgements(judgements, reliability))
+            console.print(f"the judgements with weights are in {self.weighted}", soft_wrap=True, highlight=False)
         console.print(f"all figures are in {figures}, the plot is {figure}", soft_wrap=True, highlight=False)
 
 

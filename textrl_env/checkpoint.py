@@ -1,4 +1,4 @@
-"""A checkpoint is a folder: `policy/`, `critic/`, `trainer/` (safetensors and JSON, no pickle) and a manifest.
+"""A checkpoint is a folder: the model's own folders, `trainer/` (safetensors and JSON, no pickle) and a manifest.
 
 It is written beside its place, flushed to disk and renamed, so that a crash at any moment leaves the older checkpoint
 or the new one. See docs/checkpoints.md.
@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from textrl_env import InputError
-from textrl_env.agents.actor_critic import ActorCriticLM
+from textrl_env.errors import InputError
 
 MANIFEST = "manifest.json"
 STATE = "trainer/state.json"
@@ -29,7 +28,7 @@ Tensors = dict[str, dict[str, Tensor]]
 
 def save(
     path: str | Path,
-    policy: ActorCriticLM,
+    save_model: Callable[[Path], object],
     optimizer: torch.optim.Optimizer,
     tensors: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
@@ -38,7 +37,8 @@ def save(
 
     Args:
         path: the folder.
-        policy, optimizer: what is trained, and with what.
+        save_model: writes what is trained into a folder that it makes.
+        optimizer: that it is trained with.
         tensors: further ones, by file and name; `optimizer` is taken.
         state: the rest, for JSON.
     Raises:
@@ -53,7 +53,7 @@ def save(
         for leftover in (new, older):
             _remove(leftover)
         try:
-            _write(new, policy, {"optimizer": _optimizer_tensors(optimizer), **tensors}, state)
+            _write(new, save_model, {"optimizer": _optimizer_tensors(optimizer), **tensors}, state)
         except Exception:
             shutil.rmtree(new, ignore_errors=True)
             raise
@@ -65,14 +65,20 @@ def save(
     return path
 
 
-def load(path: str | Path, policy: ActorCriticLM, optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str, Any]]:
-    """Puts a checkpoint's parameters into `policy` and `optimizer`; returns its other tensors and its state.
+def load(
+    path: str | Path, load_model: Callable[[Path], object], optimizer: torch.optim.Optimizer
+) -> tuple[Tensors, dict[str, Any]]:
+    """Puts a checkpoint's numbers into `optimizer`; returns its other tensors and its state.
 
+    Args:
+        path: the folder.
+        load_model: called with it; takes the parameters that `save_model` wrote.
+        optimizer: over the same parameters.
     Raises:
         InputError: no checkpoint there, or a file that differs from the manifest, named.
     """
     path = check(path)
-    policy.load_pretrained(path)
+    load_model(path)
     tensors = {file.stem: load_file(file) for file in sorted((path / "trainer").glob("*.safetensors"))}
     optimizer_state = optimizer.state_dict()
     optimizer_state["state"] = {}
@@ -80,7 +86,12 @@ def load(path: str | Path, policy: ActorCriticLM, optimizer: torch.optim.Optimiz
         index, key = name.split(".", 1)
         optimizer_state["state"].setdefault(int(index), {})[key] = value
     optimizer.load_state_dict(optimizer_state)
-    return tensors, json.loads((path / STATE).read_text())
+    return tensors, read_state(path)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The state of a checkpoint that `check` found whole."""
+    return dict(json.loads((path / STATE).read_text()))
 
 
 def check(path: str | Path) -> Path:
@@ -134,10 +145,13 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _write(
-    path: Path, policy: ActorCriticLM, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
+    path: Path,
+    save_model: Callable[[Path], object],
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    state: Mapping[str, Any],
 ) -> None:
     """A whole checkpoint in a new folder, on disk when this returns."""
-    policy.save_pretrained(path)
+    save_model(path)
     trainer = path / "trainer"
     trainer.mkdir()
     for name, parts in tensors.items():

@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from textrl_env import InputError
-from textrl_env.agents import checkpoint
+from textrl_env import checkpoint
+from textrl_env.errors import InputError
 
 Position = tuple[int, int]
 """How far a run was: updates done, and minibatches done of the next."""
