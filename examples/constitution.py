@@ -33,7 +33,7 @@ from textrl_env.cli.revise import Revise
 from textrl_env.cli.reward_model import TrainRewardModel
 from textrl_env.cli.run_folder import write_json
 from textrl_env.cli.sft import TrainSFT
-from textrl_env.evaluation import bootstrap_interval
+from textrl_env.evaluation import bootstrap_interval, wins
 from textrl_env.rows import read_rows
 from textrl_env.sources.smollm2 import smollm2_path
 from textrl_env.worlds import support_desk
@@ -48,9 +48,9 @@ class Args:
     n_revised: int = 800
     """Prompts whose replies the rules revise."""
     n_pairs: int | None = None
-    """Pairs of replies that the judge compares; None: 1500 by rules, 100 by SmolLM2."""
+    """Pairs of replies that the judge compares; None: 1500 by rules, 80 by SmolLM2."""
     n_human: int | None = None
-    """Pairs that (simulated) people compare, to hold the judge against; None: 150, and 50 for SmolLM2."""
+    """Pairs that (simulated) people compare, to hold the judge against; None: 150, and 80 for SmolLM2."""
     principles_per_pair: int | None = None
     """Principles drawn for each pair; None: 3, and 1 for SmolLM2."""
     sft_steps: int = 300
@@ -67,7 +67,7 @@ class Args:
     """CPU threads of torch."""
 
 
-SIZES = {"rules": (1500, 150, 3), "smollm2": (100, 50, 1)}
+SIZES = {"rules": (1500, 150, 3), "smollm2": (80, 80, 1)}
 """n_pairs, n_human and principles_per_pair: a comparison by SmolLM2 takes a second of CPU time."""
 
 
@@ -136,13 +136,13 @@ def measured(values: list[float], seed: int) -> dict[str, float]:
 
 
 def as_gold(labels: Path) -> float:
-    """Share of AI labels whose chosen reply has the higher gold score, among those where the two differ."""
-    rows = [row.values for row in read_rows(labels, text_columns=["prompt", "chosen", "rejected"])]
+    """Share of AI labels whose chosen reply has the higher gold score; equal scores count half."""
+    rows = [row.values for row in read_rows(labels, text_columns=["prompt"])]
+    prompts = [row["prompt"] for row in rows]
     chosen, rejected = (
-        np.array(support_desk.gold_reward([row["prompt"] for row in rows], [row[name] for row in rows]))
-        for name in ("chosen", "rejected")
+        support_desk.gold_reward(prompts, [row[name] for row in rows]) for name in ("chosen", "rejected")
     )
-    return float((chosen > rejected)[chosen != rejected].mean())
+    return float(wins(chosen, rejected).mean())
 
 
 def table(summary: dict[str, Any]) -> Table:

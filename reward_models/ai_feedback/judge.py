@@ -89,7 +89,11 @@ def questions_of(items: Sequence[Item], principles: Sequence[Sequence[Principle]
     ]
 
 
+WORDING = 1
+"""Raise it when the requests say something else: earlier answers then count no more."""
+
+
 def key_of(what: str, who: str, principle: Principle, *content: Any) -> str:
     """32 hex digits that follow from what is asked of whom."""
-    asked = json.dumps([what, who, principle.text, principle.rule, *content], sort_keys=True)
+    asked = json.dumps([WORDING, what, who, principle.text, principle.rule, *content], sort_keys=True)
     return hashlib.sha256(asked.encode()).hexdigest()[:32]

@@ -52,7 +52,8 @@ def by_pair(judgements: Sequence[Judged], n_principles: int) -> list[Sequence[Ju
 
 def margin_of(pair: Sequence[Judged]) -> float:
     """Of a pair judged by some principles: the mean of `Judged.margin`, in [-1/2, 1/2]."""
-    return sum(each.margin for each in pair) / len(pair)
+    # Summed exactly: what cancels out is a tie, not the rest of a rounding.
+    return math.fsum(each.margin for each in pair) / len(pair)
 
 
 def label_rows(pairs: Iterable[Sequence[Judged]], annotator: str) -> list[Row]:

@@ -183,7 +183,7 @@ def test_ctrl_c_keeps_the_answers_and_the_same_command_goes_on(human: Path, tmp_
         (["ai-feedback", "--human", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
         (["revise", "--n-revisions", "0"], "n_revisions must be 1 to 5"),
         (["revise", "--judge", "gpt"], "judge: expected 'rules', a causal LM's folder"),
-        (["revise", "--max-written-tokens", "0"], "max_new_tokens must be at least 1"),
+        (["revise", "--max-written-tokens", "0"], "max_written_tokens must be at least 1"),
         (["revise", "--completions", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
     ],
 )

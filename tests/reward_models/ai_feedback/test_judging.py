@@ -12,7 +12,7 @@ import pytest
 from textrl_env.errors import InputError
 from textrl_env.reward_models.ai_feedback.constitution import Principle
 from textrl_env.reward_models.ai_feedback.judge import Judged, Question, judged
-from textrl_env.reward_models.ai_feedback.labels import by_pair, judge_all, label_rows, mixed_rows
+from textrl_env.reward_models.ai_feedback.labels import by_pair, judge_all, label_rows, margin_of, mixed_rows
 from textrl_env.reward_models.preferences import preferences_of
 
 
@@ -51,6 +51,14 @@ def test_several_principles_of_a_pair_give_their_mean() -> None:
     # An unclear answer counts 1/2.
     assert row["soft_label"] == pytest.approx(0.5 + (0.5 - 0.2 + 0.2) / 3)
     assert (row["chosen"], row["principle"]) == ("a", "x+y+z")
+
+
+def test_principles_that_cancel_out_are_a_tie() -> None:
+    """0.1 + 0.2 - 0.1 - 0.2 is not 0 in floating point."""
+    questions = [Question("p", "a", "b", Principle(name, name)) for name in "wxyz"]
+    pair = [Judged(q, 0.5 + m, 0.5 - m) for q, m in zip(questions, (0.1, 0.2, -0.1, -0.2), strict=True)]
+    margins = [each.margin for each in pair]
+    assert sum(margins) != 0 == margin_of(pair) and label_rows([pair], "j") == []
 
 
 def test_conversations_keep_their_form() -> None:
