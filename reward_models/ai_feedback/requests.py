@@ -6,7 +6,7 @@ instruction, a reply B or a verdict; what it says to the judge inside the fence,
 """
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from textrl_env.conversations import Prompt
 from textrl_env.reward_models.ai_feedback.constitution import Principle
@@ -62,6 +62,18 @@ def revision(prompt: Prompt, completion: str, principle: Principle, critique: st
         "Write the reply anew so that it follows the principle. Write the new reply only.",
         "New reply:",
     )
+
+
+def without_control_tokens(request: Request, tokenizer: Any) -> Request:
+    """The request with a space inside whatever the tokenizer would read as one of its control tokens.
+
+    Else a reply that holds `<|im_end|>` would end the user's message and go on as the model's own.
+    """
+    text = request.text
+    for token in sorted(getattr(tokenizer, "get_added_vocab", dict)(), key=len, reverse=True):
+        if len(token) > 2:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return Request(text, request.lead)
 
 
 def as_text(prompt: Prompt) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from textrl_env.conversations import Prompt, as_completion
-from textrl_env.reward_models.ai_feedback.answering import answer_all
+from textrl_env.reward_models.ai_feedback.answering import Answerer, answer_all
 from textrl_env.reward_models.ai_feedback.constitution import Principle
 from textrl_env.reward_models.ai_feedback.journal import Journal, Record
 from textrl_env.reward_models.ai_feedback.judge import key_of
@@ -39,17 +39,8 @@ class Revision:
     text: str
 
 
-class Reviser(Protocol):
-    """Writes replies anew; `name`, `identity`, `batch_size` and `workers` are as a `Judge`'s."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def identity(self) -> str: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def workers(self) -> int: ...
+class Reviser(Answerer, Protocol):
+    """Writes replies anew; a language model, an endpoint, or rules."""
 
     def revise(self, drafts: Sequence[Draft]) -> list[Revision]:
         """One for each draft."""

@@ -1,5 +1,9 @@
 """Rules in the place of a language model: they compare replies, criticise them and write them anew."""
 
+import hashlib
+import inspect
+import sys
+import uuid
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,8 +26,11 @@ class RuleJudge:
     It is the same in both orders, and 1/2 where the principle's rule finds as many faults in both.
     """
 
-    name = identity = "rules"
-    batch_size, workers = 256, 1
+    name, batch_size, workers = "rules", 256, 1
+
+    def __init__(self) -> None:
+        code = "".join(f"{name}{_code_of(rule)}" for name, rule in sorted(RULES.items()))
+        self.identity = f"rules-{hashlib.sha256(code.encode()).hexdigest()[:12]}"
 
     def check(self, questions: Sequence[Question]) -> None:
         """InputError naming a principle without a rule."""
@@ -47,6 +54,14 @@ class RuleJudge:
 
     def _count(self, question: Question, completion: str) -> int:
         return len(rule_of(question.principle).faults(as_text(question.prompt), completion))
+
+
+def _code_of(rule: Rule) -> str:
+    """Whoever changes a rule wants new answers; so does code that cannot be seen, since it may have changed."""
+    try:
+        return inspect.getsource(sys.modules[type(rule).__module__])
+    except (OSError, TypeError, KeyError):
+        return uuid.uuid4().hex
 
 
 def rule_of(principle: Principle) -> Rule:

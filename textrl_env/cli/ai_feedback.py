@@ -73,8 +73,12 @@ class CollectAIFeedback:
         asked = [*items, *(human.items if human else ())]
         if not asked:
             raise InputError("n_prompts: with 0 there is nothing to judge; give --completions or --human")
-        rng = np.random.default_rng(seed)
-        drawn = constitution.draw(len(asked), rng, each=self.principles_per_pair)
+        # Generators of their own: more replies leave the questions about people's pairs as they are, and answered.
+        drawn = [
+            principles
+            for stream, n in enumerate((len(items), len(asked) - len(items)))
+            for principles in constitution.draw(n, np.random.default_rng([seed, stream]), each=self.principles_per_pair)
+        ]
         out = run_dir / self.folder
         with Interrupt() as stop:
             judgements = judge_all(questions_of(asked, drawn), judge, out / "log.jsonl", should_stop=stop)
@@ -83,8 +87,11 @@ class CollectAIFeedback:
                 f"stopped before every pair was judged; the answers so far are in {out / 'log.jsonl'}, and the same "
                 "command asks only the rest", stop.exit_code,
             )  # fmt: skip
+        rng = np.random.default_rng(seed)
         pairs = by_pair(judgements, self.principles_per_pair)
         labels = label_rows(pairs[: len(items)], judge.name)
+        for name in ("preferences.jsonl", "mixed.jsonl"):  # An earlier run's would pass for this one's.
+            (out / name).unlink(missing_ok=True)
         if items:
             write_jsonl(out / "preferences.jsonl", labels)
         slices: tuple[Slice, ...] = ()

@@ -62,9 +62,9 @@ class JudgeOptions:
 
         return LanguageModelJudge.from_pretrained(folder, batch_size=self.batch_size)
 
-    def make_reviser(self, max_new_tokens: int) -> "Reviser":
-        """As `make_judge`; a model writes at most `max_new_tokens` tokens, the likeliest ones."""
-        require_at_least(1, batch_size=self.batch_size, max_new_tokens=max_new_tokens)
+    def make_reviser(self, max_written_tokens: int) -> "Reviser":
+        """As `make_judge`; a model writes at most `max_written_tokens` tokens, the likeliest ones."""
+        require_at_least(1, batch_size=self.batch_size, max_written_tokens=max_written_tokens)
         from textrl_env.reward_models.ai_feedback.revision import LanguageModelReviser
 
         if self.judge == "rules":
@@ -78,7 +78,7 @@ class JudgeOptions:
             known = EndpointJudge(endpoint)
 
             def ask(requests: "Sequence[Request]") -> list[str]:
-                return [endpoint.chat(each.messages, max_tokens=max_new_tokens).text for each in requests]
+                return [endpoint.chat(each.messages, max_tokens=max_written_tokens).text for each in requests]
 
             return LanguageModelReviser(ask, known.name, known.identity, batch_size=1, workers=known.workers)
         folder = self._folder()
@@ -86,7 +86,7 @@ class JudgeOptions:
         from textrl_env.reward_models.ai_feedback.language_model_judge import identity_of
 
         name, identity = identity_of(folder)
-        return LanguageModelReviser(_local_writer(folder, max_new_tokens), name, identity, self.batch_size)
+        return LanguageModelReviser(_local_writer(folder, max_written_tokens), name, identity, self.batch_size)
 
     @property
     def _is_endpoint(self) -> bool:
@@ -143,26 +143,28 @@ class ReplyOptions:
         return [(prompt, [reply.text for reply in replies]) for prompt, replies in zip(prompts, samples, strict=True)]
 
 
-def _local_writer(folder: Path, max_new_tokens: int) -> "Callable[[Sequence[Request]], list[str]]":
+def _local_writer(folder: Path, max_written_tokens: int) -> "Callable[[Sequence[Request]], list[str]]":
     """A local model writes the likeliest answer; without a chat template its first paragraph."""
     from transformers import AutoModelForCausalLM
 
     from textrl_env.agents import sample_completions
+    from textrl_env.reward_models.ai_feedback.requests import without_control_tokens
 
     model, tokenizer = load_model(AutoModelForCausalLM, folder), load_tokenizer(folder)
     context = load_config(folder).get_text_config().max_position_embeddings
     chat = bool(tokenizer.chat_template)
 
     def write(requests: "Sequence[Request]") -> list[str]:
-        prompts = [each.messages if chat else each.plain for each in requests]
+        safe = [without_control_tokens(each, tokenizer) for each in requests]
+        prompts = [each.messages if chat else each.plain for each in safe]
         longest = max(len(encode_prompt(tokenizer, prompt)) for prompt in prompts)
-        if longest + max_new_tokens > context:
+        if longest + max_written_tokens > context:
             raise InputError(
-                f"judge: a request of {longest} tokens and an answer of max_new_tokens {max_new_tokens} do not fit "
-                f"into the {context} tokens of {folder}; take a model with a longer context, or shorter replies"
+                f"judge: a request of {longest} tokens and max_written_tokens {max_written_tokens} do not fit into the "
+                f"{context} tokens of {folder}; take a model with a longer context, or shorter replies"
             )
         sampled = sample_completions(
-            model, tokenizer, prompts, max_new_tokens=max_new_tokens, temperature=0, description=None
+            model, tokenizer, prompts, max_new_tokens=max_written_tokens, temperature=0, description=None
         )
         texts = [each[0].text for each in sampled]
         return texts if chat else [text.strip().partition("\n\n")[0] for text in texts]

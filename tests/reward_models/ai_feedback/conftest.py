@@ -1,7 +1,11 @@
-"""Principles, questions, and judges whose habits are known."""
+"""Questions, judges whose habits are known, and an endpoint on this machine that does what a test tells it."""
 
-from collections.abc import Callable, Sequence
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
@@ -55,3 +59,67 @@ def make_judge() -> Callable[..., PlantedJudge]:
 def make_questions() -> Callable[..., list[Question]]:
     """n questions, each about a prompt of its own, on replies of 1 to 11 letters."""
     return questions
+
+
+Answer = Callable[["ChatServer", dict[str, Any]], Any]
+
+
+@dataclass
+class ChatServer:
+    """An OpenAI-compatible server: where it listens, what it was asked, its answers in turn, the last one for ever."""
+
+    answers: list[Answer]
+    url: str = ""
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    at_once: int = 0
+    most_at_once: int = 0
+    lock: Any = field(default_factory=threading.Lock)
+
+
+@contextmanager
+def serving(*answers: Answer) -> Iterator[ChatServer]:
+    """Serves on a free port of 127.0.0.1 until the end of the block."""
+    server = ChatServer(list(answers))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with server.lock:
+                answer = server.answers[min(len(server.bodies), len(server.answers) - 1)]
+                server.bodies.append(body | {"path": self.path})
+                server.headers.append(dict(self.headers))
+                server.at_once += 1
+                server.most_at_once = max(server.at_once, server.most_at_once)
+            answered = answer(server, body)
+            with server.lock:
+                server.at_once -= 1
+            code, content, headers = answered if isinstance(answered, tuple) else (200, json.dumps(answered), {})
+            try:
+                self.send_response(code)
+                for name, value in headers.items():
+                    self.send_header(name.replace("_", "-"), value)
+                self.end_headers()
+                self.wfile.write(content.encode())
+            except OSError:
+                pass  # The client has gone.
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.url = f"http://127.0.0.1:{listening.server_address[1]}/v1"
+    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield server
+    finally:
+        listening.shutdown()
+        listening.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def chat_server() -> Callable[..., AbstractContextManager[ChatServer]]:
+    """Answers, functions of the server and the request's body -> a context manager with the server that gives them."""
+    return serving

@@ -67,9 +67,9 @@ def test_a_bad_principle_is_named_by_its_line(row: Any, fault: str, tmp_path: Pa
 
 
 def test_principles_are_drawn_by_their_weights_and_never_twice_for_a_pair(tmp_path: Path) -> None:
-    constitution = read_constitution(
-        write(tmp_path / "c.jsonl", *({"principle": name, "id": name, "weight": w} for name, w in (("a", 6), ("b", 3), ("c", 1))))
-    )  # fmt: skip
+    weights = {"a": 6, "b": 3, "c": 1}
+    rows = ({"principle": name, "id": name, "weight": weight} for name, weight in weights.items())
+    constitution = read_constitution(write(tmp_path / "c.jsonl", *rows))
     drawn = [row[0].id for row in constitution.draw(5000, np.random.default_rng(0))]
     shares = [drawn.count(name) / 5000 for name in "abc"]
     assert np.abs(np.array(shares) - [0.6, 0.3, 0.1]).max() < 0.02

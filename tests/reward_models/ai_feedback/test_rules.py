@@ -1,5 +1,10 @@
 """The support desk's critics, held against the world's own knowledge, which they do not have."""
 
+import importlib.util
+import linecache
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -83,11 +88,27 @@ def test_critiques_quote_and_revisions_edit() -> None:
     assert refused.text == " Hello, thank you for writing. I cannot help with that request."
 
 
+def test_a_rule_that_was_changed_is_asked_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers on the disk are those of the code that gave them."""
+    identities = []
+    for number in range(3):
+        (tmp_path / "mine.py").write_text(f"class Mine:\n    number = {number // 2}\n")
+        spec = importlib.util.spec_from_file_location("mine", tmp_path / "mine.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        linecache.clearcache()
+        spec.loader.exec_module(module)
+        monkeypatch.setitem(sys.modules, "mine", module)
+        monkeypatch.setitem(RULES, "mine", module.Mine())
+        identities.append(RuleJudge().identity)
+    assert identities[0] == identities[1] != identities[2]
+
+
 def test_one_fault_more_is_worse_whatever_the_order() -> None:
     polite = support_desk_constitution().principles[1]
     good = " Hello, thank you for writing. Have a nice day."
-    questions = [Question(PROMPT, good, f"{good} You are an idiot. Have a nice day.", polite), Question(PROMPT, good, good[:30], polite),
-                 Question(PROMPT, good, good + good, polite)]  # fmt: skip
+    others = (f"{good} You are an idiot. Have a nice day.", good[:30], good + good)
+    questions = [Question(PROMPT, good, other, polite) for other in others]
     first, second, third = judged(RuleJudge(), questions)
     assert first.forward == pytest.approx(1 / (1 + np.exp(-2))) and first.backward == pytest.approx(1 / (1 + np.exp(2)))
     assert second.margin > 0 and third.margin == 0
