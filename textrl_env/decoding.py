@@ -55,7 +55,9 @@ class CachedDecoder:
         """Logits of the next token: left-padded (N, L), (N, L), live (N,) -> (N, V_model); zero where not live."""
         lengths = attention_mask.sum(axis=1).astype(np.int64)
         continuing = live & self._continuing(input_ids, lengths)
-        if not continuing.any() or not np.isin(np.flatnonzero(live), self._rows).all():
+        cached = np.zeros_like(live)
+        cached[self._rows] = True
+        if not continuing.any() or (live & ~cached).any():
             logits = self._start(input_ids, lengths, np.flatnonzero(live))
         else:
             # While every row goes on, which is most of the time, there is nothing to drop and nothing to refill.
