@@ -55,9 +55,7 @@ class CachedDecoder:
         """Logits of the next token: left-padded (N, L), (N, L), live (N,) -> (N, V_model); zero where not live."""
         lengths = attention_mask.sum(axis=1).astype(np.int64)
         continuing = live & self._continuing(input_ids, lengths)
-        cached = np.zeros_like(live)
-        cached[self._rows] = True
-        if not continuing.any() or (live & ~cached).any():
+        if not continuing.any() or not self._holds(live):
             logits = self._start(input_ids, lengths, np.flatnonzero(live))
         else:
             # While every row goes on, which is most of the time, there is nothing to drop and nothing to refill.
@@ -73,6 +71,12 @@ class CachedDecoder:
         out = logits.new_zeros(len(live), logits.shape[-1])
         out[torch.from_numpy(self._rows)] = logits
         return out
+
+    def _holds(self, live: npt.NDArray[np.bool_]) -> bool:
+        """Whether every live row is in the cache."""
+        cached = np.zeros_like(live)
+        cached[self._rows] = True
+        return not (live & ~cached).any()
 
     def _continuing(self, input_ids: Array, lengths: Array) -> npt.NDArray[np.bool_]:
         if self._seen_ids.shape != input_ids.shape:
