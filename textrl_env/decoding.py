@@ -1,8 +1,8 @@
 """Next-token logits of a causal LM for rows that grow by a token at a time, from a key-value cache.
 
-All rows append at the same cache column. A row that starts anew (a refilled slot) sends its prompt through a small
-forward of its own, whose keys and values go into the columns just before the current one; each row has its own mask
-and positions, and leading columns that no row needs are cut off.
+All rows append at the same cache column. A row that starts anew (a refilled slot) sends its prompt along with the
+others' newest tokens, and its keys and values go into the columns just before the current one; each row has its own
+mask and positions, and leading columns that no row needs are cut off.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from textrl_env.caches import cache_for
+from textrl_env.caches import Beginnings, cache_for
 
 Array = npt.NDArray[Any]
 
@@ -55,21 +55,28 @@ class CachedDecoder:
         """Logits of the next token: left-padded (N, L), (N, L), live (N,) -> (N, V_model); zero where not live."""
         lengths = attention_mask.sum(axis=1).astype(np.int64)
         continuing = live & self._continuing(input_ids, lengths)
-        if not continuing.any() or not np.isin(np.flatnonzero(live), self._rows).all():
+        if not continuing.any() or not self._holds(live):
             logits = self._start(input_ids, lengths, np.flatnonzero(live))
         else:
             # While every row goes on, which is most of the time, there is nothing to drop and nothing to refill.
+            begun = None
             if not continuing.all():
                 self._compact(live, continuing)
-                self._refill(input_ids, lengths, live & ~continuing)
-            logits = self._append(input_ids[self._rows, -1], lengths[self._rows] - 1)
+                begun = self._refill(input_ids, lengths, live & ~continuing)
+            logits = self._append(input_ids[self._rows, -1], lengths[self._rows] - 1, begun)
         # A cached row that is not live was fed a token of no meaning: it cannot continue.
         self._seen_ids, self._seen_length = input_ids, np.where(live, lengths, -1)
-        if len(self._rows) == len(live):
+        if np.array_equal(self._rows, np.arange(len(live))):
             return logits
         out = logits.new_zeros(len(live), logits.shape[-1])
         out[torch.from_numpy(self._rows)] = logits
         return out
+
+    def _holds(self, live: npt.NDArray[np.bool_]) -> bool:
+        """Whether every live row is in the cache."""
+        cached = np.zeros_like(live)
+        cached[self._rows] = True
+        return not (live & ~cached).any()
 
     def _continuing(self, input_ids: Array, lengths: Array) -> npt.NDArray[np.bool_]:
         if self._seen_ids.shape != input_ids.shape:
@@ -87,11 +94,12 @@ class CachedDecoder:
         self._rows = rows
         return self._cache.start(ids, self._mask)
 
-    def _append(self, tokens: Array, at: Array) -> Tensor:
+    def _append(self, tokens: Array, at: Array, begun: Beginnings | None) -> Tensor:
         """One token for every cached row: tokens (R,), their positions (R,) -> logits (R, V)."""
         self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), 1)], dim=1)
         device = self._device
-        return self._cache.append(torch.from_numpy(tokens).to(device), torch.from_numpy(at).to(device), self._mask)
+        ids, positions = torch.from_numpy(tokens).to(device), torch.from_numpy(at).to(device)
+        return self._cache.append(ids, positions, self._mask, begun)
 
     def _compact(self, live: npt.NDArray[np.bool_], continuing: npt.NDArray[np.bool_]) -> None:
         """Drops rows that are not live once they are half of the cache, and leading columns no row goes on reading."""
@@ -107,25 +115,26 @@ class CachedDecoder:
             self._mask = self._mask[:, unread:]
             self._cache.crop(unread)
 
-    def _refill(self, input_ids: Array, lengths: Array, fresh: npt.NDArray[np.bool_]) -> None:
-        """Writes the prompts of fresh rows, all but their newest token, into the columns before the current one."""
+    def _refill(self, input_ids: Array, lengths: Array, fresh: npt.NDArray[np.bool_]) -> Beginnings | None:
+        """The prompts of fresh rows, all but their newest token, for the columns before the current one."""
+        if not fresh[self._rows].any():
+            return None
+        order = self._cache.arrange(np.where(fresh, 0, lengths - 1)[self._rows].clip(max=self.width))
+        self._rows, self._mask = self._rows[order], self._mask[torch.from_numpy(order).to(self._device)]
         places = np.flatnonzero(fresh[self._rows])
-        if not len(places):
-            return
-        rows = self._rows[places]
-        self._mask[torch.from_numpy(places).to(self._device)] = 0
+        rows, chosen = self._rows[places], torch.from_numpy(places).to(self._device)
+        self._mask[chosen] = 0
         width = int(lengths[rows].max()) - 1
         if width == 0:
-            return
+            return None
         missing = width - self._mask.shape[1]
         if missing > 0:
             self._mask = torch.nn.functional.pad(self._mask, (missing, 0))
             self._cache.pad(missing)
         ids = torch.from_numpy(np.ascontiguousarray(input_ids[rows, -width - 1 : -1])).to(self._device)
         mask = left_padded_mask(lengths[rows] - 1, width).to(self._device)
-        chosen = torch.from_numpy(places).to(self._device)
         self._mask[chosen, -width:] = mask
-        self._cache.rewrite(chosen, ids, mask)
+        return Beginnings(chosen, ids, mask)
 
     @property
     def _device(self) -> torch.device:

@@ -88,8 +88,8 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         episodes = self._episodes
         idle = ~episodes.live
         ended = episodes.step(episodes.check(actions))
-        rewards = episodes.rewards
-        terminated, truncated = ended & ~episodes.truncated, ended & episodes.truncated
+        rewards, cut = episodes.rewards, episodes.truncated
+        terminated, truncated = ended & ~cut, ended & cut
         every = np.ones(self.num_envs, dtype=np.bool_)
         if self.autoreset_mode is AutoresetMode.NEXT_STEP and idle.any():
             self._begin(np.flatnonzero(idle), {})
@@ -104,7 +104,7 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
             return self._observation(), rewards, terminated, truncated, info
         if self.autoreset_mode is AutoresetMode.DISABLED:
             finished = ~episodes.live
-            terminated, truncated = finished & ~episodes.truncated, finished & episodes.truncated
+            terminated, truncated = finished & ~cut, finished & cut
         return self._observation(), rewards, terminated, truncated, self._info(every)
 
     def abandon(self, slots: npt.NDArray[np.bool_]) -> None:
@@ -223,11 +223,15 @@ def _one_a_slot(value: Any) -> bool:
 def _masked(arrays: dict[str, Any], mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
     """Copies of the arrays, each with Gymnasium's `_key` mask of the slots it speaks of, 0 or None elsewhere."""
     out: dict[str, Any] = {}
+    every = bool(mask.all())
     for key, values in arrays.items():
+        out[f"_{key}"] = mask.copy()
+        if every:
+            out[key] = values.copy()
+            continue
         empty = None if values.dtype == object else np.zeros((), dtype=values.dtype)
         shaped = mask.reshape(-1, *[1] * (values.ndim - 1))
         out[key] = np.where(shaped, values, empty)
-        out[f"_{key}"] = mask.copy()
     return out
 
 

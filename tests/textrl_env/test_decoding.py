@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from textrl_env import InputError
+from textrl_env import InputError, caches
 from textrl_env.decoding import CachedDecoder
 from textrl_env.reference import FrozenReference
 
@@ -79,6 +79,46 @@ def test_equals_an_uncached_forward_through_random_refills(
                 np.testing.assert_allclose(fast[row], slow(rows.ids[row])[-1], **TOLERANCE)
             assert decoder.width <= P + C
         rows.grow(idle=idle)
+
+
+@pytest.mark.parametrize("idle", [0.0, 0.4])
+def test_rows_that_are_moved_and_read_block_by_block_stay_what_they_were(
+    model: Any, exact_logprobs: Any, idle: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caches, "BLOCK", 2)
+    monkeypatch.setattr(caches, "WORTH_A_CALL", 0)
+    slow, decoder, rows = exact_logprobs(model), CachedDecoder(model), Rows(7, seed=8)
+    for _ in range(60):
+        fast = logprobs(decoder, rows)
+        for row in np.flatnonzero(rows.live):
+            np.testing.assert_allclose(fast[row], slow(rows.ids[row])[-1], **TOLERANCE)
+        rows.grow(idle=idle)
+
+
+def test_attention_reads_little_more_than_what_ragged_rows_hold(
+    make_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caches, "BLOCK", 4)
+    monkeypatch.setattr(caches, "WORTH_A_CALL", 0)
+    decoder, rows = CachedDecoder(make_model("gpt2")), Rows(32, seed=9)
+    read = held = full = 0
+    for step in range(60):
+        logprobs(decoder, rows)
+        if step > 20:
+            blocks = caches.row_blocks(decoder._mask, 1)
+            assert [block.start for block, _ in blocks] == [0, *(block.stop for block, _ in blocks[:-1])]
+            read += sum((block.stop - block.start) * width for block, width in blocks)
+            held += int(decoder._mask.sum())
+            full += decoder._mask.numel()
+        rows.grow()
+    assert held < 0.6 * full
+    assert read < 1.25 * held
+
+
+def test_few_bytes_are_not_worth_another_call() -> None:
+    mask = (torch.arange(10)[None] >= torch.tensor([0] * 16 + [8] * 16)[:, None]).long()
+    assert caches.row_blocks(mask, 1) == [(slice(0, 32), 10)]
+    assert caches.row_blocks(mask, caches.WORTH_A_CALL) == [(slice(0, 16), 10), (slice(16, 32), 2)]
 
 
 @pytest.mark.parametrize("never", [(0,), (1, 3)])
