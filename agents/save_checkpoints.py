@@ -19,7 +19,8 @@ class SaveCheckpoints(BaseCallback):
 
     Checkpoints of a later position than where training starts belong to another course of the run: they are moved to
     `FOLDER.old`, with a warning. Where one cannot be written on the way (a full disk), training warns, goes on and
-    tries again after the next update; at the end that is an InputError.
+    tries again after the next update; at the end that is an InputError. Where several processes train together, all of
+    them have the callback, and one writes.
 
     Args:
         folder: of one run.
@@ -36,9 +37,13 @@ class SaveCheckpoints(BaseCallback):
     def _algorithm(self) -> "OnPolicyAlgorithm":
         return cast("OnPolicyAlgorithm", self.model)
 
+    @property
+    def _writes(self) -> bool:
+        return self._algorithm.processes.writes
+
     def _on_training_start(self) -> None:
         self._saved = self._algorithm.position
-        if aside := set_aside(self.folder, after=self._saved):
+        if self._writes and (aside := set_aside(self.folder, after=self._saved)):
             warnings.warn(f"checkpoints of an earlier course of the run are now in {aside}", stacklevel=2)
 
     def _on_step(self) -> bool:
@@ -57,7 +62,9 @@ class SaveCheckpoints(BaseCallback):
 
     def _save(self) -> None:
         position = self._algorithm.position
-        checkpoint.sweep(self.folder)
+        if self._writes:
+            checkpoint.sweep(self.folder)
         self._algorithm.save(self.folder / name_of(position))
         self._saved = position
-        prune(self.folder, keep=self.keep)
+        if self._writes:
+            prune(self.folder, keep=self.keep)

@@ -57,10 +57,14 @@ class KeepBest(BaseCallback):
         self._keep()
 
     def _keep(self) -> None:
+        algorithm: Any = self.model
         value = self.logger.name_to_value.get(self.metric)
         if value is None or not value > self.value:
             return
-        self.value, self.n_updates = float(value), int(self.model.n_updates)  # type: ignore[attr-defined]
+        self.value, self.n_updates = float(value), int(algorithm.n_updates)
+        algorithm.processes.by_writer(self._write)
+
+    def _write(self) -> None:
         temporary = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)

@@ -25,7 +25,7 @@ from textrl_env.worlds import support_desk
 if TYPE_CHECKING:
     from textrl_env import TextGenVectorEnv
     from textrl_env.agents import ActorCriticLM, OnPolicyAlgorithm
-    from textrl_env.agents.on_policy import OnPolicyOptions
+    from textrl_env.agents.on_policy_options import OnPolicyOptions
 
 
 @dataclass(frozen=True)
