@@ -7,6 +7,7 @@ often as it likes, and one without a critic may be given a policy that has one.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,11 +18,14 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, gather, pad_across_processes, reduce
 from torch import Tensor
+from torch.distributed.fsdp import register_fsdp_forward_method
 
 from textrl_env import InputError
 from textrl_env.agents.actor_critic import ActorCriticLM
+from textrl_env.agents.lora import has_adapters
 from textrl_env.agents.processes import Processes
 from textrl_env.agents.rollout import Rollout
+from textrl_env.agents.sharding import Skeleton, whole
 
 
 class Accelerated(Processes):
@@ -106,6 +110,39 @@ class Accelerated(Processes):
             ) from error
 
 
+class Sharded(Accelerated):
+    """Processes that hold a shard of every parameter, of its gradient and of Adam's moments each (FSDP2)."""
+
+    def prepare(self, policy: ActorCriticLM, optimizer: torch.optim.Optimizer) -> None:
+        plugin = self.accelerator.state.fsdp_plugin
+        for name in ("activation_checkpointing", "cpu_ram_efficient_loading"):
+            if getattr(plugin, name):
+                raise InputError(f"fsdp_{name} does not work here; leave it out")
+        if has_adapters(policy.policy):
+            raise InputError("adapters are small enough to be whole: use them without FSDP")
+        if policy.skeleton is None:
+            super().prepare(policy, optimizer)
+            policy.skeleton = Skeleton(policy)
+        self.accelerator.prepare(policy, optimizer)
+        # Algorithms do not call `forward`; these are what they call, and what gathers the parameters outside of layers.
+        for method in ("evaluate", "values"):
+            register_fsdp_forward_method(policy, method)
+        policy.parameters_changed()
+
+    def add_gradients(self, policy: ActorCriticLM) -> None:
+        # Backward has left the mean over the processes in each process' shard.
+        for parameter in policy.parameters():
+            if parameter.grad is not None:
+                parameter.grad *= self.count
+
+    def clipped_norm(self, policy: ActorCriticLM, max_norm: float) -> float:
+        return float(whole(self.accelerator.clip_grad_norm_(policy.parameters(), max_norm)))
+
+
+WHOLE = (DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+"""Kinds of runs in which every process has the whole model."""
+
+
 def accelerated(device: torch.device) -> Accelerated:
     """The processes of `Accelerator()`, which reads what `accelerate launch` or torchrun has set.
 
@@ -125,11 +162,13 @@ def accelerated(device: torch.device) -> Accelerated:
             f"mixed_precision: '{accelerator.mixed_precision}' in accelerate's configuration has no effect here; set "
             "it to 'no', and precision='bfloat16' on the policy"
         )
-    kinds = (DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
-    if accelerator.distributed_type not in kinds:
+    if accelerator.is_fsdp2:
+        return Sharded(accelerator)
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true" or accelerator.distributed_type not in WHOLE:
         raise InputError(
-            f"accelerate is configured for {accelerator.distributed_type.value}; use one of the configurations in "
-            "examples/accelerate"
+            f"accelerate is configured for what does not work here ({accelerator.distributed_type.value} on "
+            f"{device.type}): a process has the whole model on any device, or with fsdp_version: 2 a shard of it on a "
+            "GPU; see examples/accelerate"
         )
     return Accelerated(accelerator)
 

@@ -15,6 +15,7 @@ from textrl_env.agents.categorical import draw
 from textrl_env.agents.evaluated import Evaluated, entropies_of
 from textrl_env.agents.lora import has_adapters, load_adapters, save_model, trunk_copy, unwrapped
 from textrl_env.agents.rollout import Rollout
+from textrl_env.agents.sharding import Skeleton, sharded_like
 from textrl_env.decoding import CachedDecoder
 from textrl_env.devices import as_device
 from textrl_env.errors import require_above
@@ -75,6 +76,7 @@ class ActorCriticLM(nn.Module):
         self.critic_kind: CriticKind = critic
         self.critic_trunk = trunk_copy(policy) if critic == "separate" else None
         self.value_head = None if critic == "none" else _zero_head(policy)
+        self.skeleton: Skeleton | None = None
         self.eval()
         self.parameters_changed()
         self.generator = torch.Generator(self.device)
@@ -138,7 +140,8 @@ class ActorCriticLM(nn.Module):
             loaded = ActorCriticLM.from_pretrained(
                 path, vocab_size=self.vocab_size, critic=self.critic_kind, dtype=dtype, device="cpu"
             )
-            self.load_state_dict(loaded.state_dict())
+            mine = self.state_dict()
+            self.load_state_dict({name: sharded_like(value, mine[name]) for name, value in loaded.state_dict().items()})
         self.parameters_changed()
 
     def _load_critic(self, path: Path) -> None:
@@ -151,10 +154,23 @@ class ActorCriticLM(nn.Module):
         if self.value_head is not None:
             self.value_head.load_state_dict(load_file(path / "value_head.safetensors"))
 
+    def whole(self) -> "ActorCriticLM":
+        """Itself; where it is sharded over several processes, a copy that is not, which all of them must ask for."""
+        return self if self.skeleton is None else self.skeleton.filled(self)  # type: ignore[no-any-return]
+
+    def whole_policy(self) -> Any:
+        """The policy of `whole`."""
+        return self.policy if self.skeleton is None else self.skeleton.filled(self, "policy")
+
     @property
     def device(self) -> torch.device:
         device: torch.device = next(self.policy.parameters()).device
         return device
+
+    @property
+    def _no_split_modules(self) -> list[str]:
+        """What accelerate asks a model for: the classes of its layers, whose parameters it gathers one by one."""
+        return list(self.policy._no_split_modules)
 
     def train(self, mode: bool = True) -> "ActorCriticLM":
         """Stays in eval mode: with dropout on, the update would score another distribution than was sampled from."""
@@ -179,7 +195,8 @@ class ActorCriticLM(nn.Module):
         if self._decoder is None:
             # A rollout's steps are many and small: in bfloat16 the weights are rounded once, not at every step.
             rounded = self.precision == "bfloat16"
-            self._decoder = CachedDecoder(rounded_copy(self.policy) if rounded else self.policy)
+            policy = self.whole_policy()
+            self._decoder = CachedDecoder(rounded_copy(policy) if rounded else policy)
         return self._decoder
 
     @torch.inference_mode()

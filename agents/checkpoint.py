@@ -20,6 +20,7 @@ from torch import Tensor
 
 from textrl_env import InputError
 from textrl_env.agents.actor_critic import ActorCriticLM
+from textrl_env.agents.sharding import sharded_like, whole
 
 MANIFEST = "manifest.json"
 STATE = "trainer/state.json"
@@ -30,7 +31,6 @@ Tensors = dict[str, dict[str, Tensor]]
 def save(
     path: str | Path,
     policy: ActorCriticLM,
-    optimizer: torch.optim.Optimizer,
     tensors: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
 ) -> Path:
@@ -38,8 +38,8 @@ def save(
 
     Args:
         path: the folder.
-        policy, optimizer: what is trained, and with what.
-        tensors: further ones, by file and name; `optimizer` is taken.
+        policy: what is trained.
+        tensors: the rest that is tensors, by file and name: `optimizer`, as `optimizer_tensors` gives them, and more.
         state: the rest, for JSON.
     Raises:
         InputError: it could not be written (a full disk, for one); what was there before is still there.
@@ -53,7 +53,7 @@ def save(
         for leftover in (new, older):
             _remove(leftover)
         try:
-            _write(new, policy, {"optimizer": _optimizer_tensors(optimizer), **tensors}, state)
+            _write(new, policy, tensors, state)
         except Exception:
             shutil.rmtree(new, ignore_errors=True)
             raise
@@ -76,11 +76,18 @@ def load(path: str | Path, policy: ActorCriticLM, optimizer: torch.optim.Optimiz
     tensors = {file.stem: load_file(file) for file in sorted((path / "trainer").glob("*.safetensors"))}
     optimizer_state = optimizer.state_dict()
     optimizer_state["state"] = {}
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for name, value in tensors.pop("optimizer").items():
         index, key = name.split(".", 1)
-        optimizer_state["state"].setdefault(int(index), {})[key] = value
+        optimizer_state["state"].setdefault(int(index), {})[key] = sharded_like(value, trained[int(index)])
     optimizer.load_state_dict(optimizer_state)
     return tensors, json.loads((path / STATE).read_text())
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimizer, whole, by the parameter's number and the state's name."""
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{key}": whole(value) for index, entry in state.items() for key, value in entry.items()}
 
 
 def check(path: str | Path) -> Path:
@@ -157,11 +164,6 @@ def _beside(path: Path, ending: str) -> Path:
 def _remove(folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {f"{index}.{key}": value for index, entry in state.items() for key, value in entry.items()}
 
 
 def _sha256(path: Path) -> str:

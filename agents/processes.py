@@ -1,6 +1,5 @@
 """Among how many processes training runs, and what they do together; alone, nothing is left to do."""
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from textrl_env import InputError
 from textrl_env.agents.actor_critic import ActorCriticLM
 from textrl_env.agents.rollout import Rollout
+from textrl_env.launch import process_count
 
 
 class Processes:
@@ -93,8 +93,7 @@ def launched(device: torch.device) -> Processes:
     Raises:
         InputError: accelerate is not installed, or is configured for something that does not work here.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
+    if (count := process_count()) == 1:
         return Processes()
     try:
         from textrl_env.agents.accelerated import accelerated

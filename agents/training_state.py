@@ -32,8 +32,13 @@ def save(algorithm: "OnPolicyAlgorithm", path: str | Path) -> Path:
     }
     sampling = algorithm.policy.generator.get_state()[None].to(algorithm.policy.device)
     generators = {"shuffle": algorithm.generator.get_state(), "sampling": processes.gathered(sampling)}
-    tensors = {"generators": generators} | ({"update": update.tensors()} if update else {})
-    processes.by_writer(lambda: checkpoint.save(path, algorithm.policy, algorithm.optimizer, tensors, state))
+    tensors = {
+        "optimizer": checkpoint.optimizer_tensors(algorithm.optimizer),
+        "generators": generators,
+        **({"update": update.tensors()} if update else {}),
+    }
+    policy = algorithm.policy.whole()
+    processes.by_writer(lambda: checkpoint.save(path, policy, tensors, state))
     return Path(path)
 
 

@@ -1,10 +1,9 @@
 """Which device a model belongs on."""
 
-import os
-
 import torch
 
 from textrl_env.errors import InputError
+from textrl_env.launch import local_index
 
 
 def as_device(name: str | torch.device) -> torch.device:
@@ -17,7 +16,7 @@ def as_device(name: str | torch.device) -> torch.device:
     """
     gpu = torch.cuda.is_available()
     if name == "auto":
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if gpu else torch.device("cpu")
+        return torch.device("cuda", local_index()) if gpu else torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError:

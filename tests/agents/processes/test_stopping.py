@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from textrl_env.agents import PPO
 from textrl_env.agents.save_checkpoints import SaveCheckpoints
 
-N = 3
+N = 2
 
 
 class After:
@@ -59,7 +59,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 def test_resumed_after_any_stop_of_either_all_is_equal_in_both(make_ppo: Any, both: Any, tmp_path: Path) -> None:
     """Stops in the middle of a rollout, of an update and between them; then two new processes go on."""
-    stops = [(n % 2, n) for n in range(1, 31)]
+    stops = [(n % 2, n) for n in (2, 5, 6, 7, 8, 9, 10, 15)]
 
     def make(seed: int = 0) -> PPO:
         ppo: PPO = make_ppo(learning_rate=lambda remaining: 1e-3 * remaining, env={"prompt_order": "epoch"}, seed=seed)
@@ -79,7 +79,7 @@ def test_resumed_after_any_stop_of_either_all_is_equal_in_both(make_ppo: Any, bo
 
     (positions, expected), (other_positions, other_expected) = both(stopped)
     assert positions == other_positions
-    assert {minibatch for _, minibatch in positions} >= {0, 1, 2}
+    assert {minibatch for _, minibatch in positions} >= {0, 1, 2}, positions
     assert {update for update, _ in positions} >= {0, 1}
     one, other = both(resumed)
     assert all(same(found, expected) for found in one) and all(same(found, other_expected) for found in other)
@@ -105,7 +105,7 @@ def test_a_callback_that_ends_training_in_one_ends_it_in_both(make_ppo: Any, bot
 def test_a_killed_process_ends_the_other_with_an_error(make_ppo: Any, together: Any, tmp_path: Path) -> None:
     def work(index: int) -> None:
         die = At(2, lambda: os.kill(os.getpid(), signal.SIGKILL)) if index else At(2, lambda: None)
-        make_ppo().learn(total_updates=9, callback=[die, SaveCheckpoints(tmp_path / "run", every_updates=1)])
+        make_ppo().learn(total_updates=4, callback=[die, SaveCheckpoints(tmp_path / "run", every_updates=1)])
 
     one, other = together(work)
     assert (other.error, other.exit_code) == ("killed", -signal.SIGKILL)
@@ -116,7 +116,7 @@ def test_a_killed_process_ends_the_other_with_an_error(make_ppo: Any, together: 
     def go_on(index: int) -> Any:
         return make_ppo().load(tmp_path / "run" / "update-000002").learn().position
 
-    assert [end.result for end in together(go_on)] == [(9, 0), (9, 0)]
+    assert [end.result for end in together(go_on)] == [(4, 0), (4, 0)]
 
 
 def test_an_error_in_one_ends_both(make_ppo: Any, together: Any) -> None:
