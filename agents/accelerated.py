@@ -1,4 +1,4 @@
-"""Several processes through Hugging Face accelerate: each holds the whole model, or FSDP2 shards of it.
+"""Several processes through Hugging Face accelerate, each with the whole model.
 
 Gradients are added up once all of a minibatch's parts have been through backward, with an explicit sum. The wrapper of
 torch's DDP, which does it from hooks while backward runs, wants one forward through the wrapper per backward and a
@@ -7,25 +7,21 @@ often as it likes, and one without a critic may be given a policy that has one.
 """
 
 import json
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, gather, pad_across_processes, reduce
+from accelerate.utils import gather, pad_across_processes, reduce
 from torch import Tensor
-from torch.distributed.fsdp import register_fsdp_forward_method
 
 from textrl_env import InputError
 from textrl_env.agents.actor_critic import ActorCriticLM
-from textrl_env.agents.lora import has_adapters
 from textrl_env.agents.processes import Processes
 from textrl_env.agents.rollout import Rollout
-from textrl_env.agents.sharding import Skeleton, whole
 
 
 class Accelerated(Processes):
@@ -76,9 +72,12 @@ class Accelerated(Processes):
         return dict(zip(numbers, self._sum(self._tensor(list(numbers.values()))).tolist(), strict=True))
 
     def add_gradients(self, policy: ActorCriticLM) -> None:
-        for parameter in policy.parameters():
-            if parameter.grad is not None:
-                parameter.grad = self._sum(parameter.grad)
+        gradients = [parameter.grad for parameter in policy.parameters() if parameter.grad is not None]
+        for bucket in buckets(gradients):
+            total = self._sum(torch.cat([gradient.flatten() for gradient in bucket]))
+            sums = torch.split(total, [gradient.numel() for gradient in bucket])
+            for gradient, part in zip(bucket, sums, strict=True):
+                gradient.copy_(part.view_as(gradient))
 
     def _joined(self, name: str, part: Tensor) -> Tensor:
         if part.dim() > 1:
@@ -110,67 +109,16 @@ class Accelerated(Processes):
             ) from error
 
 
-class Sharded(Accelerated):
-    """Processes that hold a shard of every parameter, of its gradient and of Adam's moments each (FSDP2)."""
-
-    def prepare(self, policy: ActorCriticLM, optimizer: torch.optim.Optimizer) -> None:
-        plugin = self.accelerator.state.fsdp_plugin
-        for name in ("activation_checkpointing", "cpu_ram_efficient_loading"):
-            if getattr(plugin, name):
-                raise InputError(f"fsdp_{name} does not work here; leave it out")
-        if has_adapters(policy.policy):
-            raise InputError("adapters are small enough to be whole: use them without FSDP")
-        if policy.skeleton is None:
-            super().prepare(policy, optimizer)
-            policy.skeleton = Skeleton(policy)
-        self.accelerator.prepare(policy, optimizer)
-        # Algorithms do not call `forward`; these are what they call, and what gathers the parameters outside of layers.
-        for method in ("evaluate", "values"):
-            register_fsdp_forward_method(policy, method)
-        policy.parameters_changed()
-
-    def add_gradients(self, policy: ActorCriticLM) -> None:
-        # Backward has left the mean over the processes in each process' shard.
-        for parameter in policy.parameters():
-            if parameter.grad is not None:
-                parameter.grad *= self.count
-
-    def clipped_norm(self, policy: ActorCriticLM, max_norm: float) -> float:
-        return float(whole(self.accelerator.clip_grad_norm_(policy.parameters(), max_norm)))
-
-
-WHOLE = (DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
-"""Kinds of runs in which every process has the whole model."""
-
-
-def accelerated(device: torch.device) -> Accelerated:
-    """The processes of `Accelerator()`, which reads what `accelerate launch` or torchrun has set.
-
-    Args:
-        device: of the policy.
-    Raises:
-        InputError: accelerate is configured for something that does not work here, or for another device.
-    """
-    on_cpu = device.type == "cpu"
-    accelerator = Accelerator(cpu=on_cpu)
-    if not on_cpu and accelerator.device != device:
-        raise InputError(
-            f"the policy is on {device}, but this process has {accelerator.device}; load it with device='auto'"
-        )
-    if accelerator.mixed_precision != "no":
-        raise InputError(
-            f"mixed_precision: '{accelerator.mixed_precision}' in accelerate's configuration has no effect here; set "
-            "it to 'no', and precision='bfloat16' on the policy"
-        )
-    if accelerator.is_fsdp2:
-        return Sharded(accelerator)
-    if os.environ.get("ACCELERATE_USE_FSDP") == "true" or accelerator.distributed_type not in WHOLE:
-        raise InputError(
-            f"accelerate is configured for what does not work here ({accelerator.distributed_type.value} on "
-            f"{device.type}): a process has the whole model on any device, or with fsdp_version: 2 a shard of it on a "
-            "GPU; see examples/accelerate"
-        )
-    return Accelerated(accelerator)
+def buckets(tensors: Sequence[Tensor], *, size: int = 2**20) -> Iterator[list[Tensor]]:
+    """Neighbours together, up to `size` elements: a small tensor costs as long to send as a bucket of them."""
+    bucket: list[Tensor] = []
+    for tensor in tensors:
+        if bucket and sum(map(Tensor.numel, bucket)) + tensor.numel() > size:
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    if bucket:
+        yield bucket
 
 
 def fingerprint(policy: ActorCriticLM) -> dict[str, float]:

@@ -96,9 +96,9 @@ def launched(device: torch.device) -> Processes:
     if (count := process_count()) == 1:
         return Processes()
     try:
-        from textrl_env.agents.accelerated import accelerated
+        from textrl_env.agents.configured import configured
     except ImportError:
         raise InputError(
             f"{count} processes need the package accelerate: pip install 'textrl-env[accelerate]'"
         ) from None
-    return accelerated(device)
+    return configured(device)

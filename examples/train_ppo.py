@@ -2,8 +2,9 @@
 
 The reward is a few lines of Python: how many letters of the completion are in alphabetical order. You will see the
 score rise, and the KL to the starting model with it: a larger `--kl-coef` keeps it smaller.
-Takes about 15 seconds on a CPU core. Several processes: accelerate launch --config_file examples/accelerate/cpu.yaml
-examples/train_ppo.py
+Takes about 15 seconds on a CPU core.
+
+On several processes: accelerate launch --config_file examples/accelerate/cpu.yaml examples/train_ppo.py
 """
 
 from dataclasses import dataclass

@@ -151,7 +151,7 @@ class TrainOnPolicy(ABC):
             measured = {"score": algorithm.logged["objective/scores"], "kl": algorithm.logged["objective/kl"]}
             policy = agent.whole_policy()
             algorithm.processes.by_writer(lambda: export(policy, exported, measured))
-        if stop.requested:
+        if stop.requested or algorithm.interrupted:
             raise Stopped(
                 f"stopped after update {algorithm.n_updates}; saved in {exported} and {algorithm.last_checkpoint}; "
                 "go on with --resume auto",
