@@ -62,6 +62,8 @@ class Learner:
         Raises:
             InputError: a loss or gradient that is not finite, naming `at`, the minibatch and `last_checkpoint`.
         """
+        # What was held for acting would only take memory from the update.
+        self.policy.parameters_changed()
         for group in self.optimizer.param_groups:
             group["lr"] = update.learning_rate
         for rows in update.remaining():
@@ -76,8 +78,8 @@ class Learner:
                 at=f"{at}, minibatch {update.done + 1}, prompts {prompts}", last_checkpoint=last_checkpoint,
             )  # fmt: skip
             self.optimizer.step()
+            self.policy.parameters_changed()
             update.book(statistics)
-        self.policy.parameters_changed()
         return True
 
     def in_parts(self, score: Callable[[Rollout], Tensor], rollout: Rollout) -> Tensor:

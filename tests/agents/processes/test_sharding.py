@@ -31,6 +31,9 @@ VARIANTS: dict[str, tuple[str, Any, dict[str, Any], dict[str, Any]]] = {
 }
 
 
+SLOW = [*VARIANTS][1:]
+
+
 def count_a(prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
     return [float(text.count("a")) - 0.3 * len(text) for text in completions]
 
@@ -67,7 +70,7 @@ def whole(algorithm: Any) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in algorithm.policy.whole().state_dict().items()}
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", ["ppo, gpt2", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_shards_come_to_what_one_process_comes_to(
     name: str, make: Any, both: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(torch.equal(v, other[k]) if isinstance(v, torch.Tensor) else v == other[k] for k, v in one.items())
 
 
+@pytest.mark.slow
 def test_resumed_after_any_stop_of_either_all_is_equal_in_both(make_ppo: Any, both: Any, tmp_path: Path) -> None:
     """Stops in the middle of a rollout, of an update and between them; then two new processes go on."""
     stops = [(n % 2, n) for n in (2, 5, 6, 7, 8, 9, 10, 15)]

@@ -124,9 +124,9 @@ def test_two_processes_come_to_what_one_comes_to(name: str, make: Any, both: Any
 
 
 def test_prompts_are_disjoint_draws_are_not_the_same_and_groups_are_whole(make: Any, both: Any) -> None:
-    one, other = both(lambda index: trained(make("grpo", f"{index}", n_episodes=128, batch_size=128)))
+    one, other = both(lambda index: trained(make("grpo", f"{index}", n_episodes=96, batch_size=96)))
     rollout = Rollout(**one["rollouts"][0])
-    assert len(rollout) == 128
+    assert len(rollout) == 96
     assert all(torch.equal(part, other["rollouts"][0][name]) for name, part in parts(rollout).items())
     groups = rollout.prompt_index.view(-1, 4)
     assert (groups == groups[:, :1]).all()
