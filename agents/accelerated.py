@@ -123,7 +123,7 @@ def buckets(tensors: Sequence[Tensor], *, size: int = 2**20) -> Iterator[list[Te
 
 def fingerprint(policy: ActorCriticLM) -> dict[str, float]:
     """A number for each parameter: the sum of its bits, exact, so that one bit changes it and an order does not."""
-    bits = {4: torch.int32, 2: torch.int16}
+    bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     return {
         # Below 2^52, so that it is exact in float64.
         name: float(parameter.detach().view(bits[parameter.element_size()]).sum(dtype=torch.int64) % 2**52)

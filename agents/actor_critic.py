@@ -76,6 +76,7 @@ class ActorCriticLM(nn.Module):
         self.critic_kind: CriticKind = critic
         self.critic_trunk = trunk_copy(policy) if critic == "separate" else None
         self.value_head = None if critic == "none" else _zero_head(policy)
+        # Where the model is sharded over processes: what `whole` fills.
         self.skeleton: Skeleton | None = None
         self.eval()
         self.parameters_changed()

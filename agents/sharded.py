@@ -25,6 +25,10 @@ class Sharded(Accelerated):
                 f"{name} in accelerate's configuration does not work here; set it to false (to save memory, "
                 "gradient_checkpointing=True on the policy does)"
             )
+        if any(parameter.dtype != torch.float32 for parameter in policy.parameters()):
+            raise InputError(
+                "FSDP2 takes parameters of one type: load the policy in float32; precision='bfloat16' makes it fast"
+            )
         if has_adapters(policy.policy):
             raise InputError("adapters are small enough to be whole: use them without FSDP")
         if policy.skeleton is None:

@@ -49,8 +49,8 @@ def sharded_like(value: Tensor, tensor: Tensor) -> Tensor:
     """This process' shard of a whole value that all processes have, where `tensor` is sharded and of its shape."""
     if not isinstance(tensor, DTensor) or value.shape != tensor.shape:
         return value
-    placed = value.to(tensor.to_local().device, tensor.dtype)
-    return distribute_tensor(placed, tensor.device_mesh, tensor.placements, src_data_rank=None)
+    here = value.to(tensor.to_local().device)
+    return distribute_tensor(here, tensor.device_mesh, tensor.placements, src_data_rank=None)
 
 
 def _frozen(value: Tensor) -> nn.Parameter:

@@ -117,12 +117,17 @@ def test_what_does_not_go_with_shards(make_model: Any, make_env: Any, both: Any)
             PPO(agent, make_env(), n_episodes=4)
         return str(raised.value)
 
-    def work(index: int) -> tuple[str, str]:
+    def work(index: int) -> tuple[str, str, str]:
         os.environ |= {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
         on_cpus = refused(ActorCriticLM(make_model("gpt2"), vocab_size=V))
         launched_with_shards()
-        return on_cpus, refused(ActorCriticLM(with_lora(make_model("gpt2"), rank=2), vocab_size=V))
+        return (
+            on_cpus,
+            refused(ActorCriticLM(with_lora(make_model("gpt2"), rank=2), vocab_size=V)),
+            refused(ActorCriticLM(make_model("gpt2").bfloat16(), vocab_size=V)),
+        )
 
-    for on_cpus, with_adapters in both(work):
+    for on_cpus, with_adapters, half in both(work):
+        assert half.startswith("FSDP2 takes parameters of one type: load the policy in float32")
         assert "configured for what does not work here (MULTI_CPU on cpu)" in on_cpus
         assert with_adapters == "adapters are small enough to be whole: use them without FSDP"

@@ -120,6 +120,20 @@ def test_a_killed_process_ends_the_other_with_an_error(make_ppo: Any, together: 
     assert [end.result for end in together(go_on)] == [(4, 0), (4, 0)]
 
 
+def test_processes_at_different_places_of_a_run_are_refused(make_ppo: Any, together: Any, tmp_path: Path) -> None:
+    """As where only one machine sees the run's folder."""
+
+    def work(index: int) -> None:
+        make_ppo().learn(total_updates=1).save(tmp_path / "run")
+        ppo = make_ppo()
+        (ppo.load(tmp_path / "run") if index else ppo).learn(total_updates=1)
+
+    for end in together(work):
+        assert end.error.startswith(
+            "InputError: the state of training is not the same in all 2 processes (updates, tok"
+        )
+
+
 def test_an_error_in_one_ends_both(make_ppo: Any, together: Any) -> None:
     def work(index: int) -> None:
         def reward(prompts: list[str], completions: list[str], **columns: Any) -> list[float]:

@@ -12,7 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from transformers import AutoModelForCausalLM
 
 from textrl_env import AdaptiveKL, InputError, KLShaping, TextGenVectorEnv
-from textrl_env.agents import A2C, GRPO, PPO, REINFORCE, RLOO, ActorCriticLM, Rollout, gathering
+from textrl_env.agents import A2C, GRPO, PPO, REINFORCE, RLOO, ActorCriticLM, Rollout, gathering, with_lora
 from textrl_env.agents.losses import whiten
 from textrl_env.reference import FrozenReference
 from textrl_env.worlds.enumerable import LetterTokenizer
@@ -24,10 +24,10 @@ PROMPTS = ["abcde", "f", "gab", "cd", "fa", "ee", "bcd", "gg"]
 COMMON = {"n_episodes": 8, "batch_size": 4, "learning_rate": 1e-2, "seed": 3}
 VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "ppo": (PPO, {"n_epochs": 2, "microbatch_size": 1, "ent_coef": 0.1}),
-    "a2c, shared critic": (A2C, {"critic": "shared"}),
-    "reinforce, KL in the loss": (REINFORCE, {"kl_loss_coef": 0.2}),
+    "a2c, shared critic, cut": (A2C, {"critic": "shared", "env": {"length_limit": "cut", "max_new_tokens": 4}}),
+    "reinforce, KL in the loss, masks": (REINFORCE, {"kl_loss_coef": 0.2, "env": {"min_new_tokens": 2}}),
     "rloo, a critic that nobody asks": (RLOO, {"group_size": 2}),
-    "grpo": (GRPO, {"group_size": 4, "n_epochs": 2, "critic": "none", "microbatch_size": 2}),
+    "grpo, adapters": (GRPO, {"group_size": 4, "n_epochs": 2, "critic": "none", "microbatch_size": 2, "lora": True}),
 }
 
 
@@ -42,13 +42,13 @@ def make(make_model: Any, tmp_path: Path) -> Callable[..., Any]:
     def of(name: str, folder: str, **more: Any) -> Any:
         kind, options = VARIANTS[name]
         options = COMMON | options | more
-        model = make_model("llama")
+        model = with_lora(make_model("llama"), rank=4) if options.pop("lora", False) else make_model("llama")
         reference = FrozenReference(make_model("llama", seed=1), vocab_size=V)
         controller = AdaptiveKL(target=0.5, horizon=20)
         env = TextGenVectorEnv(
-            PROMPTS, e_or_shorter, LetterTokenizer(V), num_envs=3, autoreset_mode="Disabled", max_new_tokens=6,
+            PROMPTS, e_or_shorter, LetterTokenizer(V), num_envs=3, autoreset_mode="Disabled", prompt_order="epoch",
             kl=KLShaping(0.1, "sampled", pay="episode", controller=controller), reference=reference,
-            prompt_order="epoch",
+            **{"max_new_tokens": 6, **options.pop("env", {})},
         )  # fmt: skip
         agent = ActorCriticLM(model, vocab_size=V, critic=options.pop("critic", "separate"))
         return kind(agent, env, reference=reference, log_dir=tmp_path / folder, **options)
@@ -124,13 +124,14 @@ def test_two_processes_come_to_what_one_comes_to(name: str, make: Any, both: Any
 
 
 def test_prompts_are_disjoint_draws_are_not_the_same_and_groups_are_whole(make: Any, both: Any) -> None:
-    one, other = both(lambda index: trained(make("grpo", f"{index}", n_episodes=96, batch_size=96)))
+    one, other = both(lambda index: trained(make("grpo, adapters", f"{index}", n_episodes=96, batch_size=96)))
     rollout = Rollout(**one["rollouts"][0])
     assert len(rollout) == 96
     assert all(torch.equal(part, other["rollouts"][0][name]) for name, part in parts(rollout).items())
-    groups = rollout.prompt_index.view(-1, 4)
+    prompts = torch.stack([found["prompt_index"] for found in one["rollouts"]])
+    groups = prompts.view(-1, 4)
     assert (groups == groups[:, :1]).all()
-    first, second = (set(half.tolist()) for half in groups.flatten().chunk(2))
+    first, second = (set(half.flatten().tolist()) for half in prompts.chunk(2, dim=1))
     # Each of the three slots of a process has gone through an epoch of its half.
     assert first == set(range(0, len(PROMPTS), 2)) and second == set(range(1, len(PROMPTS), 2))
     assert not torch.equal(one["generator"], other["generator"])
@@ -157,7 +158,7 @@ def test_sizes_that_processes_cannot_share(make: Any, together: Any) -> None:
         found = []
         for message, options in cases.items():
             with pytest.raises(InputError, match=message):
-                make("grpo", "refused", **options)
+                make("grpo, adapters", "refused", **options)
             found.append(message)
         return found
 
