@@ -23,6 +23,7 @@ from textrl_env.packing import read_states
 from textrl_env.precision import Precision, autocast, checked_precision
 from textrl_env.pretrained import load_model
 from textrl_env.scoring import read_logits, token_logprobs
+from textrl_env.sharding import Skeleton, sharded_like
 
 Array = npt.NDArray[Any]
 CriticKind = Literal["separate", "shared", "none"]
@@ -75,6 +76,8 @@ class ActorCriticLM(nn.Module):
         self.critic_kind: CriticKind = critic
         self.critic_trunk = trunk_copy(policy) if critic == "separate" else None
         self.value_head = None if critic == "none" else _zero_head(policy)
+        # Where the model is sharded over processes: what `whole` fills.
+        self.skeleton: Skeleton | None = None
         self.eval()
         self.parameters_changed()
         self.generator = torch.Generator(self.device)
@@ -138,7 +141,8 @@ class ActorCriticLM(nn.Module):
             loaded = ActorCriticLM.from_pretrained(
                 path, vocab_size=self.vocab_size, critic=self.critic_kind, dtype=dtype, device="cpu"
             )
-            self.load_state_dict(loaded.state_dict())
+            mine = self.state_dict()
+            self.load_state_dict({name: sharded_like(value, mine[name]) for name, value in loaded.state_dict().items()})
         self.parameters_changed()
 
     def _load_critic(self, path: Path) -> None:
@@ -151,10 +155,23 @@ class ActorCriticLM(nn.Module):
         if self.value_head is not None:
             self.value_head.load_state_dict(load_file(path / "value_head.safetensors"))
 
+    def whole(self) -> "ActorCriticLM":
+        """Itself; where it is sharded over several processes, a copy that is not, which all of them must ask for."""
+        return self if self.skeleton is None else self.skeleton.filled(self)  # type: ignore[no-any-return]
+
+    def whole_policy(self) -> Any:
+        """The policy of `whole`."""
+        return self.policy if self.skeleton is None else self.skeleton.filled(self, "policy")
+
     @property
     def device(self) -> torch.device:
         device: torch.device = next(self.policy.parameters()).device
         return device
+
+    @property
+    def _no_split_modules(self) -> list[str]:
+        """What accelerate asks a model for: the classes of its layers, whose parameters it gathers one by one."""
+        return list(self.policy._no_split_modules)
 
     def train(self, mode: bool = True) -> "ActorCriticLM":
         """Stays in eval mode: with dropout on, the update would score another distribution than was sampled from."""
@@ -179,7 +196,8 @@ class ActorCriticLM(nn.Module):
         if self._decoder is None:
             # A rollout's steps are many and small: in bfloat16 the weights are rounded once, not at every step.
             rounded = self.precision == "bfloat16"
-            self._decoder = CachedDecoder(rounded_copy(self.policy) if rounded else self.policy)
+            policy = self.whole_policy()
+            self._decoder = CachedDecoder(rounded_copy(policy) if rounded else policy)
         return self._decoder
 
     @torch.inference_mode()

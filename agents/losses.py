@@ -7,6 +7,8 @@ count, so that a loss over a part of the minibatch is a part of the sum, and gra
 import torch
 from torch import Tensor
 
+from textrl_env.kl import Estimator
+
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Mean of x over the entries where mask is True; any shape, mask not all False."""
@@ -71,6 +73,14 @@ def value_loss(
         clipped = old_values + (values - old_values).clamp(-clip_range, clip_range)
         error = torch.maximum(error, (clipped - returns) ** 2)
     return 0.5 * weighted_sum(error, weights)
+
+
+def kl_loss(log_ratio: Tensor, weights: Tensor, *, estimator: Estimator) -> Tensor:
+    """A KL term with a gradient, summed with weights: x² / 2 (k2) or e^-x - 1 + x (k3) of x = log π - log π_ref.
+
+    (B, C) each. Schulman, "Approximating KL divergence" (2020).
+    """
+    return weighted_sum(0.5 * log_ratio**2 if estimator == "k2" else (-log_ratio).exp() - 1 + log_ratio, weights)
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float | None:

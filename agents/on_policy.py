@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, TypedDict
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -17,40 +17,22 @@ from textrl_env import InputError, TextGenVectorEnv
 from textrl_env.agents import training_state
 from textrl_env.agents.actor_critic import ActorCriticLM
 from textrl_env.agents.batch import Batch, Targets
+from textrl_env.agents.batch_sizes import check_sizes
 from textrl_env.agents.callbacks import MaybeCallback, as_callback
 from textrl_env.agents.fits import check_fits
-from textrl_env.agents.losses import weighted_sum
+from textrl_env.agents.gathering import gather
+from textrl_env.agents.learner import Learner
+from textrl_env.agents.losses import kl_loss
+from textrl_env.agents.on_policy_options import Schedule
 from textrl_env.agents.plan import Plan
-from textrl_env.agents.rollout import Rollout, collect
-from textrl_env.agents.run_log import run_logger
+from textrl_env.agents.processes import launched
+from textrl_env.agents.rollout import Rollout
+from textrl_env.agents.run_log import UnwrittenLog, run_logger
 from textrl_env.agents.tags import critic_tags, rollout_tags
 from textrl_env.agents.update import Update
 from textrl_env.errors import require_above, require_at_least
-from textrl_env.finite import require_finite
 from textrl_env.kl import Estimator
-from textrl_env.master_weights import adamw
 from textrl_env.reference import FrozenReference
-
-Schedule = Callable[[float], float]
-
-
-class OnPolicyOptions(TypedDict, total=False):
-    """Keyword options of `OnPolicyAlgorithm`, and so of every algorithm."""
-
-    learning_rate: float | Schedule
-    n_episodes: int
-    group_size: int
-    batch_size: int | None
-    microbatch_size: int | None
-    n_epochs: int
-    gamma: float
-    kl_loss_coef: float
-    kl_loss_estimator: Estimator
-    reference: FrozenReference | None
-    max_grad_norm: float
-    log_dir: str | Path | None
-    verbose: int
-    seed: int
 
 
 class OnPolicyAlgorithm(ABC):
@@ -63,11 +45,12 @@ class OnPolicyAlgorithm(ABC):
         env: a `TextGenVectorEnv` in autoreset mode DISABLED.
         learning_rate: of Adam (on float32 copies where the policy is bfloat16); a number, or a function of the
             remaining progress (1 at the start, 0 at the end).
-        n_episodes: completions per update.
+        n_episodes: completions per update. Where several processes train together, of all of them, and so is
+            `batch_size`; their number must divide both, and a prompt's completions stay in one process.
         group_size: completions per prompt; must divide `n_episodes`.
         batch_size: completions per minibatch; must divide `n_episodes`.
-        microbatch_size: completions per forward and backward pass, to bound memory; gradients are those of the whole
-            minibatch. None takes the minibatch at once.
+        microbatch_size: completions per forward and backward pass of a process, to bound memory; gradients are those
+            of the whole minibatch. None takes the minibatch at once.
         n_epochs: passes over the completions of an update.
         gamma: discount per token, in (0, 1].
         kl_loss_coef: weight of a KL term in the loss, beside or instead of the environment's KL shaping, 0 or more.
@@ -108,13 +91,11 @@ class OnPolicyAlgorithm(ABC):
     ) -> None:
         batch_size = n_episodes if batch_size is None else batch_size
         microbatch_size = batch_size if microbatch_size is None else microbatch_size
-        require_at_least(
-            1, n_episodes=n_episodes, group_size=group_size, batch_size=batch_size, microbatch_size=microbatch_size,
-            n_epochs=n_epochs,
+        self.processes = launched(policy.device)
+        check_sizes(
+            n_episodes=n_episodes, group_size=group_size, batch_size=batch_size, microbatch_size=microbatch_size,
+            n_epochs=n_epochs, processes=self.processes.count,
         )  # fmt: skip
-        for name, size in {"batch_size": batch_size, "group_size": group_size}.items():
-            if n_episodes % size:
-                raise InputError(f"{name} must divide n_episodes={n_episodes}, got {size}")
         if not 0 < gamma <= 1:
             raise InputError(f"gamma must be in (0, 1], got {gamma}")
         require_above(0, max_grad_norm=max_grad_norm)
@@ -129,20 +110,23 @@ class OnPolicyAlgorithm(ABC):
         self.policy, self.env = policy, env
         self.learning_rate = learning_rate
         self.n_episodes, self.group_size = n_episodes, group_size
-        self.batch_size, self.microbatch_size, self.n_epochs = batch_size, microbatch_size, n_epochs
-        self.gamma, self.max_grad_norm, self.seed = gamma, max_grad_norm, seed
+        self.batch_size, self.n_epochs, self.gamma, self.seed = batch_size, n_epochs, gamma, seed
         self.kl_loss_coef, self.kl_loss_estimator, self.reference = kl_loss_coef, kl_loss_estimator, reference
         self.num_timesteps = self.n_updates = 0
         self.interrupted = False
-        self.optimizer = adamw(policy.parameters(), lr=self._rate(1.0), eps=1e-5)
+        self.learner = Learner(
+            policy, learning_rate=self._rate(1.0), microbatch_size=microbatch_size, max_grad_norm=max_grad_norm,
+            processes=self.processes,
+        )  # fmt: skip
         self.log_dir, self.verbose = log_dir, verbose
         self.plan: Plan | None = None
         self.update: Update | None = None
         self.logged: dict[str, float] = {}
         self.last_checkpoint: Path | None = None
         self.generator = torch.Generator().manual_seed(seed)
-        policy.generator.manual_seed(seed)
-        env.reset(seed=seed)
+        policy.generator.manual_seed(self.processes.seed(seed))
+        env.share_prompts(self.processes.index, self.processes.count)
+        env.reset(seed=self.processes.seed(seed))
 
     @abstractmethod
     def advantages(self, rollout: Rollout) -> Targets:
@@ -159,7 +143,14 @@ class OnPolicyAlgorithm(ABC):
     @cached_property
     def logger(self) -> Logger:
         """Opened when it is first used, so that a run that was loaded goes on in its files and another starts anew."""
+        if not self.processes.writes:
+            return UnwrittenLog()
         return run_logger(self.log_dir, verbose=self.verbose, after=self.n_updates)
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Adam, over the policy's parameters."""
+        return self.learner.optimizer
 
     def learn(
         self,
@@ -180,48 +171,61 @@ class OnPolicyAlgorithm(ABC):
         holds the completions at `on_rollout_end`. A callback that returns False ends training, and so does
         `should_stop`, which is asked after every step of the environment and of the optimizer. A rollout that is
         stopped half-way is undone, and will be gathered with the same draws; an update is finished by `learn()`.
-        What callbacks log at the end of training is a last row of its own.
+        What callbacks log at the end of training is a last row of its own. Where several processes train together, all
+        stop where one is told to.
         """
         if self.plan is None or total_timesteps is not None or total_updates is not None:
             self.plan, self.update = Plan(self.num_timesteps, self.n_updates, total_timesteps, total_updates), None
         plan = self.plan
+        updates, minibatches = self.position
+        self.processes.require_same(
+            "the state of training", {"updates": updates, "minibatches": minibatches, "tokens": self.num_timesteps}
+        )
+
+        def stop() -> bool:
+            return self.processes.any(should_stop())
+
         callbacks = as_callback(callback, progress_bar=progress_bar)
         # SB3's callbacks ask an algorithm for `logger`, `num_timesteps` and `get_env()`, which this one has too.
         callbacks.init_callback(self)  # type: ignore[arg-type]
         first, started = self.num_timesteps, time.perf_counter()
         self._total_timesteps = plan.total_timesteps or 0
         callbacks.on_training_start(locals(), globals())
-        while not should_stop():
+        while not stop():
             if self.update is None:
                 progress = plan.progress(timesteps=self.num_timesteps, updates=self.n_updates)
                 if progress >= 1:
                     break
                 callbacks.on_rollout_start()
-                rollout = self._gather(lambda: callbacks.on_step() and not should_stop())
+                kl_coef = self.env.kl_coef
+                rollout = gather(
+                    self.env, self.policy, self.n_episodes, group_size=self.group_size, processes=self.processes,
+                    go_on=lambda: callbacks.on_step() and not should_stop(),
+                )  # fmt: skip
                 if rollout is None:
                     break
                 self.rollout = rollout
                 self.num_timesteps += rollout.n_tokens
-                self._record(rollout_tags(rollout, kl_coef=self.env.kl_coef))
+                self._record(rollout_tags(rollout, kl_coef=kl_coef))
                 callbacks.on_rollout_end()
                 self.update = self._new_update(rollout, self._rate(1 - progress))
-            if not self._finish(self.update, should_stop):
+            update, at = self.update, f"update {self.n_updates + 1}"
+            if not self.learner.finish(update, self, should_stop=stop, at=at, last_checkpoint=self.last_checkpoint):
                 break
             self.update = None
+            self.n_updates += 1
+            self._record({f"train/{name}": value for name, value in update.means().items()})
+            self._record({"train/learning_rate": update.learning_rate})
             if self.n_updates % log_interval == 0:
                 self.logged = training_state.recorded(self)
-                seconds = time.perf_counter() - started
-                self.logger.record("time/iterations", self.n_updates)
-                self.logger.record("time/total_timesteps", self.num_timesteps)
-                self.logger.record("time/fps", int((self.num_timesteps - first) / seconds), exclude="tensorboard")
-                self.logger.dump(step=self.num_timesteps)
-        self.interrupted = should_stop()
+                fps = int((self.num_timesteps - first) / (time.perf_counter() - started))
+                self.logger.record("time/fps", fps, exclude="tensorboard")
+                self._write_row()
+        self.interrupted = stop()
         callbacks.on_training_end()
         # What an update that was stopped has logged so far is in its checkpoint, and is a row when it is finished.
         if self.update is None and self.logger.name_to_value:
-            self.logger.record("time/iterations", self.n_updates)
-            self.logger.record("time/total_timesteps", self.num_timesteps)
-            self.logger.dump(step=self.num_timesteps)
+            self._write_row()
         return self
 
     @property
@@ -255,6 +259,10 @@ class OnPolicyAlgorithm(ABC):
         for name, value in tags.items():
             self.logger.record(name, value)
 
+    def _write_row(self) -> None:
+        self._record({"time/iterations": self.n_updates, "time/total_timesteps": self.num_timesteps})
+        self.logger.dump(step=self.num_timesteps)
+
     def _rate(self, remaining: float) -> float:
         return self.learning_rate(remaining) if callable(self.learning_rate) else self.learning_rate
 
@@ -263,81 +271,25 @@ class OnPolicyAlgorithm(ABC):
         reference = batch.targets.ref_logprobs
         if reference is None:
             return logprobs.new_zeros(())
-        log_ratio = logprobs - reference
-        estimate = 0.5 * log_ratio**2 if self.kl_loss_estimator == "k2" else (-log_ratio).exp() - 1 + log_ratio
-        return self.kl_loss_coef * weighted_sum(estimate, batch.weights)
+        return self.kl_loss_coef * kl_loss(logprobs - reference, batch.weights, estimator=self.kl_loss_estimator)
 
     def values(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Values of the states before each token (B, C), and of the state after a cut completion (B,), else 0."""
         # A cut completion has the full length, so the state after its last token is the last one read.
         after = bool(rollout.truncated.any())
-        values = self._in_parts(partial(self.policy.values, after=after), rollout)
+        values = self.learner.in_parts(partial(self.policy.values, after=after), rollout)
         if not after:
             return values, rollout.scores.new_zeros(len(rollout))
         return values[:, :-1], values[:, -1] * rollout.truncated
 
-    def _gather(self, go_on: Callable[[], bool]) -> Rollout | None:
-        """A rollout on the policy's device; None, and nothing drawn, where `go_on` said stop."""
-        before, sampling = self.env.state(), self.policy.generator.get_state()
-        rollout = collect(self.env, self.policy, self.n_episodes, group_size=self.group_size, on_step=go_on)
-        if rollout is not None:
-            return rollout.to(self.policy.device)
-        self.env.restore(before)
-        self.policy.generator.set_state(sampling)
-        self.policy.parameters_changed()
-        return None
-
     def _new_update(self, rollout: Rollout, rate: float) -> Update:
         with torch.no_grad():
             targets = self.advantages(rollout)
-            if self.kl_loss_coef:
-                targets = replace(targets, ref_logprobs=self._in_parts(self._reference_logprobs, rollout))
+            if self.kl_loss_coef and (reference := self.reference) is not None:
+                scored = self.learner.in_parts(
+                    lambda part: part.placed(reference.following_logprobs(*part.states())), rollout
+                )
+                targets = replace(targets, ref_logprobs=scored)
         self._record(critic_tags(targets.values, targets.returns, rollout.completion_mask))
         epochs = [torch.randperm(len(rollout), generator=self.generator) for _ in range(self.n_epochs)]
         return Update(rollout, targets, torch.cat(epochs).view(-1, self.batch_size), rate)
-
-    def _finish(self, update: Update, should_stop: Callable[[], bool]) -> bool:
-        """Does the remaining minibatches; False where `should_stop` left some for later."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = update.learning_rate
-        for rows in update.remaining():
-            if update.done and should_stop():
-                return False
-            minibatch = update.rollout[rows]
-            batch = Batch(minibatch, update.targets[rows], self.weights(minibatch.completion_mask))
-            update.book(self._step(batch))
-        self.n_updates += 1
-        self.policy.parameters_changed()
-        self._record(
-            {f"train/{name}": value for name, value in update.means().items()}
-            | {"train/learning_rate": update.learning_rate}
-        )
-        return True
-
-    def _step(self, batch: Batch) -> dict[str, float]:
-        """One step of the optimizer on a minibatch, part by part; returns what to log."""
-        self.optimizer.zero_grad(set_to_none=True)
-        total, sums = 0.0, dict[str, Any]()
-        for rows in self._parts(len(batch)):
-            part = batch[rows]
-            loss, statistics = self.loss(part)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
-            for name, statistic in statistics.items():
-                sums[name] = sums.get(name, 0.0) + statistic.detach()
-        norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm))
-        prompts = sorted(set(batch.rollout.prompt_index.tolist()))
-        at = f"update {self.n_updates + 1}, minibatch {self.position[1] + 1}, prompts {prompts}"
-        require_finite(total, norm, at=at, last_checkpoint=self.last_checkpoint)
-        self.optimizer.step()
-        return {name: float(value) for name, value in sums.items()} | {"loss": total, "gradient_norm": norm}
-
-    def _parts(self, n: int) -> tuple[Tensor, ...]:
-        return torch.split(torch.arange(n), self.microbatch_size)
-
-    def _in_parts(self, score: Callable[[Rollout], Tensor], rollout: Rollout) -> Tensor:
-        return torch.cat([score(rollout[rows]) for rows in self._parts(len(rollout))])
-
-    def _reference_logprobs(self, rollout: Rollout) -> Tensor:
-        assert self.reference is not None
-        return rollout.placed(self.reference.following_logprobs(*rollout.states()))

@@ -9,7 +9,8 @@ from textrl_env.agents.actor_critic import ActorCriticLM
 from textrl_env.agents.batch import Batch, Targets
 from textrl_env.agents.gae import gae
 from textrl_env.agents.losses import ppo_policy_loss, value_loss, weighted_sum, whiten
-from textrl_env.agents.on_policy import OnPolicyAlgorithm, OnPolicyOptions
+from textrl_env.agents.on_policy import OnPolicyAlgorithm
+from textrl_env.agents.on_policy_options import OnPolicyOptions
 from textrl_env.agents.rollout import Rollout
 from textrl_env.errors import require_above, require_at_least
 

@@ -10,7 +10,8 @@ from textrl_env.agents.baselines import others_mean
 from textrl_env.agents.batch import Batch, Targets
 from textrl_env.agents.gae import returns_to_go
 from textrl_env.agents.losses import policy_gradient_loss
-from textrl_env.agents.on_policy import OnPolicyAlgorithm, OnPolicyOptions
+from textrl_env.agents.on_policy import OnPolicyAlgorithm
+from textrl_env.agents.on_policy_options import OnPolicyOptions
 from textrl_env.agents.rollout import Rollout
 from textrl_env.errors import require_at_least
 

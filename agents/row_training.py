@@ -123,10 +123,10 @@ class _Training:
         """Writes a checkpoint, see `textrl_env.checkpoint.save`."""
         generators = {"order": self._order.get_state(), **generator_states(self._model.device)}
         state = {"step": self.step, "last": self.last, "training": self._digest}
+        tensors = {"optimizer": checkpoint.optimizer_tensors(self._optimizer), "generators": generators}
         return checkpoint.save(
-            path, lambda folder: save_model(unwrapped(self._model), folder / "policy"), self._optimizer,
-            {"generators": generators}, state,
-        )  # fmt: skip
+            path, lambda folder: save_model(unwrapped(self._model), folder / "policy"), tensors, state
+        )
 
     def load(self, path: Path) -> None:
         """Takes everything from a checkpoint."""

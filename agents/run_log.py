@@ -39,6 +39,18 @@ def run_logger(
     return Logger(str(folder) if folder is not None else None, writers)
 
 
+class UnwrittenLog(Logger):
+    """The logger of a process that leaves writing to another: numbers can be recorded and read, and make no rows."""
+
+    def __init__(self) -> None:
+        super().__init__(None, [])
+
+    def dump(self, step: int = 0) -> None:
+        """Ends the row, which nobody is shown."""
+        for numbers in (self.name_to_value, self.name_to_count, self.name_to_excluded):
+            numbers.clear()
+
+
 def _rows(path: Path) -> list[dict[str, Any]]:
     """The lines of a log; a killed process may have left half a line at the end."""
     lines = path.read_text().splitlines(keepends=True) if path.is_file() else []

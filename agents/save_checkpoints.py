@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class SaveCheckpoints(BaseCallback):
-    """`textrl_env.checkpoint_saver.CheckpointSaver` as a callback of `learn`; its arguments are the same."""
+    """`textrl_env.checkpoint_saver.CheckpointSaver` as a callback of `learn`; its arguments are the same.
+
+    Where several processes train together, all of them have the callback, and one writes.
+    """
 
     def __init__(self, folder: str | Path, *, every_updates: int = 10, keep: int = 2) -> None:
         super().__init__()
@@ -23,7 +26,7 @@ class SaveCheckpoints(BaseCallback):
         return cast("OnPolicyAlgorithm", self.model)
 
     def _on_training_start(self) -> None:
-        self.saver.begin(self._algorithm.position)
+        self.saver.begin(self._algorithm.position, writes=self._algorithm.processes.writes)
 
     def _on_step(self) -> bool:
         return True

@@ -5,7 +5,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textrl_env import checkpoint
+from textrl_env import InputError, checkpoint
 from textrl_env.agents.plan import Plan
 from textrl_env.agents.update import Update
 
@@ -14,31 +14,46 @@ if TYPE_CHECKING:
 
 
 def save(algorithm: "OnPolicyAlgorithm", path: str | Path) -> Path:
-    """Writes the folder; see `checkpoint.save`. Running episodes are no part of it: updates start with fresh ones."""
-    update = algorithm.update
+    """Writes the folder; see `checkpoint.save`. Running episodes are no part of it: updates start with fresh ones.
+
+    Where several processes train together all of them must call it, and one writes.
+    """
+    update, processes = algorithm.update, algorithm.processes
     state = {
         "num_timesteps": algorithm.num_timesteps,
         "n_updates": algorithm.n_updates,
         "plan": algorithm.plan and asdict(algorithm.plan),
-        "env": algorithm.env.state(),
+        "envs": processes.states(algorithm.env.state()),
         "logged": algorithm.logged,
         # What an update under way has logged; what callbacks log after the last one is a row of that run alone.
         "recorded": recorded(algorithm) if update else {},
         "update": update and update.numbers(),
     }
-    generators = {
-        "shuffle": algorithm.generator.get_state(), "sampling": algorithm.policy.generator.get_state()
-    }  # fmt: skip
-    tensors = {"generators": generators} | ({"update": update.tensors()} if update else {})
-    return checkpoint.save(path, algorithm.policy.save_pretrained, algorithm.optimizer, tensors, state)
+    sampling = algorithm.policy.generator.get_state()[None].to(algorithm.policy.device)
+    generators = {"shuffle": algorithm.generator.get_state(), "sampling": processes.gathered(sampling)}
+    tensors = {
+        "optimizer": checkpoint.optimizer_tensors(algorithm.optimizer),
+        "generators": generators,
+        **({"update": update.tensors()} if update else {}),
+    }
+    policy = algorithm.policy.whole()
+    processes.by_writer(lambda: checkpoint.save(path, policy.save_pretrained, tensors, state))
+    return Path(path)
 
 
 def load(algorithm: "OnPolicyAlgorithm", path: str | Path) -> None:
     """Takes everything from the folder; see `checkpoint.load`. The log is opened anew where the checkpoint stands."""
+    processes = algorithm.processes
     tensors, state = checkpoint.load(path, algorithm.policy.load_pretrained, algorithm.optimizer)
-    algorithm.env.restore(state["env"])
+    if (saved := len(state["envs"])) != processes.count:
+        raise InputError(
+            f"{path} is of a run of {saved} processes, and this one has {processes.count}; launch as many, or start a "
+            "new run from its policy/"
+        )
+    algorithm.env.restore(state["envs"][processes.index])
     algorithm.generator.set_state(tensors["generators"]["shuffle"])
-    algorithm.policy.generator.set_state(tensors["generators"]["sampling"])
+    # A clone, because a generator reads a row from where the whole tensor begins.
+    algorithm.policy.generator.set_state(tensors["generators"]["sampling"][processes.index].clone())
     algorithm.policy.parameters_changed()
     algorithm.num_timesteps, algorithm.n_updates = state["num_timesteps"], state["n_updates"]
     algorithm.plan = Plan(**state["plan"]) if state["plan"] else None

@@ -3,6 +3,8 @@
 The reward is a few lines of Python: how many letters of the completion are in alphabetical order. You will see the
 score rise, and the KL to the starting model with it: a larger `--kl-coef` keeps it smaller.
 Takes about 15 seconds on a CPU core.
+
+On several processes: accelerate launch --config_file examples/accelerate/cpu.yaml examples/train_ppo.py
 """
 
 from dataclasses import dataclass
@@ -53,8 +55,11 @@ def main(args: Args) -> dict[str, float]:
     for start, stop in pairwise(stops):
         ppo.learn(total_updates=stop - start)
         scores, kl = ppo.rollout.scores, ppo.rollout.kl
-        print(f"update {ppo.n_updates:3d}   score {scores.mean():+.2f}   KL {kl.mean():.2f} nats")
-    print(f"checkpoint in {ppo.save(args.log_dir / 'checkpoint')}")
+        if ppo.processes.writes:
+            print(f"update {ppo.n_updates:3d}   score {scores.mean():+.2f}   KL {kl.mean():.2f} nats")
+    checkpoint = ppo.save(args.log_dir / "checkpoint")
+    if ppo.processes.writes:
+        print(f"checkpoint in {checkpoint}")
     return {"score": float(scores.mean())}
 
 

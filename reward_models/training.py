@@ -152,14 +152,13 @@ class RewardModelTraining:
     def save(self, path: str | Path) -> Path:
         """Writes a checkpoint, see `textrl_env.checkpoint.save`."""
         tensors = {
+            "optimizer": checkpoint.optimizer_tensors(self.optimizer),
             "generators": self._generators,
             "progress": {"losses": torch.tensor([point.loss for point in self.curve], dtype=torch.float64)},
             "thresholds": {"values": self.thresholds.detach()},
         }
         state = {"step": self.step, "n_steps": self.n_steps, "training": self._digest}
-        return checkpoint.save(
-            path, lambda folder: self.reward_model.save_pretrained(folder / MODEL), self.optimizer, tensors, state
-        )
+        return checkpoint.save(path, lambda folder: self.reward_model.save_pretrained(folder / MODEL), tensors, state)
 
     def load(self, path: str | Path) -> "RewardModelTraining":
         """Takes everything from a checkpoint; `run` then goes on from there.

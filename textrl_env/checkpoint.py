@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from textrl_env.errors import InputError
+from textrl_env.sharding import sharded_like, whole
 
 MANIFEST = "manifest.json"
 STATE = "trainer/state.json"
@@ -29,7 +30,6 @@ Tensors = dict[str, dict[str, Tensor]]
 def save(
     path: str | Path,
     save_model: Callable[[Path], object],
-    optimizer: torch.optim.Optimizer,
     tensors: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
 ) -> Path:
@@ -38,8 +38,7 @@ def save(
     Args:
         path: the folder.
         save_model: writes what is trained into a folder that it makes.
-        optimizer: that it is trained with.
-        tensors: further ones, by file and name; `optimizer` is taken.
+        tensors: the rest that is tensors, by file and name: `optimizer`, as `optimizer_tensors` gives them, and more.
         state: the rest, for JSON.
     Raises:
         InputError: it could not be written (a full disk, for one); what was there before is still there.
@@ -53,7 +52,7 @@ def save(
         for leftover in (new, older):
             _remove(leftover)
         try:
-            _write(new, save_model, {"optimizer": _optimizer_tensors(optimizer), **tensors}, state)
+            _write(new, save_model, tensors, state)
         except Exception:
             shutil.rmtree(new, ignore_errors=True)
             raise
@@ -82,9 +81,10 @@ def load(
     tensors = {file.stem: load_file(file) for file in sorted((path / "trainer").glob("*.safetensors"))}
     optimizer_state = optimizer.state_dict()
     optimizer_state["state"] = {}
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for name, value in tensors.pop("optimizer").items():
         index, key = name.split(".", 1)
-        optimizer_state["state"].setdefault(int(index), {})[key] = value
+        optimizer_state["state"].setdefault(int(index), {})[key] = sharded_like(value, trained[int(index)])
     optimizer.load_state_dict(optimizer_state)
     return tensors, read_state(path)
 
@@ -92,6 +92,12 @@ def load(
 def read_state(path: Path) -> dict[str, Any]:
     """The state of a checkpoint that `check` found whole."""
     return dict(json.loads((path / STATE).read_text()))
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimizer, whole, by the parameter's number and the state's name."""
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{key}": whole(value) for index, entry in state.items() for key, value in entry.items()}
 
 
 def check(path: str | Path) -> Path:
@@ -171,11 +177,6 @@ def _beside(path: Path, ending: str) -> Path:
 def _remove(folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {f"{index}.{key}": value for index, entry in state.items() for key, value in entry.items()}
 
 
 def _sha256(path: Path) -> str:

@@ -28,10 +28,13 @@ class CheckpointSaver:
         self.last: Path | None = None
         """The last checkpoint that was saved."""
 
-    def begin(self, position: Position) -> None:
-        """Training starts, or goes on, from there."""
-        self._saved = position
-        if aside := set_aside(self.folder, after=position):
+    def begin(self, position: Position, *, writes: bool = True) -> None:
+        """Training starts, or goes on, from there.
+
+        Of several processes that train together all save, since each has a part of the state, and one `writes`.
+        """
+        self._saved, self._writes = position, writes
+        if writes and (aside := set_aside(self.folder, after=position)):
             warnings.warn(f"checkpoints of an earlier course of the run are now in {aside}", stacklevel=3)
 
     def after_update(self, position: Position, save: Callable[[Path], object]) -> None:
@@ -48,8 +51,10 @@ class CheckpointSaver:
             self._save(position, save)
 
     def _save(self, position: Position, save: Callable[[Path], object]) -> None:
-        sweep(self.folder)
         path = self.folder / name_of(position)
+        if self._writes:
+            sweep(self.folder)
         save(path)
-        prune(self.folder, keep=self.keep)
+        if self._writes:
+            prune(self.folder, keep=self.keep)
         self._saved, self.last = position, path

@@ -3,17 +3,20 @@
 import torch
 
 from textrl_env.errors import InputError
+from textrl_env.launch import local_index
 
 
 def as_device(name: str | torch.device) -> torch.device:
     """A device by name; `"auto"` is the GPU where there is one, else the CPU.
+
+    Of a machine's GPUs it is the one of this process, where several were launched, else the first.
 
     Raises:
         InputError: no such device, or none on this machine.
     """
     gpu = torch.cuda.is_available()
     if name == "auto":
-        return torch.device("cuda" if gpu else "cpu")
+        return torch.device("cuda", local_index()) if gpu else torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -43,6 +43,7 @@ class EpisodeBatch:
         kl: (N,) KL estimate of the completion so far, in nats (unweighted; modes `sampled` and `exact`).
         token_rewards: (N, C) with `pay="episode"`: the finished episode's reward by token.
         coef: the KL coefficient in force.
+        controls_kl: whether finished episodes change it, as the controller says.
     """
 
     def __init__(self, task: TextGenTask, n: int) -> None:
@@ -57,6 +58,7 @@ class EpisodeBatch:
         self.live: Bools = np.zeros(n, dtype=np.bool_)
         self.finish_reason = np.full(n, "", dtype=object)
         self.coef = task.kl.coef if task.kl else 0.0
+        self.controls_kl = True
         self.terms: dict[str, Floats]
         self.score: Floats
         self.token_rewards: Floats
@@ -138,7 +140,8 @@ class EpisodeBatch:
             self._pay_scores(np.flatnonzero(ended & ~self.truncated))
             if self.pays_per_episode:
                 self._pay_episodes(np.flatnonzero(ended))
-            self._control_kl(ended)
+            if self.controls_kl:
+                self.control_kl(kl=float(self.kl[ended].mean()), episodes=int(ended.sum()))
         return ended
 
     @property
@@ -251,7 +254,7 @@ class EpisodeBatch:
             self.terms[name][slot] = parts.sum()
             self.token_rewards[slot, :count] += parts
 
-    def _control_kl(self, ended: Bools) -> None:
+    def control_kl(self, *, kl: float, episodes: int) -> None:
+        """Lets the controller change `coef` after `episodes` with a mean KL of `kl` nats each."""
         if self.task.kl is not None:
-            mean, episodes = float(self.kl[ended].mean()), int(ended.sum())
-            self.coef = self.task.kl.controller.update(self.coef, kl=mean, episodes=episodes)
+            self.coef = self.task.kl.controller.update(self.coef, kl=kl, episodes=episodes)

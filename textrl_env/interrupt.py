@@ -28,8 +28,8 @@ class Interrupt:
 
     @property
     def exit_code(self) -> int:
-        """What a shell says of a process that ended so: 130 after Ctrl-C, 143 after SIGTERM."""
-        return 128 + (self.signal or 0)
+        """What a shell says of a process that ended so: 130 after Ctrl-C, 143 after SIGTERM or where another had it."""
+        return 128 + (self.signal or signal.SIGTERM)
 
     def __enter__(self) -> "Interrupt":
         self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS}

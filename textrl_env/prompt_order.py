@@ -69,11 +69,30 @@ class EpochOrder:
         self._drawn, self._moved = state["drawn"], dict(state["moved"])
 
 
+class SharedOrder:
+    """Another order's draws, spread over every `count`-th prompt from `index` on."""
+
+    def __init__(self, order: PromptOrder, *, index: int, count: int) -> None:
+        self._order, self._index, self._count = order, index, count
+
+    def draw(self, rng: np.random.Generator) -> int:
+        return self._index + self._count * self._order.draw(rng)
+
+    def state(self) -> dict[str, Any]:
+        return self._order.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._order.restore(state)
+
+
 ORDERS: dict[OrderName, type[UniformOrder] | type[EpochOrder]] = {"uniform": UniformOrder, "epoch": EpochOrder}
 
 
-def new_order(name: OrderName, n: int) -> PromptOrder:
-    """The order called `name` over n prompts, at its beginning."""
+def new_order(name: OrderName, n: int, *, index: int = 0, count: int = 1) -> PromptOrder:
+    """The order called `name` over n prompts, or over every `count`-th of them from `index` on, at its beginning."""
     if name not in ORDERS:
         raise InputError(f"prompt_order must be 'uniform' or 'epoch', got {name!r}")
-    return ORDERS[name](n)
+    if n < count:
+        raise InputError(f"{n} prompts cannot be shared out to {count} environments; give more prompts")
+    order = ORDERS[name](len(range(index, n, count)))
+    return SharedOrder(order, index=index, count=count) if count > 1 else order

@@ -131,9 +131,9 @@ class TextGenTask:
         kl_term = () if self.kl is None else ("reference" if self.kl.mode == "reference" else "kl",)
         self.term_names = (*self.rewards.terms, *kl_term)
 
-    def new_order(self) -> PromptOrder:
-        """The order in which one slot goes through the prompts, at its beginning."""
-        return new_order(self.prompt_order, len(self.prompts))
+    def new_order(self, index: int = 0, count: int = 1) -> PromptOrder:
+        """The order in which a slot goes through the prompts, or every `count`-th from `index` on, at its beginning."""
+        return new_order(self.prompt_order, len(self.prompts), index=index, count=count)
 
     @property
     def masks_actions(self) -> bool:

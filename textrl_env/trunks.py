@@ -55,7 +55,8 @@ class Trunk(Protocol):
 def trunk_of(model: Any) -> Trunk | None:
     """The trunk of a model of transformers, with or without its head; None where only its own forward is right.
 
-    That is another architecture, dropout that is on, and a model in which somebody gave a module a forward of its own.
+    That is another architecture, dropout that is on, and a model in which somebody gave a module a forward of its own,
+    or hooks on one that consists of others: going through its parts would pass them by (FSDP gathers parameters so).
     """
     base = model.base_model
     if any(_is_changed(module) for module in model.modules()):
@@ -68,7 +69,9 @@ def trunk_of(model: Any) -> Trunk | None:
 
 
 def _is_changed(module: nn.Module) -> bool:
-    return "forward" in vars(module) or (isinstance(module, nn.Dropout) and module.training and module.p > 0)
+    hooked = (module._forward_pre_hooks or module._forward_hooks) and next(module.children(), None) is not None
+    dropping = isinstance(module, nn.Dropout) and module.training and module.p > 0
+    return "forward" in vars(module) or bool(hooked) or dropping
 
 
 def _is_plain_gpt2(config: Any) -> bool:

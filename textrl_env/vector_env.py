@@ -1,6 +1,7 @@
 """The native vector environment: all slots in one process, one reference pass and one reward call for the batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Unpack
 
 import gymnasium
@@ -57,6 +58,7 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._episodes = EpisodeBatch(self.task, num_envs)
         self._rngs: list[np.random.Generator] = [seeding.np_random(None)[0] for _ in range(num_envs)]
+        self._share = (0, 1)
         self._orders = [self.task.new_order() for _ in range(num_envs)]
         self._started = False
 
@@ -77,7 +79,7 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
             for slot in np.flatnonzero(mask):
                 if seeds[slot] is not None:
                     self._rngs[slot] = seeding.np_random(seeds[slot])[0]
-                    self._orders[slot] = self.task.new_order()
+                    self._orders[slot] = self.task.new_order(*self._share)
         self._begin(np.flatnonzero(mask), options)
         self._started = True
         return self._observation(), self._info(mask)
@@ -110,6 +112,14 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
     def abandon(self, slots: npt.NDArray[np.bool_]) -> None:
         """Leaves the episodes of the slots marked in (N,) unfinished and unpaid; in DISABLED they idle until reset."""
         self._episodes.abandon(slots)
+
+    def share_prompts(self, index: int, count: int) -> None:
+        """From here on slots draw only every `count`-th prompt, from `index` on: what `count` environments share out.
+
+        Every slot begins anew with its prompts. InputError where there are fewer than `count`.
+        """
+        self._share = (index, count)
+        self._orders = [self.task.new_order(index, count) for _ in range(self.num_envs)]
 
     def state(self) -> dict[str, Any]:
         """What the next episodes depend on, for JSON: each slot's generator and place in its prompts, and `kl_coef`.
@@ -164,6 +174,19 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
     @kl_coef.setter
     def kl_coef(self, value: float) -> None:
         self._episodes.coef = float(value)
+
+    @contextmanager
+    def kl_coef_held(self) -> Iterator[None]:
+        """Within, finished episodes leave `kl_coef` as it is; what is known of them all is for `control_kl`."""
+        self._episodes.controls_kl = False
+        try:
+            yield
+        finally:
+            self._episodes.controls_kl = True
+
+    def control_kl(self, *, kl: float, episodes: int) -> None:
+        """Lets the controller change `kl_coef` after `episodes` with a mean KL of `kl` nats each."""
+        self._episodes.control_kl(kl=kl, episodes=episodes)
 
     @property
     def _made_of(self) -> dict[str, Any]:

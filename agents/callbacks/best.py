@@ -24,14 +24,14 @@ class KeepBest(BaseCallback):
     Args:
         folder: replaced as a whole, at once.
         metric: the tag to maximise; by default the objective on held-out prompts, which `EvaluateOnPrompts` logs.
-        export: writes the policy into an empty folder; by default its weights and the environment's tokenizer.
+        export: writes a causal LM into an empty folder; by default its weights and the environment's tokenizer.
     Attributes:
         value: of the policy kept; minus infinity before there is one.
         n_updates: the updates that it had.
     """
 
     def __init__(
-        self, folder: str | Path, metric: str = "eval/rlhf_reward", *, export: Callable[[Path], None] | None = None
+        self, folder: str | Path, metric: str = "eval/rlhf_reward", *, export: Callable[[Any, Path], None] | None = None
     ) -> None:
         super().__init__()
         self.folder, self.metric, self.export = Path(folder), metric, export or self._export
@@ -57,22 +57,27 @@ class KeepBest(BaseCallback):
         self._keep()
 
     def _keep(self) -> None:
+        algorithm: Any = self.model
         value = self.logger.name_to_value.get(self.metric)
         if value is None or not value > self.value:
             return
-        self.value, self.n_updates = float(value), int(self.model.n_updates)  # type: ignore[attr-defined]
+        self.value, self.n_updates = float(value), int(algorithm.n_updates)
+        policy = algorithm.policy.whole_policy()
+        algorithm.processes.by_writer(lambda: self._write(policy))
+
+    def _write(self, policy: Any) -> None:
         temporary = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        self.export(temporary)
+        self.export(policy, temporary)
         kept = {"metric": self.metric, "value": self.value, "n_updates": self.n_updates}
         (temporary / FILE).write_text(json.dumps(kept, indent=1) + "\n")
         shutil.rmtree(self.folder, ignore_errors=True)
         temporary.rename(self.folder)
 
-    def _export(self, folder: Path) -> None:
+    def _export(self, policy: Any, folder: Path) -> None:
+        policy.save_pretrained(folder)
         algorithm: Any = self.model
-        algorithm.policy.policy.save_pretrained(folder)
         tokenizer = algorithm.env.task.tokenizer
         # The worlds' own tokenizers are made from the world, not read from a file.
         if hasattr(tokenizer, "save_pretrained"):

@@ -8,7 +8,8 @@ from textrl_env.progress import progress_columns
 class ShowProgress(BaseCallback):
     """A progress bar on stderr with the time left, the score and the KL; silent where stderr is no terminal.
 
-    It counts to the length of the run, in updates or tokens; a resumed run begins where it was stopped.
+    It counts to the length of the run, in updates or tokens; a resumed run begins where it was stopped. Of several
+    processes one shows it.
     """
 
     def _on_training_start(self) -> None:
@@ -18,6 +19,7 @@ class ShowProgress(BaseCallback):
             ("n_updates", plan.first_update) if updates else ("num_timesteps", plan.first_timestep)
         )
         self._bar = progress_columns()
+        self._bar.disable = not self.model.processes.writes  # type: ignore[attr-defined]
         total = plan.total_updates if updates else plan.total_timesteps
         self._task = self._bar.add_task(type(self.model).__name__, total=total, note="")
         self._count()

@@ -94,7 +94,7 @@ def score_preferences(scorer: Scorer, preferences: Sequence[Preference]) -> Scor
     return ScoredPairs(
         prompts=prompts,
         completions=completions,
-        scores=np.asarray(scorer.score(prompts, completions), dtype=np.float64),
+        scores=log_odds(scorer, scorer.score(prompts, completions)),
         members=members_of(scorer, prompts, completions),
         prompt_of_text=np.array([of_prompt.setdefault(prompt, len(of_prompt)) for prompt in prompts]),
         better=np.array(better),
@@ -106,4 +106,9 @@ def score_preferences(scorer: Scorer, preferences: Sequence[Preference]) -> Scor
 
 def members_of(scorer: Scorer, prompts: Sequence[str], completions: Sequence[str]) -> Floats | None:
     """Scores of an ensemble's members, (B, K), or None."""
-    return np.asarray(scorer.member_scores(prompts, completions)) if isinstance(scorer, Ensemble) else None
+    return log_odds(scorer, scorer.member_scores(prompts, completions)) if isinstance(scorer, Ensemble) else None
+
+
+def log_odds(scorer: Scorer, scores: Floats) -> Floats:
+    """Scores whose differences are log odds of being preferred; normalised ones are a multiple, the model's `unit`."""
+    return np.asarray(scores, dtype=np.float64) * getattr(scorer, "unit", 1.0)

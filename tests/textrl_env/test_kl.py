@@ -82,6 +82,21 @@ def test_the_environment_steers_its_coefficient_with_the_kl_of_finished_episodes
     assert [later / paid[0] for later in paid] == pytest.approx([1, 1.02, 1.02**2], rel=1e-5)
 
 
+def test_a_coefficient_that_is_held_changes_once_by_what_is_known_of_all(make_model: Any) -> None:
+    shaping = KLShaping(0.5, "sampled", controller=AdaptiveKL(target=1.0, horizon=10))
+    reference = FrozenReference(make_model("gpt2"), vocab_size=V)
+    env = TextGenVectorEnv(["ab"], zero, LetterTokenizer(V), num_envs=2, kl=shaping, reference=reference)
+    action = {"token": np.zeros(2, dtype=np.int64), "logprob": np.full(2, -0.01, dtype=np.float32)}
+    env.reset(seed=0)
+    with env.kl_coef_held():
+        env.step(action)
+        assert env.kl_coef == 0.5
+    env.control_kl(kl=9.0, episodes=2)
+    assert env.kl_coef == pytest.approx(0.5 * (1 + 0.2 * 2 / 10))
+    env.step(action)
+    assert env.kl_coef > 0.53
+
+
 @pytest.mark.parametrize("num_envs", [1, 3])
 @pytest.mark.parametrize("pay", ["step", "episode"])
 def test_the_coefficient_is_all_that_a_resumed_run_needs(num_envs: int, pay: Any, make_model: Any) -> None:

@@ -125,6 +125,27 @@ def test_a_model_with_a_forward_of_somebodys_own_or_with_dropout_is_not_packed(n
         assert trunk_of(model.eval()) is not None
 
 
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_a_hook_on_a_layer_is_called(name: str, sequences: tuple[Tensor, Tensor, Tensor]) -> None:
+    """The packed path goes through a layer's parts, so a model with hooks on layers takes its own forward."""
+    model, calls = model_of(name), 0
+
+    def count(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+
+    layers = next(part for part in model.base_model.children() if isinstance(part, torch.nn.ModuleList))
+    without = read_logits(model, *sequences).logits
+    hook = layers[0].register_forward_pre_hook(count)
+    assert torch.allclose(read_logits(model, *sequences).logits, without, atol=1e-5) and calls == 1
+    hook.remove()
+    leaf = next(part for part in layers[0].modules() if not list(part.children()))
+    leaf.register_forward_pre_hook(count)
+    assert trunk_of(model) is not None
+    read_logits(model, *sequences)
+    assert calls == 2
+
+
 def test_padding_is_not_computed(sequences: tuple[Tensor, Tensor, Tensor]) -> None:
     ids, mask, read = sequences
     packing = pack(ids, mask, read)

@@ -92,3 +92,21 @@ def test_uniform_is_the_default_and_repeats_prompts_within_an_epoch() -> None:
 def test_an_unknown_order_is_named() -> None:
     with pytest.raises(InputError, match="prompt_order must be 'uniform' or 'epoch', got 'shuffled'"):
         TextGenEnv(**arguments(prompt_order="shuffled"))
+
+
+@pytest.mark.parametrize("order", ["epoch", "uniform"])
+def test_environments_that_share_prompts_have_no_prompt_in_common_and_miss_none(order: str) -> None:
+    seen = []
+    for index in range(3):
+        env = TextGenVectorEnv(num_envs=2, autoreset_mode="Disabled", **arguments(prompt_order=order))
+        env.share_prompts(index, 3)
+        env.reset(seed=index)
+        seen.append({drawn for _ in range(60) for drawn in env.reset()[1]["prompt_index"].tolist()})
+        # A state goes on where it was.
+        state, following = env.state(), env.reset()[1]["prompt_index"].tolist()
+        env.restore(state)
+        assert env.reset()[1]["prompt_index"].tolist() == following
+    n = len(env.task.prompts)
+    assert seen == [set(range(index, n, 3)) for index in range(3)]
+    with pytest.raises(InputError, match=f"{n} prompts cannot be shared out to 99 environments"):
+        env.share_prompts(0, 99)

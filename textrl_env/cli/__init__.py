@@ -19,6 +19,7 @@ from textrl_env.cli.generate import Generate
 from textrl_env.cli.label import Label
 from textrl_env.cli.label_files import ExportLabels, ImportLabels
 from textrl_env.cli.lint import Lint
+from textrl_env.cli.on_policy import TrainOnPolicy
 from textrl_env.cli.ppo import TrainPPO
 from textrl_env.cli.preferences import CollectPreferences
 from textrl_env.cli.quickstart import Quickstart, QuickstartHelp
@@ -31,6 +32,7 @@ from textrl_env.cli.slices import Slices
 from textrl_env.cli.stage import InRun, Stopped
 from textrl_env.cli.train import TrainPolicy
 from textrl_env.errors import InputError
+from textrl_env.launch import process_count, process_index
 
 
 class Command(Protocol):
@@ -90,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             args=with_config_files(arguments, _by_name(_commands())),
             config=(tyro.conf.OmitSubcommandPrefixes,),
         )
+        if process_count() > 1:
+            _require_trains_together(command)
         _quiet_transformers()
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -97,13 +101,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except InputError as error:
         _exit(error, 2)
     except Stopped as error:
-        _exit(error, error.exit_code)
+        _exit(error, error.exit_code, says=process_index() == 0)
     except KeyboardInterrupt:
         _exit("stopped", 130)
 
 
-def _exit(message: object, code: int) -> None:
-    print(f"textrl: {message}", file=sys.stderr)
+def _require_trains_together(command: Command) -> None:
+    if not (isinstance(command, InRun) and isinstance(command.stage, TrainOnPolicy)) or command.how.dry_run:
+        raise InputError(
+            f"{process_count()} processes were launched, and only `textrl ppo` and `textrl train` can use them; start "
+            "everything else, and --dry-run, without a launcher"
+        )
+
+
+def _exit(message: object, code: int, *, says: bool = True) -> None:
+    if says:
+        print(f"textrl: {message}", file=sys.stderr)
     raise SystemExit(code) from None
 
 

@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Unpack
 
 import tyro
@@ -28,7 +27,7 @@ from textrl_env.worlds import support_desk
 if TYPE_CHECKING:
     from textrl_env import TextGenVectorEnv
     from textrl_env.agents import ActorCriticLM, OnPolicyAlgorithm
-    from textrl_env.agents.on_policy import OnPolicyOptions
+    from textrl_env.agents.on_policy_options import OnPolicyOptions
 
 
 @dataclass(frozen=True)
@@ -143,14 +142,15 @@ class TrainOnPolicy(ABC):
             kl=f"{self.kl_coef} per nat of KL to {start}, in the {self.kl_in}",
         )  # fmt: skip
 
-        def export(folder: Path, measured: Mapping[str, float] = MappingProxyType({})) -> None:
+        def export(policy: Any, folder: Path, measured: Mapping[str, float]) -> None:
             export_policy(
-                folder, agent.policy, tokenizer, replace(card, metrics=measured), max_new_tokens=self.max_new_tokens
+                folder, policy, tokenizer, replace(card, metrics=measured), max_new_tokens=self.max_new_tokens
             )
 
-        def export_best(folder: Path) -> None:
+        def export_best(policy: Any, folder: Path) -> None:
             numbers = algorithm.logger.name_to_value.items()
-            export(folder, {tag: value for tag, value in numbers if tag.startswith("eval/") and tag != "eval/samples"})
+            evaluated = {tag: value for tag, value in numbers if tag.startswith("eval/") and tag != "eval/samples"}
+            export(policy, folder, evaluated)
 
         callbacks = watching(
             support_desk.gold_reward if self.prompts is None else None, heldout,
@@ -160,8 +160,9 @@ class TrainOnPolicy(ABC):
         with Interrupt() as stop, writing(run_dir):
             algorithm.learn(callback=[*callbacks, self.checkpoints.callback(out)], should_stop=stop)
             measured = {"score": algorithm.logged["objective/scores"], "kl": algorithm.logged["objective/kl"]}
-            export(exported, measured)
-        if stop.requested:
+            policy = agent.whole_policy()
+            algorithm.processes.by_writer(lambda: export(policy, exported, measured))
+        if stop.requested or algorithm.interrupted:
             raise Stopped(
                 f"stopped after update {algorithm.n_updates}; saved in {exported} and {algorithm.last_checkpoint}; "
                 "go on with --resume auto",

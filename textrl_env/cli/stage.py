@@ -18,6 +18,7 @@ from textrl_env.cli.dry_run import dry_run
 from textrl_env.cli.run_folder import write_json
 from textrl_env.cli.run_options import RunOptions
 from textrl_env.errors import InputError
+from textrl_env.launch import process_index
 
 PACKAGES = ("textrl-env", "torch", "transformers", "tokenizers", "gymnasium", "stable-baselines3", "numpy")
 
@@ -60,7 +61,7 @@ class InRun(Generic[AnyStage]):
 
     def run(self) -> None:
         """Runs the stage and prints its outcome, or what was asked for instead."""
-        console = Console()
+        console = Console(quiet=process_index() > 0)
         if self.how.print_config:
             print(as_yaml(self), end="")
             return
@@ -77,7 +78,8 @@ def perform(stage: Stage, run_dir: Path, seed: int) -> dict[str, Any]:
     """Runs a stage; returns its metrics.
 
     Writes them to `metrics.json` in the stage's folder, and to `manifest.json` there the command, options, versions
-    and seconds. After a stop both are removed: what was saved is not what an earlier run's numbers speak of.
+    and seconds. After a stop both are removed: what was saved is not what an earlier run's numbers speak of. Of several
+    processes one does this.
     """
     if run_dir.exists() and not run_dir.is_dir():
         raise InputError(f"{run_dir}: is a file, expected the run's folder")
@@ -89,6 +91,8 @@ def perform(stage: Stage, run_dir: Path, seed: int) -> dict[str, Any]:
         for name in ("metrics.json", "manifest.json"):
             (folder / name).unlink(missing_ok=True)
         raise
+    if process_index() > 0:
+        return metrics
     write_json(folder / "metrics.json", metrics)
     manifest = {
         "command": command_line(),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textrl_env.prompts import PromptDataset
 from textrl_env.rewards import RewardCallable
@@ -16,7 +16,7 @@ def watching(
     heldout: PromptDataset | None,
     *,
     best: Path,
-    export: Callable[[Path], None],
+    export: Callable[[Any, Path], None],
     every: int,
     max_kl: float | None,
     seed: int,
