@@ -24,16 +24,19 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class EndpointConfig:
-    """How an OpenAI-compatible endpoint is asked; nothing of it matters to other judges."""
+    """How an OpenAI-compatible endpoint is asked; nothing of it matters to other judges.
+
+    A request is tried again after a time-out, a lost connection, 429, 5xx and an answer that is no JSON; waits double.
+    """
 
     model: str = ""
     """The model's name there."""
     api_key_env: str | None = None
-    """The environment variable that holds the key; without it no key is sent."""
+    """Variable with the key."""
     timeout: float = 60.0
-    """Seconds without a byte after which a request has failed."""
+    """Seconds of silence that fail a request."""
     retries: int = 5
-    """Further tries after time-outs, lost connections, 429, 5xx and answers that are no JSON; the waits double."""
+    """Tries after time-outs, 429 and 5xx."""
     concurrency: int = 4
     """Requests under way at once."""
 

@@ -7,26 +7,29 @@ from textrl_env.errors import InputError
 
 @dataclass(frozen=True)
 class Limits:
-    """One limit a check; most say: half of what is possible. A limit that nothing can miss switches its check off."""
+    """One limit a check; most say: half of what is possible. A limit that nothing can miss switches its check off.
+
+    docs/report_card.md says how each is measured.
+    """
 
     accuracy: float = 0.5
-    """Least share of the way from a coin's accuracy to the raters' ceiling."""
+    """Least share of the way to the ceiling."""
     slice_accuracy: float = 0.5
-    """Least accuracy in a slice; it fails where the whole interval lies below."""
+    """Least upper end of a slice's interval."""
     calibration: float = 0.1
-    """Most mean distance between the probability it states and what people choose (ECE)."""
+    """Most expected calibration error (ECE)."""
     invariance: float = 1e-4
-    """Most change of a score by batch, order and padding, in standard deviations of the scores."""
+    """Most change by batch or padding."""
     tilt: float = 0.1
-    """Most pairs it calls for the longer text (or another shallow feature) beyond what people do, as a share."""
+    """Most preference for a shallow feature beyond people's, as a share of pairs."""
     substance: float = 0.5
-    """Least share of its accuracy above a coin's that stays once shallow features are taken out of the score."""
+    """Least share left without such."""
     disagreement: float = 0.5
-    """Least AUROC of an ensemble's disagreement in finding its errors."""
+    """Least AUROC in finding errors."""
     best_of_n: float = 0.5
-    """Least gold gained by its best of n, as a share of what choosing by gold gains."""
+    """Least share of gold gained."""
     far_agreement: float = 0.5
-    """Least share of its agreement with gold above a coin's that stays for texts farthest from the policy."""
+    """Least share left far off."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from textrl_env.cli.judging import JudgeOptions, ReplyOptions
+from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.run_folder import write_jsonl
 from textrl_env.cli.stage import Stopped
 from textrl_env.errors import InputError, require_at_least
@@ -33,18 +34,18 @@ class CollectAIFeedback:
 
     judging: Annotated[JudgeOptions, tyro.conf.arg(name="")] = field(default_factory=JudgeOptions)
     """Who judges, and by what."""
-    completions: Path | None = None
-    """Replies that are there already: rows with prompt and completions, completion, or chosen and rejected."""
+    completions: OptionalPath = None
+    """Replies that are there already, as for `textrl label`."""
     replies: Annotated[ReplyOptions, tyro.conf.arg(name="")] = field(default_factory=ReplyOptions)
     """Otherwise, replies that are sampled."""
     k: int = 2
-    """Replies per prompt; every two of them are compared."""
+    """Replies per prompt; every two are compared."""
     principles_per_pair: int = 1
-    """Principles drawn for a pair, whose mean is its label."""
-    human: Path | None = None
-    """People's preferences, which the judge is held against; with the AI's they make mixed.jsonl."""
+    """Drawn for a pair; its label is their mean."""
+    human: OptionalPath = None
+    """People's preferences, to compare with and to mix in."""
     slices: tuple[str, ...] = ()
-    """Columns of HUMAN; agreement is told for each of their values."""
+    """Columns of HUMAN to tell agreement by."""
     human_weight: float = 1.0
     """Weight of people's rows in mixed.jsonl."""
     ai_weight: float = 1.0

@@ -22,7 +22,7 @@ from textrl_env.rows import OnBadRow
 
 @dataclass(frozen=True)
 class TrainDPO:
-    """Trains a policy on preferences without a reward model (DPO, IPO); writes RUN/dpo."""
+    """Trains on preferences alone (DPO, IPO); writes RUN/dpo."""
 
     folder: ClassVar[str] = "dpo"
 

@@ -30,7 +30,7 @@ SHOWN = {
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Compares RUN/policy with RUN/sft on held-out prompts; writes RUN/evaluation."""
+    """Compares RUN/policy with RUN/sft; writes RUN/evaluation."""
 
     folder: ClassVar[str] = "evaluation"
 

@@ -16,7 +16,7 @@ from textrl_env.rows import OnBadRow
 
 @dataclass(frozen=True)
 class Generate:
-    """Completes the prompts of a file; writes rows with prompt, completion and the prompt's other columns."""
+    """Completes the prompts of a file; writes rows."""
 
     policy: Path
     """A model's folder, or a run's with policy/."""

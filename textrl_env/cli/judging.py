@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textrl_env.cli.fitting import fitting_tokenizer
+from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.run_folder import existing_model
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.pretrained import load_config, load_model, load_tokenizer
@@ -27,9 +28,9 @@ class JudgeOptions:
     """Who judges, and by what."""
 
     judge: str = "rules"
-    """`rules`, a causal LM's folder, or an OpenAI-compatible endpoint such as http://127.0.0.1:8000/v1."""
-    constitution: Path | None = None
-    """JSONL with principle (and id, weight, rule), or a line each; by default the support desk's."""
+    """`rules`, a causal LM's folder, or an endpoint's address (OpenAI-compatible, http://…/v1)."""
+    constitution: OptionalPath = None
+    """JSONL with principle, id, weight, rule; else the desk's."""
     batch_size: int = 16
     """Questions side by side, for a local model."""
     endpoint: EndpointConfig = field(default_factory=EndpointConfig)
@@ -106,16 +107,16 @@ class JudgeOptions:
 class ReplyOptions:
     """Which prompts are replied to, and by which model."""
 
-    prompts: Path | None = None
-    """Prompts to sample replies for: JSONL, JSON, CSV or TXT; by default the support desk's."""
-    policy: Path | None = None
-    """The causal LM that replies; by default RUN/sft."""
+    prompts: OptionalPath = None
+    """Prompts that get replies; else the support desk's."""
+    policy: OptionalPath = None
+    """The causal LM that replies; else RUN/sft."""
     n_prompts: int = 1000
     """Most prompts; 0 for none."""
     max_new_tokens: int = 49
     """Longest reply, in tokens."""
     on_bad_row: OnBadRow = "error"
-    """What a bad row of a file does: stop, or be left out and counted."""
+    """End at a bad row, or leave it out."""
 
     def sampled(self, run_dir: Path, seed: int, *, k: int) -> list[tuple[Any, list[str]]]:
         """Prompts, with k sampled replies to each."""

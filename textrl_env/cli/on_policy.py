@@ -39,11 +39,11 @@ class TrainOnPolicy(ABC):
     reward_model: OptionalPath = None
     """The reward model; by default RUN/reward_model."""
     pessimism: Annotated[float | Literal["minimum"], tyro.conf.arg(metavar="FLOAT|minimum")] = 0.0
-    """Of an ensemble: how many deviations its score is below the mean; or its lowest member's."""
+    """Of an ensemble: deviations below its mean."""
     allow_failed_reward_model: Switch = False
-    """Train although the reward model failed `textrl report rm`."""
+    """Train though its report card says failed."""
     prompts: OptionalPath = None
-    """JSONL, CSV or TXT with prompts; by default the support desk's, whose gold score is logged as well."""
+    """Prompts' file; else the support desk's, with gold scores."""
     on_bad_row: OnBadRow = "error"
     """End at a bad row, or leave it out."""
     n_prompts: int = 4000

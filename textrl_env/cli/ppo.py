@@ -24,7 +24,7 @@ class TrainPPO(TrainOnPolicy):
     critic: Literal["separate", "shared"] = "separate"
     """Own trunk, or head on the policy's."""
     critic_from: OptionalPath = None
-    """A reward model for the separate critic to start as; by default it starts as the policy."""
+    """Reward model that the critic starts as; else the policy."""
 
     def __post_init__(self) -> None:
         if self.critic_from is not None and self.critic != "separate":

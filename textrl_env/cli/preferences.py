@@ -19,7 +19,7 @@ from textrl_env.worlds import support_desk
 
 @dataclass(frozen=True)
 class CollectPreferences:
-    """Ranks K completions per support-desk prompt by a population of simulated raters; writes RUN/preferences."""
+    """Simulated raters rank K replies to each support-desk prompt; writes RUN/preferences."""
 
     folder: ClassVar[str] = "preferences"
 

@@ -87,10 +87,7 @@ class Quickstart:
 
 @dataclass(frozen=True)
 class QuickstartHelp(Quickstart):
-    """SFT, preferences, reward model, PPO, evaluation and report on the built-in world, in about three minutes.
-
-    Stages take the options of their own commands too, as in --ppo.n-updates 20 or --sft.n-steps 200.
-    """
+    """All stages on the built-in world, in about three minutes; with the stages' own options, as --ppo.n-updates 20."""
 
     # The help does not list all options of all stages once more.
 

@@ -12,7 +12,7 @@ from textrl_env.cli.summary import write_summary
 
 @dataclass(frozen=True)
 class Report:
-    """Writes RUN/report.html, RUN/summary.json, RUN/manifest.json and the learning curves as RUN/learning_curve.png."""
+    """Writes RUN/report.html, summary.json, manifest.json and learning_curve.png; `report rm` judges a reward model."""
 
     run_dir: Path = Path("runs/mine")
     """The run's folder; it was evaluated, and PPO was trained in it."""

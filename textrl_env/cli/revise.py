@@ -9,6 +9,7 @@ import numpy as np
 import tyro
 
 from textrl_env.cli.judging import JudgeOptions, ReplyOptions
+from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.run_folder import write_jsonl
 from textrl_env.cli.stage import Stopped
 from textrl_env.conversations import completion_text
@@ -21,20 +22,20 @@ from textrl_env.rows import checked_rows
 
 @dataclass(frozen=True)
 class Revise:
-    """Criticises and revises replies by a constitution; writes RUN/revisions, and goes on where it was stopped."""
+    """Revises replies by a constitution; writes RUN/revisions."""
 
     folder: ClassVar[str] = "revisions"
 
     judging: Annotated[JudgeOptions, tyro.conf.arg(name="")] = field(default_factory=JudgeOptions)
     """Who criticises and revises, and by what."""
-    completions: Path | None = None
-    """Replies that are there already: rows with prompt and completion."""
+    completions: OptionalPath = None
+    """Replies there already: rows with prompt and completion."""
     replies: Annotated[ReplyOptions, tyro.conf.arg(name="")] = field(default_factory=ReplyOptions)
     """Otherwise, replies that are sampled."""
     n_revisions: int = 4
-    """Principles for each reply, one revision after the other."""
+    """Revisions of each reply, a principle each."""
     max_written_tokens: int = 128
-    """Longest critique or revision that a model writes, in tokens."""
+    """Longest critique or revision of a model, in tokens."""
 
     def run(self, run_dir: Path, seed: int) -> dict[str, Any]:
         """Writes log.jsonl, demonstrations.jsonl and preferences.jsonl; the metrics are counts."""

@@ -22,7 +22,7 @@ PATH = tyro.conf.arg(metavar="PATH", help_behavior_hint="")
 
 @dataclass(frozen=True)
 class Slices:
-    """Compares groups of prompts: how many labels each has, how well the reward model knows it, how high it scores."""
+    """Compares groups of prompts by labels, accuracy and reward."""
 
     by: str
     """The column that groups rows, such as problem, product or harmful."""

@@ -23,7 +23,7 @@ CLASSES = {
 
 @dataclass(frozen=True)
 class TrainPolicy(TrainOnPolicy):
-    """Trains a policy as `textrl ppo` does, with another on-policy algorithm; writes RUN/ALGORITHM."""
+    """As ppo, with another algorithm; writes RUN/ALGORITHM."""
 
     algorithm: Literal["a2c", "reinforce", "rloo", "grpo", "dr-grpo", "rejection"] = "rloo"
     """Which; docs/algorithms has a page on each."""

@@ -20,7 +20,7 @@ SHOWN = {"passed": ("OK", "green"), "failed": ("FAIL", "bold red"), "not applica
 
 @dataclass(frozen=True)
 class Doctor:
-    """Checks models, tokenizers and prompts before PPO trains with them; exit code 1 if a check fails."""
+    """Checks models and prompts before PPO; exit code 1: failed."""
 
     run_dir: Path = Path("runs/mine")
     """The run's folder."""

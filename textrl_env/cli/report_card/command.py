@@ -8,6 +8,7 @@ import tyro
 from rich.console import Console
 
 from textrl_env.cli.report_card.gate import CARD
+from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.run_folder import policy_folder, write_json
 from textrl_env.cli.stage import command_line
 from textrl_env.errors import require_at_least
@@ -26,18 +27,18 @@ class RewardModelReport:
 
     of: tyro.conf.Positional[Path]
     """A run's folder, or a reward model's."""
-    preferences: Path | None = None
-    """Held-out preferences; by default those that its training held out."""
-    policy: Path | None = None
-    """The causal LM that training starts from; by default the run's sft, if there."""
+    preferences: OptionalPath = None
+    """Held-out preferences; else those of its training."""
+    policy: OptionalPath = None
+    """Causal LM that training starts from; else its sft."""
     policies: tuple[Path, ...] = ()
-    """Trained policies, to probe with; by default the run's PPO checkpoints, if there."""
+    """Policies to probe with; else checkpoints."""
     slice_by: tuple[str, ...] = ()
-    """Columns of the preferences whose values are judged one by one."""
+    """Columns whose values are judged one by one."""
     n_prompts: int = 64
-    """Held-out prompts to sample on; 0 samples nothing."""
+    """Prompts to sample on; 0: none."""
     n: int = 64
-    """Samples for each; best-of-n is told up to a quarter of it."""
+    """Samples of each; best-of-n up to a quarter."""
     max_new_tokens: int = 49
     """Longest sample, in tokens."""
     seed: int = 0
