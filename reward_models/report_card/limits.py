@@ -15,7 +15,7 @@ class Limits:
     accuracy: float = 0.5
     """Least share of the way to the ceiling."""
     slice_accuracy: float = 0.5
-    """Least upper end of a slice's interval."""
+    """Least of a slice, by its interval's upper end."""
     calibration: float = 0.1
     """Most expected calibration error (ECE)."""
     invariance: float = 1e-4
@@ -23,13 +23,13 @@ class Limits:
     tilt: float = 0.1
     """Most preference for a shallow feature beyond people's, as a share of pairs."""
     substance: float = 0.5
-    """Least share left without such."""
+    """Least share of accuracy left without such features."""
     disagreement: float = 0.5
     """Least AUROC in finding errors."""
     best_of_n: float = 0.5
-    """Least share of gold gained."""
+    """Least share of gold that its best of n gains."""
     far_agreement: float = 0.5
-    """Least share left far off."""
+    """Least share of agreement left far from the policy."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from rich.console import Console
 
-from textrl_env.cli.report_card.gate import CARD
 from textrl_env.cli.optional import OptionalPath
+from textrl_env.cli.report_card.gate import CARD
 from textrl_env.cli.run_folder import policy_folder, write_json
 from textrl_env.cli.stage import command_line
 from textrl_env.errors import require_at_least
