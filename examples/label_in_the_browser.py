@@ -2,7 +2,8 @@
 
 A policy writes four replies to each of 30 customers; `textrl label` serves its page; headless Chromium opens it and
 presses the keys of a simulated person, who ranks by the gold score seen through some noise. With `--by-hand` you rank
-yourself, in your own browser. Then the export trains a reward model, and its report card says what 30 labels are worth.
+yourself, in your own browser. Then the export trains a reward model, and its report card says what 30 labels are worth:
+not much, and the card shows where.
 
 Needs `pip install -e ".[label]"`, and for the simulated person `pip install playwright` and Chromium.
 """
@@ -23,11 +24,12 @@ import tyro
 from playwright.sync_api import Page, sync_playwright
 
 from textrl_env.cli.label_files import ExportLabels
+from textrl_env.cli.report_card.command import RewardModelReport
 from textrl_env.cli.reward_model import TrainRewardModel
-from textrl_env.cli.run_folder import write_jsonl
+from textrl_env.cli.run_folder import read_json, write_jsonl
 from textrl_env.cli.sft import TrainSFT
 from textrl_env.cli.stage import perform
-from textrl_env.reward_models import RewardModelConfig
+from textrl_env.reward_models import RaterPopulation, RewardModelConfig, write_preferences
 from textrl_env.worlds import support_desk
 
 
@@ -43,6 +45,8 @@ class Args:
     """You label, at the address that is printed; Ctrl-C ends."""
     noise: float = 0.05
     """The simulated person's, in units of the gold score."""
+    n_judged: int = 64
+    """Held-out prompts on which the report card samples."""
     seed: int = 0
     """Of the models, the replies and the simulated person."""
     sft: TrainSFT = field(default_factory=TrainSFT)
@@ -52,14 +56,29 @@ class Args:
 
 
 def main(args: Args) -> dict[str, Any]:
-    """Labels, trains and judges; returns the reward model's metrics."""
+    """Labels, trains and judges on rankings by simulated raters; returns the report card."""
     policy, labels = args.run_dir / "sft", args.run_dir / "labels.jsonl"
     if not policy.is_dir():
         perform(args.sft, args.run_dir, args.seed)
     database = label(args, policy)
     ExportLabels(database, labels, form="rankings").run()
-    stage = TrainRewardModel(preferences=labels, model=policy, training=args.training)
-    return perform(stage, args.run_dir, args.seed)
+    heldout = write_preferences(args.run_dir / "heldout.jsonl", judged_by_others(args))
+    stage = TrainRewardModel(preferences=labels, heldout=heldout, model=policy, training=args.training)
+    perform(stage, args.run_dir, args.seed)
+    card = RewardModelReport(args.run_dir, preferences=heldout, n_prompts=args.n_judged, seed=args.seed)
+    try:
+        card.run()
+    except SystemExit:
+        print("the reward model fails: label more, or let textrl quickstart show what 2,500 rankings give")
+    return read_json(args.run_dir / "reward_model" / "report_card.json")
+
+
+def judged_by_others(args: Args) -> list[dict[str, Any]]:
+    """Rankings of further prompts' demonstrations by simulated raters, for judging."""
+    rng = np.random.default_rng(args.seed + 1)
+    prompts = [row["prompt"] for row in support_desk.prompts(300, seed=args.seed, split="heldout")]
+    texts = [[support_desk.demonstration(prompt, rng) for _ in range(4)] for prompt in prompts]
+    return RaterPopulation.default(support_desk.gold_reward, seed=args.seed).rank(prompts, texts, rng=rng)
 
 
 def label(args: Args, policy: Path) -> Path:
