@@ -31,7 +31,7 @@ def test_what_is_ranked_on_the_screen_is_learned_and_judged(tmp_path: Path) -> N
             noise=1e-9,
             sft=TrainSFT(n_demonstrations=500, training=SFTConfig(n_steps=60)),
             training=RewardModelConfig(n_epochs=1),
-        )  # fmt: skip
+        )
     )
     rows = [json.loads(line) for line in (tmp_path / "labels.jsonl").read_text().splitlines()]
     asked = [row["prompt"] for row in support_desk.prompts(4, seed=0)]
