@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import yaml
 
+from textrl_env.cli.optional import Switch
 from textrl_env.cli.run_options import RunOptions
 from textrl_env.errors import InputError
 
@@ -58,6 +59,8 @@ def _options(command: Any, instance: Any = None, prefix: str = "") -> Iterator[t
         )
         if field.name == "stage":
             kind = of_stage[0] if of_stage else type(value)
+        if hints[field.name] == Switch:
+            kind = Switch
         if kind is RunOptions:
             continue
         if is_dataclass(kind):
@@ -86,7 +89,9 @@ def _arguments(file: Path, options: Mapping[str, Any]) -> Iterator[str]:
         fits, expected = _expected(options[option])
         if not fits(value):
             raise InputError(f"{file}: {option} must be {expected}, got {value!r:.60}")
-        yield from _as_arguments(option.replace("_", "-"), value)
+        # A switch that is off has no form of its own on the command line.
+        if value is not False or options[option] != Switch:
+            yield from _as_arguments(option.replace("_", "-"), value)
 
 
 def _flat(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -108,6 +113,8 @@ def _as_arguments(option: str, value: Any) -> list[str]:
 def _expected(kind: Any) -> tuple[Callable[[Any], bool], str]:
     """Whether a value is of an option's type, and the type in words."""
     origin, parts = get_origin(kind) or kind, get_args(kind)
+    if origin is Annotated:
+        return _expected(parts[0])
     if origin is Literal:
         return lambda value: value in parts, f"one of {', '.join(map(repr, parts))}"
     if origin in (UnionType, Union):

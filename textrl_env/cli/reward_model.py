@@ -44,9 +44,7 @@ class TrainRewardModel:
     """The model to start from; by default RUN/sft."""
     on_bad_row: OnBadRow = "error"
     """What a bad row does: stop, or be left out and counted."""
-    kind: Annotated[RewardModelKind, tyro.conf.arg(name=""), tyro.conf.FlagCreatePairsOff] = field(
-        default_factory=RewardModelKind
-    )
+    kind: Annotated[RewardModelKind, tyro.conf.arg(name="")] = field(default_factory=RewardModelKind)
     """What of the model is trained, and how many heads."""
     training: Annotated[RewardModelConfig, tyro.conf.arg(name="")] = field(default_factory=RewardModelConfig)
     """How to train."""
