@@ -31,7 +31,7 @@ def lora_ppo(model: Any, *, critic: Any = "separate", pay: Any = "episode", **op
     env = TextGenVectorEnv(
         ["abcde", "f", "gab", "cd"], count_a, LetterTokenizer(V), num_envs=4, autoreset_mode="Disabled",
         max_new_tokens=6, kl=KLShaping(0.1, "sampled", pay=pay),
-        reference=AdapterOffReference(agent.policy, vocab_size=V),
+        reference=AdapterOffReference(agent.policy, vocab_size=V, precision=agent.precision),
     )  # fmt: skip
     return PPO(agent, env, n_episodes=8, batch_size=4, n_epochs=2, learning_rate=1e-2)
 
@@ -42,11 +42,14 @@ def some_rows() -> tuple[Tensor, Tensor, Tensor]:
     return ids, mask, mask & (torch.arange(5) < 4)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_reference_is_the_model_before_the_adapters_at_every_time(make_model: Any, kind: str) -> None:
+def test_the_reference_is_the_model_before_the_adapters_at_every_time(
+    make_model: Any, kind: str, precision: Any
+) -> None:
     model = make_model(kind)
-    separate = FrozenReference(model, vocab_size=V)
-    ppo = lora_ppo(model)
+    separate = FrozenReference(model, vocab_size=V, precision=precision)
+    ppo = lora_ppo(model, precision=precision)
     off = ppo.env.task.reference
     assert isinstance(off, AdapterOffReference) and off.model is ppo.policy.policy
     observation, _ = ppo.env.reset(seed=3)
