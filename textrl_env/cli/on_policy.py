@@ -182,6 +182,8 @@ class TrainOnPolicy(ABC):
         command = f"next: textrl evaluate --run-dir {run_dir}"
         if exported != run_dir / "policy":
             command += f" --policy {exported}"
+        if self.policy:
+            command += f" --reference {self.policy}"
         yield command + (" --prompts HELDOUT.jsonl" if self.prompts else "")
 
     @property

@@ -100,7 +100,9 @@ class TrainRewardModel:
         if metrics["n_pairs"]:
             judged = f"accuracy {metrics['accuracy']:.3f} on {metrics['n_pairs']} held-out pairs{ceiling}"
         yield f"{judged}; the reward model is in {run_dir / self.folder}"
-        yield f"next: textrl ppo --run-dir {run_dir}" + (" --prompts YOURS.jsonl" if self.preferences else "")
+        own = f" --policy {self.model}" if self.model else ""
+        own += " --prompts YOURS.jsonl" if self.preferences else ""
+        yield f"next: textrl ppo --run-dir {run_dir}{own}"
 
     writes: ClassVar[tuple[str, ...]] = ("reward_model",)
 

@@ -39,6 +39,9 @@ def heldout_preferences(reward_model: Path, given: Path | None) -> tuple[Path, l
     run_dir, manifest = reward_model.parent, reward_model / "manifest.json"
     options = read_json(manifest).get("config", {}) if manifest.is_file() else {}
     train, heldout = (Path(options[name]) if options.get(name) else None for name in ("preferences", "heldout"))
+    metrics = reward_model / "metrics.json"
+    if metrics.is_file() and "n_ratings" in read_json(metrics):
+        raise InputError(f"{reward_model} was trained on ratings; name held-out preferences with --preferences")
     own = run_dir / "preferences" / "heldout.jsonl"
     if train is None and heldout is None and not own.is_file():
         raise InputError(f"{own}: no such file; name held-out preferences with --preferences")
