@@ -3,7 +3,7 @@
 A policy writes four replies to each of 30 customers; `textrl label` serves its page; headless Chromium opens it and
 presses the keys of a simulated person, who ranks by the gold score seen through some noise. With `--by-hand` you rank
 yourself, in your own browser. Then the export trains a reward model, and its report card says what 30 labels are worth:
-not much, and the card shows where.
+not much, and the card shows where. Takes about a minute on two CPU cores, half of it for the SFT model.
 
 Needs `pip install -e ".[label]"`, and for the simulated person `pip install playwright` and Chromium.
 """
