@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from textrl_env import InputError
 from textrl_env.agents.actor_critic import ActorCriticLM, CriticKind
+from textrl_env.agents.shared_prefixes import SharedPrefixes, share_prefixes
 
 
 class CausalLMPolicy(ActorCriticPolicy):
@@ -37,8 +38,10 @@ class CausalLMPolicy(ActorCriticPolicy):
     Masks. SB3's PPO knows none: with `min_new_tokens` or `banned_tokens` the environment refuses the first forbidden
     token.
 
-    Work. SB3 learns from single transitions: it sends each state's whole text through the model, where
-    `textrl_env.agents.PPO` sends each completion once. Columns that are padding in all rows are cut off.
+    Work. SB3 learns from single transitions. Of a batch of them the states of one completion go through the model
+    together, since each is the beginning of the next; with a `batch_size` of whole rollouts that is once a completion,
+    as in `textrl_env.agents.PPO`, with small shuffled minibatches nearly once a state. For each step of a rollout the
+    whole text so far goes through the model: SB3 has no place for a cache.
 
     Saving. `PPO.save` keeps the trained weights and, beside them, `policy_kwargs`: a folder as its path, which must be
     there for `PPO.load`, and a model with the weights it started from. To load without them give the model's
@@ -105,13 +108,15 @@ class CausalLMPolicy(ActorCriticPolicy):
 
     def predict_values(self, obs: PyTorchObs) -> Tensor:
         """(B, 1)."""
-        return self.lm.state_values(*_newest(obs))[:, None]
+        texts = _texts(obs)
+        return self.lm.state_values(texts.ids, texts.mask, texts.read)[texts.order, None]
 
     def _states(self, obs: Any) -> tuple[Distribution, Tensor]:
-        logits, values = self.lm.states(*_newest(obs))
+        texts = _texts(obs)
+        logits, values = self.lm.states(texts.ids, texts.mask, texts.read)
         assert values is not None
-        logprobs = self.lm.distribution(logits, None)
-        return CategoricalDistribution(self.lm.vocab_size).proba_distribution(logprobs), values[:, None]
+        logprobs = self.lm.distribution(logits, None)[texts.order]
+        return CategoricalDistribution(self.lm.vocab_size).proba_distribution(logprobs), values[texts.order, None]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {
@@ -143,10 +148,5 @@ def _actor_critic(model: Any, *, vocab_size: int, critic: CriticKind) -> ActorCr
     return ActorCriticLM(copy.deepcopy(model), vocab_size=vocab_size, critic=critic)
 
 
-def _newest(obs: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Token ids, mask and where the newest token stands, (B, W) each, without the columns that only pad."""
-    mask = obs["attention_mask"].bool()
-    first = int(mask.any(dim=0).int().argmax())
-    newest = torch.zeros_like(mask)
-    newest[:, -1] = True
-    return obs["input_ids"].long()[:, first:], mask[:, first:], newest[:, first:]
+def _texts(obs: Any) -> SharedPrefixes:
+    return share_prefixes(obs["input_ids"].long(), obs["attention_mask"].bool())
