@@ -37,6 +37,7 @@ class Learner:
         learning_rate: of Adam at first; each update brings its own.
         microbatch_size: episodes per forward and backward pass.
         max_grad_norm: gradients are scaled down to this norm.
+        adam_eps: of Adam.
         processes: of the run.
     """
 
@@ -47,11 +48,12 @@ class Learner:
         learning_rate: float,
         microbatch_size: int,
         max_grad_norm: float,
+        adam_eps: float,
         processes: Processes,
     ) -> None:
         self.policy, self.processes = policy, processes
         self.microbatch_size, self.max_grad_norm = microbatch_size, max_grad_norm
-        self.optimizer = adamw(policy.parameters(), lr=learning_rate, eps=1e-5)
+        self.optimizer = adamw(policy.parameters(), lr=learning_rate, eps=adam_eps)
         processes.prepare(policy, self.optimizer)
 
     def finish(

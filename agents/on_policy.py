@@ -59,6 +59,8 @@ class OnPolicyAlgorithm(ABC):
             expectation and is refused (see docs/kl_estimators.md).
         reference: the frozen policy of that term.
         max_grad_norm: gradients are scaled down to this norm, above 0.
+        adam_eps: added to Adam's root of the second moment, above 0. Steps shrink along parameters whose gradients are
+            small beside it.
         log_dir: folder for TensorBoard, `progress.csv` and `progress.jsonl`; None logs nowhere.
         verbose: 1 also prints each logged update to stdout.
         seed: of sampling, minibatch order and the environment.
@@ -85,6 +87,7 @@ class OnPolicyAlgorithm(ABC):
         kl_loss_estimator: Estimator = "k2",
         reference: FrozenReference | None = None,
         max_grad_norm: float = 1.0,
+        adam_eps: float = 1e-5,
         log_dir: str | Path | None = None,
         verbose: int = 0,
         seed: int = 0,
@@ -98,7 +101,7 @@ class OnPolicyAlgorithm(ABC):
         )  # fmt: skip
         if not 0 < gamma <= 1:
             raise InputError(f"gamma must be in (0, 1], got {gamma}")
-        require_above(0, max_grad_norm=max_grad_norm)
+        require_above(0, max_grad_norm=max_grad_norm, adam_eps=adam_eps)
         require_at_least(0, kl_loss_coef=kl_loss_coef)
         if kl_loss_coef and reference is None:
             raise InputError("a KL term in the loss needs a reference: pass reference=FrozenReference(...)")
@@ -116,7 +119,7 @@ class OnPolicyAlgorithm(ABC):
         self.interrupted = False
         self.learner = Learner(
             policy, learning_rate=self._rate(1.0), microbatch_size=microbatch_size, max_grad_norm=max_grad_norm,
-            processes=self.processes,
+            adam_eps=adam_eps, processes=self.processes,
         )  # fmt: skip
         self.log_dir, self.verbose = log_dir, verbose
         self.plan: Plan | None = None

@@ -24,6 +24,7 @@ class OnPolicyOptions(TypedDict, total=False):
     kl_loss_estimator: Estimator
     reference: FrozenReference | None
     max_grad_norm: float
+    adam_eps: float
     log_dir: str | Path | None
     verbose: int
     seed: int

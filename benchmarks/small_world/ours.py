@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Unpack
 
 from learning_curves import WORLD, gap, reference_model
 from small_world.files import Setting
@@ -10,14 +11,15 @@ from small_world.files import Setting
 from textrl_env import KLShaping, TextGenVectorEnv
 from textrl_env.agents import PPO, ActorCriticLM
 from textrl_env.agents.actor_critic import CriticKind
+from textrl_env.agents.on_policy_options import OnPolicyOptions
 from textrl_env.reference import FrozenReference
 
 Measured = tuple[list[float], list[float]]
 """At the marks: the share of the gap that is closed, and the processor seconds that training took until then."""
 
 
-def ours(setting: Setting, seed: int, *, critic: CriticKind) -> Measured:
-    """Trains to the last mark."""
+def ours(setting: Setting, seed: int, *, critic: CriticKind, **options: Unpack[OnPolicyOptions]) -> Measured:
+    """Trains to the last mark; `options` of PPO are beside those of the setting."""
     model = reference_model()
     reference = FrozenReference(model, vocab_size=WORLD.vocab_size)
     env = TextGenVectorEnv(
@@ -27,7 +29,7 @@ def ours(setting: Setting, seed: int, *, critic: CriticKind) -> Measured:
     agent = ActorCriticLM(model, vocab_size=WORLD.vocab_size, critic=critic)
     ppo = PPO(
         agent, env, n_episodes=setting.n_episodes, batch_size=setting.batch_size, n_epochs=setting.n_epochs,
-        gae_lambda=setting.gae_lambda, seed=seed,
+        gae_lambda=setting.gae_lambda, seed=seed, **options,
     )  # fmt: skip
     fractions, seconds, spent = [], [], 0.0
     for before, mark in pairwise((0, *setting.marks)):

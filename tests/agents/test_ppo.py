@@ -287,6 +287,7 @@ def test_a_vocabulary_that_does_not_fit_names_both_sizes(make_model: Any, make_e
         ({"batch_size": 3}, "batch_size must divide n_episodes=8, got 3"),
         ({"n_epochs": 0}, "n_epochs .* 0"),
         ({"max_grad_norm": 0.0}, "max_grad_norm .* 0.0"),
+        ({"adam_eps": 0.0}, "adam_eps .* 0.0"),
         ({"ent_coef": -1.0}, "ent_coef .* -1.0"),
         ({"vf_coef": float("nan")}, "vf_coef .* nan"),
     ],
