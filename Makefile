@@ -39,7 +39,7 @@ SOUND = { [ ! -e $(BUSY) ] && { [ ! -e $(HOME_FILE) ] || [ "$$(cat $(HOME_FILE))
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	echo "Options: SEED=0 (quickstart), BENCH='--sizes S' (bench), PYTHON=python3 (which Python makes .venv)"
+	echo "Options: SEED=0 (quickstart), BENCH='scaling quality' (bench), PYTHON=python3 (which Python makes .venv)"
 
 quickstart: $(CORE) ## install, then train the first RLHF run; SEED=0
 	@$(BIN)/textrl quickstart --out runs/quickstart --seed $(SEED)
@@ -65,8 +65,20 @@ check: $(DEV) ## ruff, mypy, direction of imports
 	done
 	if [ -n "$$failed" ]; then echo "make check: failed:$$failed" >&2; exit 1; fi
 
-bench: $(DEV) ## time a PPO iteration beside other libraries (after bench-env)
-	@$(BIN)/python benchmarks/ppo_iteration.py $(BENCH)
+# The benchmarks that have promises to keep. One with options: .venv/bin/python benchmarks/scaling.py --axes tokens
+BENCH ?= ppo_iteration ragged_lengths scaling quality
+
+bench: $(DEV) ## speed and learning beside other libraries (after bench-env); takes hours
+	@for other in .venv-bench .venv-bench-current; do
+		if [ ! -x $$other/bin/python ]; then
+			echo "make bench: $$other is missing, in which other libraries run; first: make bench-env" >&2
+			exit 1
+		fi
+	done
+	for name in $(BENCH); do
+		echo "== benchmarks/$$name.py"
+		OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py
+	done
 
 bench-env: ## the other libraries of `make bench`, in .venv-bench and .venv-bench-current
 	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/.textrl-bench

@@ -1,9 +1,10 @@
 """How the cost of a PPO iteration grows: seconds and memory against batch, completion length and vocabulary.
 
-Starts from size XS and doubles one quantity at a time, each point in a process of its own, whose peak memory is
-measured beyond what it had before the first iteration. Linear growth shows as seconds per token that do not rise.
-Memory must not grow with the batch where `microbatch_size` is given: no tensor of (batch, tokens, vocabulary) outlives
-a part of a minibatch. Prints a table and writes JSON.
+Starts from size XS and raises one quantity at a time, each point in a process of its own, whose peak memory is
+measured beyond what it had before the first iteration. Cost that grows no faster than the quantity shows as seconds, or
+megabytes, per unit of it that do not rise from any point to the largest one. With `microbatch_size` no tensor of
+(batch, tokens, vocabulary) is held: at the largest vocabulary one alone would be more than the peak. Prints tables and
+writes JSON.
 
     python benchmarks/scaling.py
 """
@@ -32,6 +33,8 @@ AXES: dict[str, list[Size]] = {
     "tokens": [replace(SMALLEST, tokens=count) for count in (32, 64, 128, 256)],
     "vocabulary": [replace(SMALLEST, vocabulary=count) for count in (1_000, 5_000, 10_000, 50_000)],
 }
+
+MOST_GROWTH = 1.1
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,45 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def judge(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every promise about the axes that were measured, with what was found."""
+    found = []
+    series = {(row["axis"], row["microbatch_size"]) for row in rows}
+    for axis, microbatch in sorted(series, key=str):
+        points = [row for row in rows if (row["axis"], row["microbatch_size"]) == (axis, microbatch)]
+        for what in ("seconds", "peak_mb"):
+            *earlier, last = [point[what] / point[axis] for point in points]
+            if earlier:
+                growth = last / min(earlier)
+                promise = f"{what} per unit of {axis}, the largest point / the least of the others"
+                found.append(_judged(promise, microbatch, growth, MOST_GROWTH))
+    for row in rows:
+        if (
+            row["axis"] == "vocabulary"
+            and row["microbatch_size"]
+            and row["vocabulary"] == AXES["vocabulary"][-1].vocabulary
+        ):
+            whole = row["completions"] * row["tokens"] * row["vocabulary"] * 4 / 2**20
+            promise = f"peak / float32 logits of all completions, {row['vocabulary']:,} tokens"
+            found.append(_judged(promise, row["microbatch_size"], row["peak_mb"] / whole, 1.0))
+    return found
+
+
+def _judged(promise: str, microbatch: int | None, ratio: float, most: float) -> dict[str, Any]:
+    return {"promise": promise, "microbatch": microbatch, "ratio": ratio, "at most": most, "holds": ratio <= most}
+
+
+def bars(judged: list[dict[str, Any]]) -> Table:
+    """A row a promise."""
+    table = Table("promise", "microbatch", "found", "at most", "", title="bars", title_justify="left")
+    for row in judged:
+        mark = "[green]holds[/green]" if row["holds"] else "[red]falls short[/red]"
+        table.add_row(
+            row["promise"], str(row["microbatch"] or "all"), f"{row['ratio']:.2f}", f"{row['at most']:.1f}", mark
+        )
+    return table
+
+
 def main(args: Args) -> list[dict[str, Any]]:
     """Measures, prints, writes; returns the rows."""
     rows = []
@@ -83,9 +125,10 @@ def main(args: Args) -> list[dict[str, Any]]:
                         axis, str(getattr(size, axis)), str(microbatch or "all"), f"{found['seconds']:.2f}",
                         f"{found['seconds'] / found['tokens'] * 1e6:.0f}", f"{found['peak_mb']:.0f}",
                     )  # fmt: skip
-    Console().print(table)
+    judged = judge(rows)
+    Console().print(table, bars(judged))
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(rows, indent=1) + "\n")
+    args.out.write_text(json.dumps({"rows": rows, "bars": judged}, indent=1) + "\n")
     return rows
 
 
