@@ -1,8 +1,9 @@
 """Where the time of one PPO iteration goes: matrix products, activation, attention, copies, the rest.
 
-The job of `ppo_iteration.py` with ours alone, one thread, watched by PyTorch's profiler. Each operation's own time counts
-for its kind; what is left of the iteration is Python and small operations. Matrix products stand beside the fastest one
-that this machine does. The profiler knows wall time only: run it on a quiet core. Prints a table and writes JSON.
+The job of `ppo_iteration.py` with ours alone, one thread, watched by PyTorch's profiler. Each operation's own time
+counts under its kind; what is left of the iteration is Python and small operations. Matrix products stand beside the
+fastest one that this machine does. The profiler knows wall time only: run it on a quiet core. Prints a table and writes
+JSON.
 
     python benchmarks/ppo_profile.py --sizes S
 """

@@ -43,7 +43,7 @@ def test_the_estimate_is_near_the_measured_memory(tmp_path: Path) -> None:
     assert frozen["caches"] == 1000 * 4 * 2 * 320 * 4
 
 
-@pytest.mark.parametrize("command", ["sft", "preferences", "reward-model", "ppo --batch-size 4"])
+@pytest.mark.parametrize("command", ["sft", "preferences", "reward-model", "dpo", "ppo --batch-size 4"])
 def test_a_dry_run_works_estimates_and_writes_nothing(
     command: str, run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

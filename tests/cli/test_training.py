@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from textrl_env.cli import main
 from textrl_env.cli.train import CLASSES
@@ -50,6 +50,10 @@ def test_dpo_writes_a_policy_that_can_be_evaluated(own_run: Path, capsys: pytest
     main(["dpo", "--run-dir", str(own_run), "--n-steps", "2", "--batch-size", "4", "--loss", "ipo"])
     policy = own_run / "dpo" / "policy"
     assert f"--policy {policy}" in capsys.readouterr().out
+    card = (policy / "README.md").read_text()
+    assert "| Method | IPO |" in card and "rewards/accuracies" in card
+    sampling = GenerationConfig.from_pretrained(policy)
+    assert sampling.do_sample and sampling.top_k == 0 and sampling.max_new_tokens > 0
     metrics = json.loads((own_run / "dpo" / "metrics.json").read_text())
     assert {"loss", "rewards/chosen", "rewards/margins", "rewards/accuracies"} <= metrics.keys()
     main(["evaluate", "--run-dir", str(own_run), "--policy", str(policy), "--n-prompts", "4", "--max-new-tokens", "8"])

@@ -33,7 +33,7 @@ class Rehearsable(Protocol):
 def dry_run(stage: object, run_dir: Path, seed: int) -> Iterator[str]:
     """Rehearses a stage; lines for the terminal. The run's folder is only read."""
     if not isinstance(stage, Rehearsable):
-        raise InputError("this command has no dry run; sft, preferences, reward-model, ppo and train have one")
+        raise InputError("this command has no dry run; sft, preferences, reward-model, ppo, train and dpo have one")
     seconds, work = [], []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
