@@ -20,7 +20,7 @@ class DPOConfig(RowTrainingConfig):
     label_smoothing: float = 0.0
     """How likely a label is wrong (conservative DPO), in [0, 0.5)."""
     max_new_tokens: int | None = None
-    """Completions end here without an end token, as at an environment's limit; None leaves them whole."""
+    """Completions are cut here, without an end token; None leaves them whole."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
