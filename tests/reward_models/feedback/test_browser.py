@@ -16,7 +16,6 @@ from textrl_env.reward_models.feedback.web.access import Access
 from textrl_env.reward_models.feedback.web.serve import allowed_hosts, listen, make_server
 
 HOSTILE = "</div><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> {{ 7 * 7 }}"
-SETTLED_MS = 180  # The page takes no answer in the first moments of a question.
 
 
 # For this module, not the session: while Playwright runs, no other test can run an event loop.
@@ -104,9 +103,17 @@ def identity(page: Page) -> str:
     return "/".join(str(question.get_attribute(f"data-{name}")) for name in ("item", "round", "revision"))
 
 
+def settle(page: Page) -> None:
+    """Looks at a question for a moment: in the first one the page takes no answer."""
+    page.evaluate(
+        "async () => { const question = await import('/question.js');"
+        "while (!question.settled() || question.seconds() <= 0.2) await new Promise(requestAnimationFrame); }"
+    )
+
+
 def press(page: Page, *keys: str) -> None:
     """Presses keys of which the last is an answer, and waits for the next question."""
-    page.wait_for_timeout(SETTLED_MS)
+    settle(page)
     before = identity(page)
     for key in keys:
         page.keyboard.press(key)
@@ -178,7 +185,7 @@ def drag(page: Page, card: Locator, to: Locator) -> None:
 def test_ranking_by_drag(serve: Callable[..., Served], open_page: Callable[..., Page]) -> None:
     served = serve(rankings(2))
     page = open_page(served)
-    page.wait_for_timeout(SETTLED_MS)
+    settle(page)
     page.keyboard.press("Enter")
     expect(page.get_by_text("Put them in order first")).to_be_visible()
     assert served.desk.log.labels() == [], "an order that nobody made is no answer"
@@ -217,7 +224,7 @@ def test_rating_by_keys_and_clicks(serve: Callable[..., Served], open_page: Call
     page = open_page(served)
     press(page, "6")
     press(page, "ArrowRight", "ArrowRight", "Enter")
-    page.wait_for_timeout(SETTLED_MS)
+    settle(page)
     page.get_by_role("button", name="1 of 7, worst").click()
     expect(page.locator(".finished")).to_be_visible()
     assert [event.judgement.rating for event in served.desk.log.labels()] == [6, 5, 1]
@@ -263,7 +270,7 @@ def test_an_answer_reaches_the_desk_when_the_network_is_back(
 ) -> None:
     served = serve(3)
     page = open_page(served)
-    page.wait_for_timeout(SETTLED_MS)
+    settle(page)
     # The answer arrives, but its confirmation is lost: sent again, it must not be a second label.
     page.route("**/answers", lambda route: (route.fetch(), route.abort()), times=1)
     with page.expect_event("console"):
@@ -308,7 +315,7 @@ def test_a_phone_shows_everything_and_is_used_by_touch(
         box = button.bounding_box()
         assert box and box["x"] >= 0 and box["x"] + box["width"] <= width and box["height"] >= 44
         assert box["y"] + box["height"] <= 740, "the answers are at hand however long the text is"
-    page.wait_for_timeout(SETTLED_MS)
+    settle(page)
     if task == "ranking":
         page.locator(".card").nth(1).locator(".text").tap()
         page.get_by_role("button", name="Tie").tap()
