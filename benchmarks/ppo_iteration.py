@@ -26,8 +26,8 @@ from typing import Any
 import torch
 import tyro
 from iteration.job import SIZES, write_job
-from iteration.table import Samples, judge, show
-from iteration.variants import VARIANTS
+from iteration.table import ByVariant, Samples, judge, show
+from iteration.variants import THREE, VARIANTS
 from iteration.work import left_out
 from iteration.workers import BENCHMARKS, Worker, WorkerFailed
 from rich.progress import Progress
@@ -54,23 +54,23 @@ class Args:
 
 
 def main(args: Args) -> dict[str, Any]:
-    """Measures, prints, writes; returns what was written."""
+    """Measures, writes after each size, prints; returns what was written."""
     samples: Samples = {}
     failures: dict[str, dict[str, str]] = {}
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     for size in args.sizes:
         samples[size], failures[size] = measure(size, args)
+        result = {"machine": machine(), "samples": samples, "could not run": failures, "bars": judge(samples)}
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
     show(samples, failures)
-    result = {"machine": machine(), "samples": samples, "could not run": failures, "bars": judge(samples)}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
     print(f"written: {args.out}")
     return result
 
 
-def measure(size: str, args: Args) -> tuple[dict[str, dict[str, list[dict[str, Any]]]], dict[str, str]]:
+def measure(size: str, args: Args) -> tuple[ByVariant, dict[str, str]]:
     """Turns by variant and number of threads, and why variants failed."""
     names = [name for name in args.variants or VARIANTS if size in VARIANTS[name].sizes]
-    samples: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    samples: ByVariant = {}
     failures: dict[str, str] = {}
     gain = bfloat16_gain()
     if not args.variants and gain < 1:
@@ -78,28 +78,39 @@ def measure(size: str, args: Args) -> tuple[dict[str, dict[str, list[dict[str, A
         reason = f"a product of bfloat16 matrices takes {1 / gain:.1f} times as long as one of float32 here; "
         failures |= dict.fromkeys(half, reason + "name it in --variants to measure it all the same")
         names = [name for name in names if name not in half]
+    # No promise compares the two halves, and all networks of both at once fill a laptop's memory.
+    with_critic = [name for name in names if VARIANTS[name].nets != THREE]
+    without = [name for name in names if VARIANTS[name].nets == THREE]
     with tempfile.TemporaryDirectory() as folder:
         write_job(Path(folder), SIZES[size])
-        workers = start(names, Path(folder), args.logs / size, max(args.threads), failures)
-        try:
-            for round_, name in progress(size, (args.iterations or ITERATIONS[size]) + 1, workers):
-                try:
-                    turns = {str(threads): workers[name].turn(threads) for threads in args.threads}
-                    for turn in turns.values():
-                        if "positions" in turn and (lack := left_out(turn["positions"], SIZES[size])):
-                            raise WorkerFailed(lack)
-                except WorkerFailed as failure:
-                    failures[name] = str(failure)
-                    workers.pop(name).close()
-                    samples.pop(name, None)
-                    continue
-                if round_ > 0:
-                    for threads, turn in turns.items():
-                        samples.setdefault(name, {}).setdefault(threads, []).append(turn)
-        finally:
-            for worker in workers.values():
-                worker.close()
+        for company in (with_critic, without):
+            take_turns(company, size, Path(folder), args, samples, failures)
     return samples, failures
+
+
+def take_turns(
+    names: list[str], size: str, job: Path, args: Args, samples: ByVariant, failures: dict[str, str]
+) -> None:
+    """Adds the turns of some variants to `samples`, or to `failures` why there are none."""
+    workers = start(names, job, args.logs / size, max(args.threads), failures)
+    try:
+        for round_, name in progress(size, (args.iterations or ITERATIONS[size]) + 1, workers):
+            try:
+                turns = {str(threads): workers[name].turn(threads) for threads in args.threads}
+                for turn in turns.values():
+                    if "positions" in turn and (lack := left_out(turn["positions"], SIZES[size])):
+                        raise WorkerFailed(lack)
+            except WorkerFailed as failure:
+                failures[name] = str(failure)
+                workers.pop(name).close()
+                samples.pop(name, None)
+                continue
+            if round_ > 0:
+                for threads, turn in turns.items():
+                    samples.setdefault(name, {}).setdefault(threads, []).append(turn)
+    finally:
+        for worker in workers.values():
+            worker.close()
 
 
 def progress(size: str, rounds: int, workers: dict[str, Worker]) -> Iterator[tuple[int, str]]:

@@ -8,8 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 Turn = dict[str, Any]
-Samples = dict[str, dict[str, dict[str, list[Turn]]]]
-"""Size -> variant -> number of threads -> its turns."""
+ByVariant = dict[str, dict[str, list[Turn]]]
+"""Variant -> number of threads -> its turns."""
+Samples = dict[str, ByVariant]
+"""By size."""
 
 
 def measure(threads: str) -> str:
