@@ -57,4 +57,6 @@ def test_dpo_writes_a_policy_that_can_be_evaluated(own_run: Path, capsys: pytest
     metrics = json.loads((own_run / "dpo" / "metrics.json").read_text())
     assert {"loss", "rewards/chosen", "rewards/margins", "rewards/accuracies"} <= metrics.keys()
     main(["evaluate", "--run-dir", str(own_run), "--policy", str(policy), "--n-prompts", "4", "--max-new-tokens", "8"])
+    shown = capsys.readouterr().out
+    assert "the policy beats SFT" in shown and "PPO" not in shown
     assert "win" in (own_run / "evaluation" / "metrics.json").read_text()

@@ -108,7 +108,11 @@ class Evaluate:
 
     def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[RenderableType]:
         """A table and lines for the terminal."""
-        yield from comparison(metrics)
+        yield from comparison(
+            metrics,
+            reference="the reference" if self.reference else "SFT",
+            policy="the policy" if self.policy else "PPO",
+        )
         yield f"completions and figures are in {run_dir / self.folder}"
         yield f"next: textrl report --run-dir {run_dir}"
 
@@ -119,10 +123,10 @@ class Evaluate:
         return PromptDataset.of([row["prompt"] for row in rows])
 
 
-def comparison(metrics: dict[str, Any]) -> Iterator[RenderableType]:
-    """Metrics of `compare` for the terminal: SFT beside PPO, the win rates with their intervals, the KL."""
+def comparison(metrics: dict[str, Any], *, reference: str = "SFT", policy: str = "PPO") -> Iterator[RenderableType]:
+    """Metrics of `compare` for the terminal: both models side by side, the win rates with their intervals, the KL."""
     table = Table("", title="held-out prompts", title_justify="left")
-    for column in ("SFT", "PPO"):
+    for column in (reference, policy):
         table.add_column(column, justify="right")
     for label, name in SHOWN.items():
         if f"{name}_sft" in metrics:
@@ -131,8 +135,9 @@ def comparison(metrics: dict[str, Any]) -> Iterator[RenderableType]:
     for label, name in (("gold", "gold_win_rate"), ("the reward model", "proxy_win_rate")):
         if name in metrics:
             low, high = metrics[f"{name}_low"], metrics[f"{name}_high"]
-            yield f"PPO beats SFT under {label}: {metrics[name]:.1%} (95% interval {low:.1%} to {high:.1%})"
-    yield f"KL to SFT {metrics['kl']:.1f} nats per completion"
+            interval = f"95% interval {low:.1%} to {high:.1%}"
+            yield f"{policy} beats {reference} under {label}: {metrics[name]:.1%} ({interval})"
+    yield f"KL to {reference} {metrics['kl']:.1f} nats per completion"
 
 
 def compare(
