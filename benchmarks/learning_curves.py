@@ -2,11 +2,13 @@
 
 The world has 8 tokens, completions of up to 5 and four prompts; the reference is a random model, a nat of KL costs 0.1.
 0 is the reference and 1 the optimum, both exact. The x axis counts completions that were sampled and scored, compared
-or (for SFT) demonstrated; for best-of-n it is n. About four minutes of CPU a seed, with OMP_NUM_THREADS=1.
+or (for SFT) demonstrated; for best-of-n it is n. Prints a table with 95 % intervals of the mean over the seeds
+(Student's t), which are also the bands of the figure. About four minutes of CPU a seed, with OMP_NUM_THREADS=1.
 """
 
 import json
 import multiprocessing
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +20,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import tyro
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
 
 from textrl_env import KLShaping, TextGenVectorEnv
 from textrl_env.agents import A2C, GRPO, PPO, REINFORCE, RLOO, ActorCriticLM, DrGRPO, RejectionSampling, small_llama
@@ -59,8 +64,8 @@ class Args:
 
     names: tuple[str, ...] = NAMES
     """Algorithms, of those in the figure."""
-    seeds: int = 1
-    """Runs of each; the band in the figure is their range."""
+    seeds: int = 5
+    """Runs of each; at least 2."""
     workers: int = 1
     """Processes, a run each."""
     out: Path = Path("docs/algorithms")
@@ -213,21 +218,41 @@ def main(args: Args) -> dict[str, Any]:
     result = {"coef": COEF, "seeds": args.seeds, "curves": curves}
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "curves.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    Console().print(table(curves))
     draw(curves, args.out / "curves.png")
     return result
 
 
+def half_width(runs: Any) -> Any:
+    """Of the 95 % interval of the mean: (seeds, ...) -> (...)."""
+    return stats.t.ppf(0.975, len(runs) - 1) * stats.sem(runs)
+
+
+def table(curves: dict[str, Any]) -> Table:
+    """A row an algorithm: what is closed at the end, and completions until the mean has closed half."""
+    shown = Table("algorithm", "share of the gap at the end", "lowest seed", "half of the gap after, completions")
+    for name, curve in curves.items():
+        runs = np.array(curve["fractions"])
+        half = np.flatnonzero(runs.mean(axis=0) >= 0.5)
+        shown.add_row(
+            name, f"{runs[:, -1].mean():.3f} ± {half_width(runs[:, -1]):.3f}", f"{runs[:, -1].min():.3f}",
+            f"{curve['completions'][half[0]]:,}" if len(half) else "–",
+        )  # fmt: skip
+    return shown
+
+
 def draw(curves: dict[str, Any], path: Path) -> None:
-    """A panel an algorithm: mean over the seeds, and their range."""
+    """A panel an algorithm: mean over the seeds, and its 95 % interval."""
     rows = -(-len(curves) // 4)
     figure, panels = plt.subplots(rows, 4, figsize=(12, 2.6 * rows), sharey=True, squeeze=False, layout="constrained")
     for panel, (name, curve) in zip(panels.flat, curves.items(), strict=False):
         x, runs = np.array(curve["completions"]), np.array(curve["fractions"])
         panel.axhline(1, color="#66707c", linewidth=0.8, linestyle=":")
         panel.axhline(0, color="#66707c", linewidth=0.8)
-        panel.fill_between(x, runs.min(axis=0), runs.max(axis=0), color="#0b6cb0", alpha=0.25, linewidth=0)
-        panel.plot(x, runs.mean(axis=0), color="#0b6cb0", marker=None if name in ON_POLICY else "o", markersize=4)
-        panel.set_title(f"{name}: {runs.mean(axis=0)[-1]:.2f}", fontsize=11)
+        mean, half = runs.mean(axis=0), half_width(runs)
+        panel.fill_between(x, mean - half, mean + half, color="#0b6cb0", alpha=0.25, linewidth=0)
+        panel.plot(x, mean, color="#0b6cb0", marker=None if name in ON_POLICY else "o", markersize=4)
+        panel.set_title(f"{name}: {mean[-1]:.2f}", fontsize=11)
         panel.set_ylim(-0.3, 1.08)
         if name == "best-of-n":
             panel.set_xscale("log", base=2)
@@ -245,4 +270,7 @@ def draw(curves: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    arguments = tyro.cli(Args, description=__doc__)
+    if arguments.seeds < 2:
+        sys.exit(f"--seeds: an interval needs 2 at least, got {arguments.seeds}")
+    main(arguments)
