@@ -236,7 +236,7 @@ def table(curves: dict[str, Any]) -> Table:
         half = np.flatnonzero(runs.mean(axis=0) >= 0.5)
         shown.add_row(
             name, f"{runs[:, -1].mean():.3f} ± {half_width(runs[:, -1]):.3f}", f"{runs[:, -1].min():.3f}",
-            f"{curve['completions'][half[0]]:,}" if len(half) else "–",
+            f"{curve['completions'][half[0]]:,}" if len(half) else "never",
         )  # fmt: skip
     return shown
 
