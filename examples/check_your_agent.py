@@ -15,6 +15,7 @@ from stable_baselines3 import PPO as SB3PPO
 from textrl_env import TextGenVectorEnv
 from textrl_env.agent_checker import LADDER, check_agent
 from textrl_env.agents import PPO, ActorCriticLM, small_llama
+from textrl_env.reference import FrozenReference
 from textrl_env.sb3 import as_sb3_vec_env
 
 
@@ -29,13 +30,18 @@ class Args:
 
 
 def make_ppo(env: TextGenVectorEnv, seed: int, **options: Any) -> PPO:
-    """PPO on a Llama of width 32; for an environment in autoreset mode Disabled with KL mode sampled."""
+    """PPO on a Llama of width 32; for an environment in autoreset mode Disabled with KL mode sampled.
+
+    Where the environment charges no KL, a KL term in the loss holds the policy near its start: without one it can
+    settle on a good answer before it has found the best.
+    """
     tokenizer = env.task.tokenizer
     model = small_llama(tokenizer, hidden_size=32, heads=2, seed=seed)
     policy = ActorCriticLM(model, vocab_size=len(tokenizer), critic="shared")
     defaults: dict[str, Any] = {
         "learning_rate": lambda remaining: 3e-3 * remaining, "n_episodes": env.num_envs, "gae_lambda": 1.0,
-        "ent_coef": 0.02, "normalize_advantage": False, "seed": seed,
+        "normalize_advantage": False, "kl_loss_coef": 0.0 if env.kl_coef else 0.05,
+        "reference": FrozenReference(model, vocab_size=len(tokenizer)), "seed": seed,
     }  # fmt: skip
     return PPO(policy, env, **defaults | options)
 

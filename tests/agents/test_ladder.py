@@ -23,17 +23,18 @@ from textrl_env.agents import (
 )
 from textrl_env.reference import FrozenReference
 
-# Completions per update and the weight of that term. What steps once on a rollout needs small ones.
+# Completions per update, the first learning rate and the weight of that term. What steps once on a rollout needs small
+# rollouts, and small steps: at 3e-3 some seeds of A2C and RLOO stay below the mark of one rung.
 OPTIONS = {
-    A2C: (32, 0.1), REINFORCE: (32, 0.1), RLOO: (32, 0.1), GRPO: (64, 0.05), DrGRPO: (64, 0.03),
-    RejectionSampling: (64, 0.0),
+    A2C: (32, 2e-3, 0.1), REINFORCE: (32, 2e-3, 0.1), RLOO: (32, 2e-3, 0.1), GRPO: (64, 3e-3, 0.05),
+    DrGRPO: (64, 3e-3, 0.03), RejectionSampling: (64, 3e-3, 0.0),
 }  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", OPTIONS)
 def test_it_climbs_the_ladder(algorithm: Any) -> None:
-    n_episodes, held = OPTIONS[algorithm]
+    n_episodes, rate, held = OPTIONS[algorithm]
 
     def make(env: TextGenVectorEnv, seed: int) -> OnPolicyAlgorithm:
         tokenizer = env.task.tokenizer
@@ -42,7 +43,7 @@ def test_it_climbs_the_ladder(algorithm: Any) -> None:
             model, vocab_size=len(tokenizer), critic="shared" if algorithm.needs_critic else "none"
         )  # fmt: skip
         made: OnPolicyAlgorithm = algorithm(
-            policy, env, learning_rate=lambda remaining: 3e-3 * remaining, n_episodes=n_episodes, seed=seed,
+            policy, env, learning_rate=lambda remaining: rate * remaining, n_episodes=n_episodes, seed=seed,
             kl_loss_coef=0.0 if env.kl_coef else held, reference=FrozenReference(model, vocab_size=len(tokenizer)),
         )  # fmt: skip
         return made
