@@ -60,3 +60,23 @@ def test_dpo_writes_a_policy_that_can_be_evaluated(own_run: Path, capsys: pytest
     shown = capsys.readouterr().out
     assert "the policy beats SFT" in shown and "PPO" not in shown
     assert "win" in (own_run / "evaluation" / "metrics.json").read_text()
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_prompts_that_do_not_belong_to_the_reward_model_are_said(
+    own_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A reward model of one's own preferences, and no prompts of one's own."""
+    tiny = ["train", "--algorithm", "rloo", "--run-dir", str(own_run), *TINY.split(), "--n-updates", "1"]
+    main(tiny)
+    assert "support desk" not in capsys.readouterr().err
+    manifest = own_run / "reward_model" / "manifest.json"
+    written = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(written | {"config": written["config"] | {"preferences": "mine.jsonl"}}))
+    main(tiny)
+    assert "learnt from mine.jsonl, but the prompts are the support desk's; give yours with --prompts" in (
+        capsys.readouterr().err
+    )
+    (own_run / "prompts.jsonl").write_text('{"prompt": "Hello"}\n' * 8)
+    main([*tiny, "--prompts", str(own_run / "prompts.jsonl")])
+    assert "support desk" not in capsys.readouterr().err

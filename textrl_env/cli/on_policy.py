@@ -1,5 +1,6 @@
 """What `textrl ppo` and `textrl train` share: a policy trained in the vector environment, held to the SFT model."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from textrl_env.cli.fitting import fitting_tokenizer
 from textrl_env.cli.memory import Footprint, longest_tokens
 from textrl_env.cli.optional import OptionalFloat, OptionalPath, Switch
 from textrl_env.cli.report_card.gate import require_passed
-from textrl_env.cli.run_folder import existing_model
+from textrl_env.cli.run_folder import existing_model, options_of
 from textrl_env.cli.stage import Stopped, command_line
 from textrl_env.cli.watching import watching
 from textrl_env.errors import require_above, require_at_least
@@ -109,6 +110,11 @@ class TrainOnPolicy(ABC):
             self.reward_model or run_dir / "reward_model", made_by=f"textrl reward-model --run-dir {run_dir}"
         )
         require_passed(judge, allow_failed=self.allow_failed_reward_model)
+        if self.prompts is None and (learnt := options_of(judge).get("preferences")):
+            warnings.warn(
+                f"{judge} learnt from {learnt}, but the prompts are the support desk's; give yours with --prompts",
+                stacklevel=2,
+            )
         prompts, heldout = self._prompts(seed), self._heldout(seed)
         for dataset in filter(None, (prompts, heldout)):
             tokenizer = fitting_tokenizer(start, dataset, max_new_tokens=self.max_new_tokens)

@@ -43,6 +43,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def options_of(folder: Path) -> dict[str, Any]:
+    """The options that the stage of a folder was run with; none where its manifest is missing."""
+    manifest = folder / "manifest.json"
+    return dict(read_json(manifest).get("config", {})) if manifest.is_file() else {}
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> Path:
     """One indented JSON object, NaN refused; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
