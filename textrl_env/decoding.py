@@ -38,6 +38,7 @@ class CachedDecoder:
         self._seen_ids: Array = np.empty((0, 0), dtype=np.int64)
         self._seen_length: Array = np.empty(0, dtype=np.int64)
         self._mask: Tensor = torch.empty(0, 0, dtype=torch.long)
+        self._device = torch.device("cpu")
 
     @property
     def width(self) -> int:
@@ -88,6 +89,7 @@ class CachedDecoder:
 
     def _start(self, input_ids: Array, lengths: Array, rows: Array) -> Tensor:
         """A new cache from the whole observations of `rows`."""
+        self._device = next(self.model.parameters()).device
         width = int(lengths[rows].max())
         ids = torch.from_numpy(np.ascontiguousarray(input_ids[rows, -width:])).to(self._device)
         self._mask = left_padded_mask(lengths[rows], width).to(self._device)
@@ -135,11 +137,6 @@ class CachedDecoder:
         mask = left_padded_mask(lengths[rows] - 1, width).to(self._device)
         self._mask[chosen, -width:] = mask
         return Beginnings(chosen, ids, mask)
-
-    @property
-    def _device(self) -> torch.device:
-        device: torch.device = next(self.model.parameters()).device
-        return device
 
 
 def left_padded_mask(lengths: Array, width: int) -> Tensor:
