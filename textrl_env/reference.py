@@ -14,6 +14,9 @@ from textrl_env.master_weights import rounded_copy
 from textrl_env.precision import Precision, autocast, checked_precision
 from textrl_env.scoring import read_logits, token_logprobs
 
+MOST_LOGITS = 2**25
+"""Numbers in the logits that are held at once, where a sequence has no more: 128 MB of float32."""
+
 
 class FrozenReference:
     """A copy of a causal LM that never changes; satisfies `textrl_env.kl.Reference`.
@@ -69,7 +72,15 @@ class FrozenReference:
 
     @torch.inference_mode()
     def following_logprobs(self, ids: torch.Tensor, mask: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
-        """log π_ref of the tokens that stand after those marked in `read`, (R,); see `scoring.read_logits`."""
+        """log π_ref of the tokens that stand after those marked in `read`, (R,); see `scoring.read_logits`.
+
+        Goes through a few sequences at a time, since the logits of all would be (R, V).
+        """
+        rows = max(1, MOST_LOGITS // max(1, int(read.sum(dim=1).max()) * self.vocab_size))
+        parts = zip(*(torch.split(each, rows) for each in (ids, mask, read)), strict=True)
+        return torch.cat([self._following(*part) for part in parts])
+
+    def _following(self, ids: torch.Tensor, mask: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
         with self.in_force(), autocast(self.precision, ids.device):
             logits = read_logits(self.model, ids, mask, read).logits
         return token_logprobs(

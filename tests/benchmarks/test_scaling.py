@@ -27,11 +27,19 @@ def test_linear_growth_with_or_without_a_fixed_part_holds_and_faster_growth_does
     assert holds(rows(float, lambda n: n * n)) == [True, False]
 
 
-def test_logits_of_all_completions_do_not_fit_into_the_peak() -> None:
+def test_a_tensor_of_all_completions_logits_is_noticed() -> None:
     largest = AXES["vocabulary"][-1]
-    whole = largest.completions * largest.tokens * largest.vocabulary * 4 / 2**20
-    row = {"axis": "vocabulary", "microbatch_size": 16, "completions": largest.completions, "tokens": largest.tokens,
-           "vocabulary": largest.vocabulary, "seconds": 1.0}  # fmt: skip
-    assert holds([row | {"peak_mb": 0.9 * whole}]) == [True]
-    assert holds([row | {"peak_mb": 1.1 * whole}]) == [False]
-    assert holds([row | {"peak_mb": 1.1 * whole, "microbatch_size": None}]) == []
+    logits = largest.completions * largest.tokens * largest.vocabulary * 4 / 2**20
+
+    def peak(microbatch: int, kept: float) -> float:
+        """Three copies of a microbatch's logits, what models take, and what is kept of all completions' logits."""
+        return 3 * logits * microbatch / largest.completions + 200 + kept * logits
+
+    for kept, fine in ((0.0, True), (1.0, False)):
+        measured = [
+            {"axis": "vocabulary", "completions": largest.completions, "tokens": largest.tokens, "seconds": 1.0,
+             "vocabulary": largest.vocabulary, "microbatch_size": given, "peak_mb": peak(rows, kept)}
+            for given, rows in ((None, largest.completions), (16, 16))
+        ]  # fmt: skip
+        assert holds(measured) == [fine]
+        assert holds(measured[1:]) == [], "nothing to compare with"

@@ -218,6 +218,25 @@ def test_the_reference_scores_completions_and_next_tokens_alike(
                 assert scored[row, -back] == pytest.approx(expected[-back - 1, tokens[-back]], abs=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "qwen2"])
+def test_the_references_logits_are_bounded_however_many_completions_it_scores(
+    kind: str, make_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference, rows = FrozenReference(make_model(kind), vocab_size=V), Rows(7, seed=3)
+    for _ in range(4):
+        rows.grow()
+    ids, mask = rows.observation()
+    whole = reference.completion_logprobs(ids, mask, 5)
+    sizes: list[int] = []
+    head = reference.model.get_output_embeddings()
+    head.register_forward_hook(lambda module, inputs, logits: sizes.append(logits.numel()))
+    monkeypatch.setattr("textrl_env.reference.MOST_LOGITS", 2 * 5 * V)
+    np.testing.assert_allclose(reference.completion_logprobs(ids, mask, 5), whole, **TOLERANCE)
+    assert len(sizes) == 4, "two rows at a time"
+    if kind == "gpt2":  # Packed: nothing but what is read. Others bring what stands beside it.
+        assert max(sizes) <= 2 * 5 * V
+
+
 def test_the_reference_is_a_copy_that_stays_as_it_is(model: Any) -> None:
     model.train()
     reference = FrozenReference(model, vocab_size=V)
