@@ -18,7 +18,7 @@ MUTED = "#66707c"
 
 def draw(rows: Rows, path: Path) -> None:
     """A line an entrant from the SFT model over its settings: means over seeds, bars are 95 % intervals of them."""
-    figure, panels = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
+    figure, panels = plt.subplots(1, 2, figsize=(12, 5.4), layout="constrained")
     for axes, score in zip(panels, ("gold", "proxy"), strict=True):
         (start,) = by_setting(rows, "SFT")
         origin = {"kl": 0.0, "y": float(start[score].mean())}
@@ -37,7 +37,8 @@ def draw(rows: Rows, path: Path) -> None:
         axes.set_xlabel("KL to the SFT model, nats per completion")
         axes.grid(axis="y", color="#e3e6ea")
         axes.spines[["top", "right"]].set_visible(False)
-    panels[1].legend(frameon=False, loc="lower right")
+    # Above both: inside, it would cover intervals.
+    figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, loc="outside upper center", ncols=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
