@@ -58,7 +58,7 @@ def test_dpo_writes_a_policy_that_can_be_evaluated(own_run: Path, capsys: pytest
     assert {"loss", "rewards/chosen", "rewards/margins", "rewards/accuracies"} <= metrics.keys()
     main(["evaluate", "--run-dir", str(own_run), "--policy", str(policy), "--n-prompts", "4", "--max-new-tokens", "8"])
     shown = capsys.readouterr().out
-    assert "the policy beats SFT" in shown and "PPO" not in shown
+    assert "the policy beats SFT" in shown and "PPO" not in shown and "textrl report" not in shown
     assert "win" in (own_run / "evaluation" / "metrics.json").read_text()
 
 
@@ -80,3 +80,40 @@ def test_prompts_that_do_not_belong_to_the_reward_model_are_said(
     (own_run / "prompts.jsonl").write_text('{"prompt": "Hello"}\n' * 8)
     main([*tiny, "--prompts", str(own_run / "prompts.jsonl")])
     assert "support desk" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            "train --algorithm rloo --reward-model {run}/sft",
+            "sft: holds a language model (LlamaForCausalLM), expected a",
+        ),
+        (
+            "evaluate --policy {run}/sft --reward-model {run}/sft",
+            "expected a reward model; make it with: textrl reward-model",
+        ),
+        ("evaluate --policy {run}/reward_model", "reward_model: holds a reward model"),
+        ("train --algorithm rloo --policy {run}/reward_model", "expected a language model; make it with: textrl sft"),
+        ("dpo --policy {run}/reward_model", "expected a language model"),
+        ("evaluate --policy {run}/nothing", "no such folder"),
+    ],
+)
+def test_a_model_of_the_other_kind_is_refused(
+    command: str, message: str, own_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """transformers would load it, with a head that was never trained."""
+    with pytest.raises(SystemExit) as end:
+        main([*command.format(run=own_run).split(), "--run-dir", str(own_run)])
+    assert end.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_a_folder_with_a_policy_in_it_is_evaluated_at_its_own_length(
+    own_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = own_run / "other" / "policy"
+    shutil.copytree(own_run / "sft", policy)
+    GenerationConfig(max_new_tokens=5).save_pretrained(policy)
+    main(["evaluate", "--run-dir", str(own_run), "--policy", str(own_run / "other"), "--n-prompts", "4"])
+    assert "KL to SFT 0.0 nats" in capsys.readouterr().out
+    assert json.loads((own_run / "evaluation" / "metrics.json").read_text())["length_ppo"] <= 5

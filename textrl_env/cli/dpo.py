@@ -50,7 +50,11 @@ class TrainDPO:
         if self.n_preferences is not None:
             require_at_least(1, n_preferences=self.n_preferences)
         train, heldout = self._rows(run_dir)
-        start = existing_model(self.policy or run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
+        start = existing_model(
+            self.policy or run_dir / "sft",
+            made_by=f"textrl sft --run-dir {run_dir}" + (" --demonstrations YOURS.jsonl" if self.preferences else ""),
+            kind="language model",
+        )
 
         from transformers import AutoModelForCausalLM
 
@@ -93,7 +97,8 @@ class TrainDPO:
             f"on held-out pairs: accuracy {metrics['rewards/accuracies']:.3f}, margin "
             f"{metrics['rewards/margins']:.2f}, loss {metrics['loss']:.3f}; the policy is in {exported}"
         )
-        yield f"next: textrl evaluate --run-dir {run_dir} --policy {exported}"
+        own = " --prompts HELDOUT.jsonl" if self.preferences else ""
+        yield f"next: textrl evaluate --run-dir {run_dir} --policy {exported}{own}"
 
     writes: ClassVar[tuple[str, ...]] = ("dpo",)
 

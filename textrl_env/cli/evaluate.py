@@ -10,8 +10,8 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from textrl_env.cli.fitting import fitting_tokenizer
-from textrl_env.cli.optional import OptionalPath
-from textrl_env.cli.run_folder import existing_model, write_jsonl
+from textrl_env.cli.optional import OptionalInt, OptionalPath
+from textrl_env.cli.run_folder import Kind, existing_model, generation_settings, policy_folder, write_jsonl
 from textrl_env.errors import require_at_least
 from textrl_env.evaluation import bootstrap_interval, distinct_n, wins
 from textrl_env.pretrained import load_model
@@ -20,6 +20,8 @@ from textrl_env.rows import OnBadRow
 from textrl_env.worlds import support_desk
 
 Scores = dict[str, Sequence[float]]
+LONGEST = 49
+"""Tokens of a completion where the policy does not say how long it was trained to write."""
 SHOWN = {
     "gold score": "gold",
     "proxy score": "proxy",
@@ -35,7 +37,7 @@ class Evaluate:
     folder: ClassVar[str] = "evaluation"
 
     policy: OptionalPath = None
-    """The trained policy; by default RUN/policy."""
+    """The trained policy, or a folder with one in policy/; by default RUN/policy."""
     reference: OptionalPath = None
     """What it is compared with; by default RUN/sft."""
     reward_model: OptionalPath = None
@@ -46,23 +48,27 @@ class Evaluate:
     """What a bad row of `prompts` does: stop, or be left out and counted."""
     n_prompts: int = 500
     """How many held-out prompts of the support desk."""
-    max_new_tokens: int = 49
-    """Longest completion, in tokens."""
+    max_new_tokens: OptionalInt = None
+    """Longest completion, in tokens; by default the policy's own."""
 
     def run(self, run_dir: Path, seed: int) -> dict[str, Any]:
         """Writes completions.jsonl; the metrics are flat, with intervals at 95 %."""
-        require_at_least(1, n_prompts=self.n_prompts, max_new_tokens=self.max_new_tokens)
-        policy, reference, judge = (
-            existing_model(given or run_dir / name, made_by=f"textrl {command} --run-dir {run_dir}")
-            for given, name, command in (
-                (self.policy, "policy", "ppo"),
-                (self.reference, "sft", "sft"),
-                (self.reward_model, "reward_model", "reward-model"),
-            )
+        require_at_least(1, n_prompts=self.n_prompts)
+        if self.max_new_tokens is not None:
+            require_at_least(1, max_new_tokens=self.max_new_tokens)
+        asked: tuple[tuple[Path | None, str, str, Kind], ...] = (
+            (self.policy and policy_folder(self.policy), "policy", "ppo", "language model"),
+            (self.reference and policy_folder(self.reference), "sft", "sft", "language model"),
+            (self.reward_model, "reward_model", "reward-model", "reward model"),
         )
+        policy, reference, judge = (
+            existing_model(given or run_dir / name, made_by=f"textrl {command} --run-dir {run_dir}", kind=kind)
+            for given, name, command, kind in asked
+        )
+        longest = self.max_new_tokens or generation_settings(policy).get("max_new_tokens") or LONGEST
         dataset = self._prompts(seed)
         for model in (policy, reference):
-            tokenizer = fitting_tokenizer(model, dataset, max_new_tokens=self.max_new_tokens)
+            tokenizer = fitting_tokenizer(model, dataset, max_new_tokens=longest)
         prompts = list(dataset.prompts)
         shown = [dataset.text(index, tokenizer) for index in range(len(dataset))]
 
@@ -81,11 +87,11 @@ class Evaluate:
             name: [
                 completions[0]
                 for completions in sample_completions(
-                    model, tokenizer, prompts, max_new_tokens=self.max_new_tokens, seed=seed,
-                    description=f"evaluation of {name}",
+                    model, tokenizer, prompts, max_new_tokens=longest, seed=seed,
+                    description=f"evaluation of {shown_as}",
                 )
             ]
-            for name, model in models.items()
+            for (name, model), shown_as in zip(models.items(), self._names, strict=True)
         }  # fmt: skip
         texts = {name: [completion.text for completion in completions] for name, completions in samples.items()}
         scores: dict[str, Scores] = {
@@ -108,13 +114,17 @@ class Evaluate:
 
     def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[RenderableType]:
         """A table and lines for the terminal."""
-        yield from comparison(
-            metrics,
-            reference="the reference" if self.reference else "SFT",
-            policy="the policy" if self.policy else "PPO",
-        )
+        reference, policy = self._names
+        yield from comparison(metrics, reference=reference, policy=policy)
         yield f"completions and figures are in {run_dir / self.folder}"
-        yield f"next: textrl report --run-dir {run_dir}"
+        # The report draws PPO's curves, and would show another policy's figures beside them.
+        if self.policy is None and (run_dir / "ppo").is_dir():
+            yield f"next: textrl report --run-dir {run_dir}"
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        """Of the reference and of the policy, for the terminal."""
+        return "the reference" if self.reference else "SFT", "the policy" if self.policy else "PPO"
 
     def _prompts(self, seed: int) -> PromptDataset:
         if self.prompts is not None:

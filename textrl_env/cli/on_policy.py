@@ -105,10 +105,16 @@ class TrainOnPolicy(ABC):
         checked_pessimism(self.pessimism)
         if self.max_kl is not None:
             require_above(0, max_kl=self.max_kl)
-        start = existing_model(self.policy or run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
-        judge = existing_model(
-            self.reward_model or run_dir / "reward_model", made_by=f"textrl reward-model --run-dir {run_dir}"
+        start = existing_model(
+            self.policy or run_dir / "sft",
+            made_by=f"textrl sft --run-dir {run_dir}" + (" --demonstrations YOURS.jsonl" if self.prompts else ""),
+            kind="language model",
         )
+        judge = existing_model(
+            self.reward_model or run_dir / "reward_model",
+            made_by=f"textrl reward-model --run-dir {run_dir}" + (" --preferences YOURS.jsonl" if self.prompts else ""),
+            kind="reward model",
+        )  # fmt: skip
         require_passed(judge, allow_failed=self.allow_failed_reward_model)
         if self.prompts is None and (learnt := options_of(judge).get("preferences")):
             warnings.warn(

@@ -59,7 +59,10 @@ class TrainRewardModel:
         if self.n_preferences is not None:
             require_at_least(1, n_preferences=self.n_preferences)
         train, heldout = self._rows(run_dir)
-        start = existing_model(self.model or run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
+        start = existing_model(
+            self.model or run_dir / "sft",
+            made_by=f"textrl sft --run-dir {run_dir}" + (" --demonstrations YOURS.jsonl" if self.preferences else ""),
+        )
 
         from textrl_env.checkpoint import writing
         from textrl_env.reward_models.kinds import new_reward_model, new_training, settle_scores

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from textrl_env.errors import InputError
 
@@ -15,9 +15,26 @@ def existing(path: Path, *, made_by: str) -> Path:
     return path
 
 
-def existing_model(path: Path, *, made_by: str) -> Path:
-    """The folder, if it holds a model; an interrupted stage leaves a folder without one."""
+Kind = Literal["language model", "reward model"]
+ARCHITECTURES: dict[Kind, tuple[str, ...]] = {
+    "language model": ("ForCausalLM", "LMHeadModel"), "reward model": ("ForSequenceClassification",),
+}  # fmt: skip
+"""How transformers' names of their classes end."""
+
+
+def existing_model(path: Path, *, made_by: str, kind: Kind | None = None) -> Path:
+    """The folder, if it holds a model; an interrupted stage leaves a folder without one.
+
+    transformers loads a model of the other kind as well, with a head that was never trained: InputError where `kind`
+    is given and the folder is known to hold the other one.
+    """
     existing(path / "config.json", made_by=made_by)
+    names = read_json(path / "config.json").get("architectures") or []
+    for other, endings in ARCHITECTURES.items():
+        if kind is not None and other != kind and any(name.endswith(endings) for name in names):
+            raise InputError(
+                f"{path}: holds a {other} ({', '.join(names)}), expected a {kind}; make it with: {made_by}"
+            )
     return path
 
 
@@ -30,6 +47,12 @@ def policy_folder(path: Path) -> Path:
     raise InputError(
         f"{path}: {what}; expected a folder with config.json, or one whose policy/ has it, such as RUN or RUN/sft"
     )
+
+
+def generation_settings(folder: Path) -> dict[str, Any]:
+    """Of a causal LM's folder, as transformers has them; none where there are none."""
+    path = folder / "generation_config.json"
+    return read_json(path) if path.is_file() else {}
 
 
 def read_json(path: Path) -> dict[str, Any]:
