@@ -2,7 +2,8 @@
 
 On the rungs without a KL term each is held near the policy it started from by a KL term in the loss: what has no
 clipped ratio and no entropy bonus settles on a good answer before it has found the best one (docs/check_agent.md).
-GRPO still does so with one seed in seven: a fault would show with every seed, so one of three has to pass.
+GRPO still does so on the rung "reverse" with one seed in seven: a fault would show with every seed, so there, and for
+GRPO alone, one of three seeds has to pass.
 """
 
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from textrl_env import TextGenVectorEnv
-from textrl_env.agent_checker import LADDER, check_agent
+from textrl_env.agent_checker import LADDER, Report, check_agent
 from textrl_env.agents import (
     A2C,
     GRPO,
@@ -31,7 +32,7 @@ OPTIONS = {
     DrGRPO: (64, 3e-3, 0.03), RejectionSampling: (64, 3e-3, 0.0),
 }  # fmt: skip
 
-SEEDS = range(3)
+UNSURE_SEEDS = (1, 2)
 
 
 @pytest.mark.slow
@@ -51,16 +52,14 @@ def test_it_climbs_the_ladder(algorithm: Any) -> None:
         )  # fmt: skip
         return made
 
-    left_out = ["reverse"] if algorithm is RejectionSampling else []
-    ladder = [rung for rung in LADDER if rung.name not in left_out]
-    reports = []
-    for seed in SEEDS:
-        reports.append(
-            check_agent(
-                make, seed=seed, ladder=ladder, num_envs=n_episodes, autoreset_mode="Disabled", kl_mode="sampled",
-                verbose=0,
-            )
+    def climb(seed: int, *left_out: str) -> Report:
+        ladder = [rung for rung in LADDER if rung.name not in left_out]
+        return check_agent(
+            make, seed=seed, ladder=ladder, num_envs=n_episodes, autoreset_mode="Disabled", kl_mode="sampled", verbose=0
         )  # fmt: skip
-        if reports[-1].passed:
-            return
-    pytest.fail("\n".join(map(str, reports)))
+
+    report = climb(0, *(["reverse"] if algorithm is RejectionSampling else []))
+    for seed in UNSURE_SEEDS if algorithm is GRPO else ():
+        if report.failed == ["reverse"]:
+            report = climb(seed, *(rung.name for rung in LADDER if rung.name != "reverse"))
+    assert report.passed, str(report)

@@ -276,6 +276,17 @@ def test_a_vocabulary_that_does_not_fit_names_both_sizes(make_model: Any, make_e
         ActorCriticLM(make_model("gpt2"), vocab_size=9)
 
 
+def test_a_large_adam_eps_leaves_the_policy_where_it_is(make_ppo: Any) -> None:
+    moved = {}
+    for eps in (1e-8, 1e6):
+        ppo = make_ppo(adam_eps=eps, max_grad_norm=float("inf"))
+        before = torch.cat([value.detach().flatten() for value in ppo.policy.parameters()])
+        ppo.learn(total_updates=1)
+        after = torch.cat([value.detach().flatten() for value in ppo.policy.parameters()])
+        moved[eps] = float((after - before).abs().max())
+    assert moved[1e-8] > 1e-3 and moved[1e6] < 1e-6
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
