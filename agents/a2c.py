@@ -4,15 +4,13 @@ from typing import Unpack
 
 from torch import Tensor
 
-from textrl_env import InputError, TextGenVectorEnv
-from textrl_env.agents.actor_critic import ActorCriticLM
 from textrl_env.agents.batch import Batch, Targets
-from textrl_env.agents.gae import gae
-from textrl_env.agents.losses import policy_gradient_loss, value_loss, weighted_sum
-from textrl_env.agents.on_policy import OnPolicyAlgorithm
-from textrl_env.agents.on_policy_options import OnPolicyOptions
+from textrl_env.agents.maths import gae, policy_gradient_loss, value_loss, weighted_sum
+from textrl_env.agents.on_policy import OnPolicyAlgorithm, OnPolicyOptions
+from textrl_env.agents.policy import ActorCriticLM
 from textrl_env.agents.rollout import Rollout
-from textrl_env.errors import require_at_least
+from textrl_env.errors import InputError, require_at_least
+from textrl_env.mdp import TextGenVectorEnv
 
 
 class A2C(OnPolicyAlgorithm):

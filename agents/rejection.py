@@ -5,16 +5,13 @@ from typing import Unpack
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from textrl_env import TextGenVectorEnv
-from textrl_env.agents.actor_critic import ActorCriticLM
-from textrl_env.agents.baselines import to_tokens
 from textrl_env.agents.batch import Batch, Targets
-from textrl_env.agents.gae import returns_to_go
-from textrl_env.agents.losses import policy_gradient_loss
-from textrl_env.agents.on_policy import OnPolicyAlgorithm
-from textrl_env.agents.on_policy_options import OnPolicyOptions
+from textrl_env.agents.maths import policy_gradient_loss, returns_to_go, to_tokens
+from textrl_env.agents.on_policy import OnPolicyAlgorithm, OnPolicyOptions
+from textrl_env.agents.policy import ActorCriticLM
 from textrl_env.agents.rollout import Rollout
 from textrl_env.errors import require_at_least
+from textrl_env.mdp import TextGenVectorEnv
 
 
 class RejectionSampling(OnPolicyAlgorithm):

@@ -10,7 +10,8 @@ import torch
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
-from textrl_env import InputError, TextGenVectorEnv
+from textrl_env.errors import InputError
+from textrl_env.mdp import TextGenVectorEnv
 
 Array = npt.NDArray[Any]
 

@@ -22,9 +22,8 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM
 
 from textrl_env.agents import sample_completions
-from textrl_env.pretrained import load_model, load_tokenizer
-from textrl_env.reward_models.ensemble import RewardEnsemble
-from textrl_env.reward_models.pessimism import conservative
+from textrl_env.lm import load_model, load_tokenizer
+from textrl_env.reward_models.model import RewardEnsemble, conservative_scores
 from textrl_env.worlds import support_desk
 
 SIZES = (1, 4, 16, 64)
@@ -66,7 +65,7 @@ def main(args: Args) -> dict[str, list[float]]:
     members = RewardEnsemble.from_pretrained(args.ensemble).member_scores(owners, texts)
     shape = (len(prompts), SIZES[-1])
     gold = np.array(support_desk.gold_reward(owners, texts)).reshape(shape)
-    rules = {name: conservative(members, k).reshape(shape) for name, k in RULES.items()} | {"gold itself": gold}
+    rules = {name: conservative_scores(members, k).reshape(shape) for name, k in RULES.items()} | {"gold itself": gold}
     table = Table("chosen by", *(f"best of {n}" for n in SIZES), title=f"gold score, {len(prompts)} prompts")
     found = {}
     for name, scores in rules.items():

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from textrl_env import KLShaping, TextGenEnv, TextGenVectorEnv
 from textrl_env.agents import small_llama, train_tokenizer
-from textrl_env.decoding import CachedDecoder
+from textrl_env.lm.forward import CachedDecoder
 from textrl_env.reference import FrozenReference
 from textrl_env.worlds import support_desk
 

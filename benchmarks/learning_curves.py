@@ -26,12 +26,9 @@ from scipy import stats
 
 from textrl_env import KLShaping, TextGenVectorEnv
 from textrl_env.agents import A2C, GRPO, PPO, REINFORCE, RLOO, ActorCriticLM, DrGRPO, RejectionSampling, small_llama
-from textrl_env.agents.dpo import DPOConfig, train_dpo
-from textrl_env.agents.kto import KTOConfig, train_kto
-from textrl_env.agents.sampling import sample_completions
-from textrl_env.agents.sft import SFTConfig, train_sft
-from textrl_env.oracle import solve
-from textrl_env.prefix_logprobs import prefix_logprobs
+from textrl_env.agents.offline import DPOConfig, KTOConfig, SFTConfig, train_dpo, train_kto, train_sft
+from textrl_env.agents.rollouts import sample_completions
+from textrl_env.oracle import prefix_logprobs, solve
 from textrl_env.reference import FrozenReference
 from textrl_env.worlds.enumerable import EnumerableWorld
 from textrl_env.worlds.gap import Gap

@@ -15,9 +15,7 @@ import numpy as np
 import tyro
 
 from textrl_env.reward_models import read_preferences
-from textrl_env.reward_models.lint.case import read_case
-from textrl_env.reward_models.lint.checks import lint
-from textrl_env.reward_models.lint.options import LintOptions
+from textrl_env.reward_models.lint import LintOptions, lint, read_case
 
 VOCABULARY = 30_000
 

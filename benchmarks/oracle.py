@@ -24,8 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from textrl_env.agents import small_llama
-from textrl_env.oracle import PrefixTree, evaluate, prefix_tree, solve
-from textrl_env.prefix_logprobs import prefix_logprobs
+from textrl_env.oracle import PrefixTree, evaluate, prefix_logprobs, prefix_tree, solve
 from textrl_env.worlds.enumerable import LetterTokenizer
 
 SIZES = {"8 tokens, horizon 8": (8, 8), "32 tokens, horizon 5": (32, 5)}

@@ -19,9 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from textrl_env.reward_models import RewardModelConfig, read_preferences
-from textrl_env.reward_models.kind_config import RewardModelKind
-from textrl_env.reward_models.kinds import new_reward_model, new_training, settle_scores
-from textrl_env.reward_models.quality import quality_report, score_pairs
+from textrl_env.reward_models.measuring import quality_report, score_pairs
+from textrl_env.reward_models.model import RewardModelKind, new_reward_model, new_training, settle_scores
 
 QUICK = RewardModelConfig(n_epochs=10, learning_rate=1e-2)
 VARIANTS: dict[str, tuple[RewardModelKind, RewardModelConfig, str]] = {

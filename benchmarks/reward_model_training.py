@@ -31,11 +31,9 @@ from torch.nn.functional import logsigmoid
 from transformers import LlamaForSequenceClassification
 
 from textrl_env.agents import small_llama, train_tokenizer
-from textrl_env.master_weights import adamw
-from textrl_env.one_cycle import one_cycle
 from textrl_env.reward_models import Preference, RewardModel, RewardModelConfig
-from textrl_env.reward_models.batches import batches
-from textrl_env.reward_models.training import RewardModelTraining
+from textrl_env.reward_models.training import RewardModelTraining, batches
+from textrl_env.training import adamw, one_cycle
 from textrl_env.worlds import support_desk
 
 BAR = 0.9

@@ -17,9 +17,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from textrl_env import KLShaping, TextGenVectorEnv
 from textrl_env.adapter_reference import AdapterOffReference
-from textrl_env.agents import PPO, ActorCriticLM, with_lora
+from textrl_env.agents import PPO, ActorCriticLM
+from textrl_env.lm.adapters import with_lora
 from textrl_env.reference import FrozenReference
-from textrl_env.seeded import seeded
+from textrl_env.training import seeded
 from textrl_env.worlds.enumerable import LetterTokenizer
 
 VARIANTS = ["full", "full, checkpointing", "full, microbatches of 2", "lora", "lora, checkpointing"]

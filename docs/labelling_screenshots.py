@@ -11,12 +11,8 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from textrl_env.reward_models.feedback.assignment import Plan
-from textrl_env.reward_models.feedback.desk import Desk
-from textrl_env.reward_models.feedback.judgements import Item, Task
-from textrl_env.reward_models.feedback.store import Store
-from textrl_env.reward_models.feedback.web.access import Access
-from textrl_env.reward_models.feedback.web.serve import allowed_hosts, listen, make_server
+from textrl_env.reward_models.feedback.desk import Desk, Item, Plan, Store, Task
+from textrl_env.reward_models.feedback.web import Access, allowed_hosts, listen, make_server
 from textrl_env.worlds import support_desk
 
 DOCS = Path(__file__).parent

@@ -33,9 +33,9 @@ from textrl_env.cli.revise import Revise
 from textrl_env.cli.reward_model import TrainRewardModel
 from textrl_env.cli.run_folder import write_json
 from textrl_env.cli.sft import TrainSFT
-from textrl_env.evaluation import bootstrap_interval, wins
-from textrl_env.rows import read_rows
-from textrl_env.sources.smollm2 import smollm2_path
+from textrl_env.data import read_rows
+from textrl_env.sources import smollm2_path
+from textrl_env.stats import bootstrap_interval, wins
 from textrl_env.worlds import support_desk
 
 

@@ -16,7 +16,7 @@ import tyro
 from textrl_env.cli.raters import Raters
 from textrl_env.cli.run_folder import read_json
 from textrl_env.reward_models import write_preferences
-from textrl_env.sources.movie_reviews import load_rated_texts
+from textrl_env.sources import load_rated_texts
 
 
 @dataclass(frozen=True)

@@ -32,21 +32,23 @@ from transformers.utils import logging
 from textrl_env import InputError, KLShaping, TextGenVectorEnv
 from textrl_env.agents import PPO, ActorCriticLM, SFTConfig, train_sft, train_tokenizer
 from textrl_env.agents.callbacks import ShowProgress, TrackReward
-from textrl_env.agents.llama import small_llama
-from textrl_env.agents.side_by_side import side_by_side
+from textrl_env.agents.policy import small_llama
+from textrl_env.agents.rollouts import side_by_side
 from textrl_env.cli.evaluate import compare
 from textrl_env.cli.run_folder import write_json, write_jsonl
+from textrl_env.lm.adapters import train_top_layers
+from textrl_env.mdp import RepetitionPenalty, Weighted
 from textrl_env.reference import FrozenReference
-from textrl_env.reward_models import BagOfWordsRidge, ModelReward, RewardModel, RewardModelConfig, train_reward_model
-from textrl_env.reward_models.against_raters import accuracy_against_raters
-from textrl_env.reward_models.preferences import preferences_of
-from textrl_env.reward_models.ratings import rankings_from_ratings
-from textrl_env.rewards import RepetitionPenalty, Weighted
-from textrl_env.sources.continuations import continuation_rows
-from textrl_env.sources.movie_reviews import load_rated_texts, split_by_review
-from textrl_env.sources.smollm2 import smollm2_path
-from textrl_env.sources.vader import vader_sentiment
-from textrl_env.top_layers import train_top_layers
+from textrl_env.reward_models import (
+    BagOfWordsRidge,
+    ModelReward,
+    RewardModel,
+    RewardModelConfig,
+    preferences_of,
+    train_reward_model,
+)
+from textrl_env.reward_models.measuring import accuracy_against_raters, rankings_from_ratings
+from textrl_env.sources import continuation_rows, load_rated_texts, smollm2_path, split_by_review, vader_sentiment
 
 NEEDED = {"scratch": ["vaderSentiment"], "smollm2": ["vaderSentiment", "gguf", "accelerate"]}
 MAX_NEW_TOKENS = 24

@@ -26,12 +26,11 @@ from textrl_env.cli.ppo import TrainPPO
 from textrl_env.cli.reward_model import TrainRewardModel
 from textrl_env.cli.run_folder import read_json, write_json
 from textrl_env.cli.sft import TrainSFT
-from textrl_env.evaluation import student_interval
 from textrl_env.reward_models import RewardModel, RewardModelConfig, preferences_of, write_preferences
-from textrl_env.reward_models.balancing import balanced_rows, balancing_weights
-from textrl_env.reward_models.feedback.populations import collect, mixed_workers
-from textrl_env.reward_models.quality import accuracy, score_pairs
-from textrl_env.reward_models.slices import slices_of
+from textrl_env.reward_models.feedback.raters import collect, mixed_workers
+from textrl_env.reward_models.measuring import accuracy, score_pairs
+from textrl_env.reward_models.slices import balanced_rows, balancing_weights, slices_of
+from textrl_env.stats import student_interval
 from textrl_env.worlds import support_desk
 
 Rows = list[dict[str, Any]]

@@ -16,9 +16,8 @@ from stable_baselines3.common.vec_env import VecMonitor
 
 from textrl_env import KLShaping, TextGenVectorEnv
 from textrl_env.agents import small_llama
-from textrl_env.agents.sb3_policy import CausalLMPolicy
-from textrl_env.oracle import evaluate, solve
-from textrl_env.prefix_logprobs import prefix_logprobs
+from textrl_env.agents.policy import CausalLMPolicy
+from textrl_env.oracle import evaluate, prefix_logprobs, solve
 from textrl_env.reference import FrozenReference
 from textrl_env.sb3 import as_sb3_vec_env
 from textrl_env.worlds.enumerable import EnumerableWorld

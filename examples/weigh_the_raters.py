@@ -28,13 +28,17 @@ from textrl_env.cli.ppo import TrainPPO
 from textrl_env.cli.reward_model import TrainRewardModel
 from textrl_env.cli.run_folder import write_json
 from textrl_env.cli.sft import TrainSFT
-from textrl_env.evaluation import student_interval
 from textrl_env.reward_models import RewardModel, RewardModelConfig, write_preferences
-from textrl_env.reward_models.feedback.comparisons import read_judgements
-from textrl_env.reward_models.feedback.crowd_bt import fit_crowd_bt
-from textrl_env.reward_models.feedback.labels import majority_labels, reliability_labels
-from textrl_env.reward_models.feedback.populations import collect, mixed_workers
-from textrl_env.reward_models.feedback.votes import votes_of
+from textrl_env.reward_models.feedback.raters import (
+    collect,
+    fit_crowd_bt,
+    majority_labels,
+    mixed_workers,
+    read_judgements,
+    reliability_labels,
+    votes_of,
+)
+from textrl_env.stats import student_interval
 from textrl_env.worlds import support_desk
 
 Rows = list[dict[str, Any]]

@@ -39,7 +39,9 @@ def package_files() -> dict[str, str]:
 def test_pyproject_lists_every_folder_that_is_a_package() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
 
-    found = {name.removesuffix("/__init__.py").replace("/", ".") for name in package_files() if "__init__" in name}
+    found = {
+        name.removesuffix("/__init__.py").replace("/", ".") for name in package_files() if name.endswith("__init__.py")
+    }
 
     assert sorted(listed) == sorted(found)
 

@@ -8,18 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from textrl_env.decoding import CachedDecoder
 from textrl_env.errors import InputError
-from textrl_env.master_weights import rounded_copy
-from textrl_env.precision import Precision, autocast, checked_precision
-from textrl_env.scoring import read_logits, token_logprobs
+from textrl_env.lm import Precision, autocast, checked_precision
+from textrl_env.lm.forward import CachedDecoder, read_logits, token_logprobs
+from textrl_env.training import rounded_copy
 
 MOST_LOGITS = 2**25
 """Numbers in the logits that are held at once, where a sequence has no more: 128 MB of float32."""
 
 
 class FrozenReference:
-    """A copy of a causal LM that never changes; satisfies `textrl_env.kl.Reference`.
+    """A copy of a causal LM that never changes; satisfies `textrl_env.mdp.kl.Reference`.
 
     Args:
         model: the policy to stay near; copied, so that it shares no storage with a policy that is trained on.
@@ -92,7 +91,7 @@ class FrozenReference:
 
 
 class FrozenReferenceDecoder:
-    """`textrl_env.kl.ReferenceDecoder` over a `FrozenReference`."""
+    """`textrl_env.mdp.kl.ReferenceDecoder` over a `FrozenReference`."""
 
     def __init__(self, reference: FrozenReference) -> None:
         self._reference = reference

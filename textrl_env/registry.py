@@ -21,8 +21,8 @@ def register_environments() -> None:
     """Makes the ids known to `gymnasium.make` and `gymnasium.make_vec`."""
     gymnasium.register(
         id="TextRL/TextGen-v0",
-        entry_point="textrl_env.env:TextGenEnv",
-        vector_entry_point="textrl_env.vector_env:TextGenVectorEnv",
+        entry_point="textrl_env.mdp.env:TextGenEnv",
+        vector_entry_point="textrl_env.mdp.vector_env:TextGenVectorEnv",
     )
     for name, world in WORLDS.items():
         gymnasium.register(

@@ -8,7 +8,7 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import VecEnv
 
 from textrl_env.errors import InputError
-from textrl_env.vector_env import TextGenVectorEnv
+from textrl_env.mdp import TextGenVectorEnv
 
 
 def as_sb3_vec_env(env: TextGenVectorEnv) -> "SB3TextGenVecEnv":

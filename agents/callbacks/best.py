@@ -10,7 +10,7 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from textrl_env import InputError
+from textrl_env.errors import InputError
 
 FILE = "best.json"
 

@@ -10,12 +10,11 @@ import torch
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.callbacks import BaseCallback
 
-from textrl_env import InputError, TextGenVectorEnv
-from textrl_env.agents.actor_critic import ActorCriticLM
 from textrl_env.agents.callbacks.samples import begin_samples, record_samples
-from textrl_env.errors import require_at_least
-from textrl_env.prompts import PromptSource
-from textrl_env.rewards import RewardCallable, RewardSource
+from textrl_env.agents.policy import ActorCriticLM
+from textrl_env.data import PromptSource
+from textrl_env.errors import InputError, require_at_least
+from textrl_env.mdp import RewardCallable, RewardSource, TextGenVectorEnv
 
 MEANS = {"score", "kl", "rlhf_reward", "length", "samples"}
 """Names under `eval/` that are always logged."""

@@ -4,8 +4,8 @@ import warnings
 from collections import deque
 
 from textrl_env.agents.callbacks.rows import RowCallback
-from textrl_env.agents.trends import mann_kendall
 from textrl_env.errors import require_above, require_at_least
+from textrl_env.stats import mann_kendall
 
 
 class RewardHackingWarning(UserWarning):

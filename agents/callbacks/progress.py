@@ -2,7 +2,7 @@
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from textrl_env.progress import progress_columns
+from textrl_env.training import progress_columns
 
 
 class ShowProgress(BaseCallback):

@@ -9,7 +9,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from textrl_env.agents.callbacks.texts import rollout_texts
-from textrl_env.conversations import completion_text
+from textrl_env.data.text import completion_text
 from textrl_env.errors import require_at_least
 
 FILE = "samples.jsonl"

@@ -3,8 +3,8 @@
 from typing import Any
 
 from textrl_env.agents.rollout import Rollout
-from textrl_env.conversations import as_completion
-from textrl_env.task import TextGenTask
+from textrl_env.data.text import as_completion
+from textrl_env.mdp import TextGenTask
 
 
 def rollout_texts(rollout: Rollout, task: TextGenTask) -> tuple[list[Any], list[Any]]:

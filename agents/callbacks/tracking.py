@@ -6,7 +6,7 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
 from textrl_env.agents.callbacks.texts import rollout_texts
-from textrl_env.rewards import RewardCallable
+from textrl_env.mdp import RewardCallable
 
 
 class TrackReward(BaseCallback):

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 from textrl_env.agents.callbacks.rows import RowCallback
-from textrl_env.agents.verdicts import verdict
+from textrl_env.agents.callbacks.verdicts import verdict
 from textrl_env.errors import require_at_least
 
 
 class Verdict(RowCallback):
-    """Says the verdict of `textrl_env.agents.verdicts` on the log so far.
+    """Says the verdict of `textrl_env.agents.callbacks.verdicts` on the log so far.
 
     Args:
         every_updates: rows of the log between lines, at least 1.

@@ -8,12 +8,12 @@ import numpy as np
 from desk.lab import MAX_NEW_TOKENS, Lab, Point, prompts, quiet
 from transformers import AutoModelForCausalLM
 
-from textrl_env.agents.dpo import DPOConfig, train_dpo
+from textrl_env.agents.offline import DPOConfig, train_dpo
 from textrl_env.cli.on_policy import TrainOnPolicy
 from textrl_env.cli.ppo import TrainPPO
 from textrl_env.cli.train import TrainPolicy
-from textrl_env.order_statistics import best_of_n_kl
-from textrl_env.pretrained import load_model
+from textrl_env.lm import load_model
+from textrl_env.stats import best_of_n_kl
 
 Found = Iterator[tuple[float | None, Point]]
 """The setting of a point (KL coefficient, or n), and the point."""

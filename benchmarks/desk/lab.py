@@ -11,9 +11,9 @@ import numpy as np
 from transformers import AutoModelForCausalLM
 
 from textrl_env.agents import sample_completions
-from textrl_env.agents.sampling import Completion, completion_logprobs
+from textrl_env.agents.rollouts import Completion, completion_logprobs
 from textrl_env.cli.stage import Stage
-from textrl_env.pretrained import load_model, load_tokenizer
+from textrl_env.lm import load_model, load_tokenizer
 from textrl_env.reward_models import RewardModel
 from textrl_env.worlds import support_desk
 

@@ -18,12 +18,9 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from textrl_env.agents import ActorCriticLM
-from textrl_env.agents.gae import gae
-from textrl_env.agents.losses import ppo_policy_loss, value_loss, whiten
-from textrl_env.caches import cache_for
-from textrl_env.master_weights import adamw
-from textrl_env.packing import read_states
-from textrl_env.scoring import read_logits, token_logprobs
+from textrl_env.agents.maths import gae, ppo_policy_loss, value_loss, whiten
+from textrl_env.lm.forward import cache_for, read_logits, read_states, token_logprobs
+from textrl_env.training import adamw
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 import textrl_env.agents
 from textrl_env import KLShaping, TextGenVectorEnv
-from textrl_env.agents import PPO, ActorCriticLM, Targets
-from textrl_env.agents.rollout import Rollout
-from textrl_env.precision import Precision
+from textrl_env.agents import PPO, ActorCriticLM, Rollout, Targets
+from textrl_env.lm import Precision
 from textrl_env.reference import FrozenReference
 from textrl_env.reward_models import ModelReward, RewardModel
 

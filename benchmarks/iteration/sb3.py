@@ -15,7 +15,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from textrl_env import KLShaping, TextGenEnv, TextGenVectorEnv
-from textrl_env.agents.sb3_policy import CausalLMPolicy
+from textrl_env.agents.policy import CausalLMPolicy
 from textrl_env.reference import FrozenReference
 from textrl_env.reward_models import ModelReward, RewardModel
 from textrl_env.sb3 import as_sb3_vec_env

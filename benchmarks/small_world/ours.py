@@ -10,8 +10,8 @@ from small_world.files import Setting
 
 from textrl_env import KLShaping, TextGenVectorEnv
 from textrl_env.agents import PPO, ActorCriticLM
-from textrl_env.agents.actor_critic import CriticKind
-from textrl_env.agents.on_policy_options import OnPolicyOptions
+from textrl_env.agents.on_policy import OnPolicyOptions
+from textrl_env.agents.policy import CriticKind
 from textrl_env.reference import FrozenReference
 
 Measured = tuple[list[float], list[float]]

@@ -14,7 +14,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
 from textrl_env import KLShaping, TextGenVectorEnv
-from textrl_env.agents.sb3_policy import CausalLMPolicy
+from textrl_env.agents.policy import CausalLMPolicy
 from textrl_env.reference import FrozenReference
 from textrl_env.sb3 import as_sb3_vec_env
 

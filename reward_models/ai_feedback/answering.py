@@ -5,8 +5,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from textrl_env.progress import progress_bar
 from textrl_env.reward_models.ai_feedback.journal import Journal, Record
+from textrl_env.training import progress_bar
 
 
 class Keyed(Protocol):

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from textrl_env.data import read_rows
 from textrl_env.errors import InputError
 from textrl_env.reward_models.ai_feedback.rules import RULES
 from textrl_env.reward_models.preferences import number
-from textrl_env.rows import read_rows
 
 COLUMNS = ("id", "principle", "weight", "rule")
 MAX_LENGTH = 2000
@@ -54,7 +54,7 @@ class Constitution:
 
 
 def read_constitution(path: str | Path) -> Constitution:
-    """From JSONL, or any other file that `textrl_env.rows.read_rows` knows; in a `.txt` each line is a principle.
+    """From JSONL, or any other file that `textrl_env.data.rows.read_rows` knows; in a `.txt` each line is a principle.
 
     Columns: `principle`, and optionally `id` (by default principle-1, principle-2, …), `weight` and `rule`. Rows are
     text and stay text: a rule is named, and its code is the program's.

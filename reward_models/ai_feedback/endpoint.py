@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from textrl_env.data.text import printable
 from textrl_env.errors import InputError, require_above, require_at_least
-from textrl_env.printable import printable
 
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504)
 """What a later try may put right."""

@@ -6,10 +6,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from textrl_env.data import OnBadRow, read_rows
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.judgements import Item
+from textrl_env.reward_models.feedback.desk import Item
 from textrl_env.reward_models.preferences import preferences_of
-from textrl_env.rows import OnBadRow, read_rows
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def read_human_pairs(path: Path, *, columns: Sequence[str] = (), on_bad_row: OnB
     Args:
         columns: further columns that every row has.
     Raises:
-        InputError: see `textrl_env.rows.read_rows`.
+        InputError: see `textrl_env.data.rows.read_rows`.
     """
     texts = ["prompt", "chosen", "rejected"]
     read = read_rows(path, text_columns=texts, may_be_empty=texts, fault_of=_fault_of(columns), on_bad_row=on_bad_row)

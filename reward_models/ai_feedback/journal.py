@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from textrl_env.data import checked_rows, parse
 from textrl_env.errors import InputError
-from textrl_env.row_formats import parse
-from textrl_env.rows import checked_rows
 
 Record = Mapping[str, Any]
 

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from textrl_env.conversations import Prompt
+from textrl_env.data.text import Prompt
 from textrl_env.reward_models.ai_feedback.answering import Answerer
 from textrl_env.reward_models.ai_feedback.constitution import Principle
-from textrl_env.reward_models.feedback.judgements import Item
+from textrl_env.reward_models.feedback.desk import Item
 
 FloatArray = NDArray[np.float64]
 

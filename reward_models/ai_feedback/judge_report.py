@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from textrl_env.errors import InputError
 from textrl_env.reward_models.ai_feedback.judge import Judged
-from textrl_env.reward_models.feedback.agreement import cohen_kappa
-from textrl_env.reward_models.feedback.bootstrap import cluster_bootstrap
+from textrl_env.reward_models.feedback.raters import cohen_kappa
+from textrl_env.stats import cluster_bootstrap
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

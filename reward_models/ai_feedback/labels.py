@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from textrl_env.conversations import as_completion
+from textrl_env.data.text import as_completion
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.reward_models.ai_feedback.answering import answer_all
 from textrl_env.reward_models.ai_feedback.journal import Journal, Record

@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from textrl_env.conversations import render
+from textrl_env.data.text import encode_rendered, encode_texts, pad_id, render
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.pretrained import load_model, load_tokenizer
+from textrl_env.lm import load_model, load_tokenizer
+from textrl_env.lm.forward import read_logits
 from textrl_env.reward_models.ai_feedback.judge import FloatArray, Question
 from textrl_env.reward_models.ai_feedback.requests import LETTERS, Request, comparison, without_control_tokens
-from textrl_env.scoring import read_logits
-from textrl_env.sources.pip_archive import sha256_of
-from textrl_env.tokenization import encode_rendered, encode_texts, pad_id
+from textrl_env.sources import sha256_of
 
 
 class LanguageModelJudge:

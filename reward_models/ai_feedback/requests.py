@@ -8,7 +8,7 @@ instruction, a reply B or a verdict; what it says to the judge inside the fence,
 import re
 from typing import Any, NamedTuple
 
-from textrl_env.conversations import Prompt
+from textrl_env.data.text import Prompt
 from textrl_env.reward_models.ai_feedback.constitution import Principle
 from textrl_env.reward_models.ai_feedback.judge import Question
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from textrl_env.conversations import Prompt, as_completion
+from textrl_env.data.text import Prompt, as_completion
 from textrl_env.reward_models.ai_feedback.answering import Answerer, answer_all
 from textrl_env.reward_models.ai_feedback.constitution import Principle
 from textrl_env.reward_models.ai_feedback.journal import Journal, Record

@@ -14,7 +14,7 @@ from textrl_env.reward_models.ai_feedback.judge import FloatArray, Question
 from textrl_env.reward_models.ai_feedback.requests import as_text
 from textrl_env.reward_models.ai_feedback.revision import Draft, Revision
 from textrl_env.reward_models.ai_feedback.rules import RULES, Rule
-from textrl_env.reward_models.raters import sigmoid
+from textrl_env.reward_models.feedback.raters import sigmoid
 
 SHARPNESS = 2.0
 """Nats of preference per fault: a fault more is worse with probability 0.88."""

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textrl_env.conversations import Message
+from textrl_env.data import Fault, parse, prompt_fault, text_fault
+from textrl_env.data.text import Message
 from textrl_env.errors import InputError
-from textrl_env.faults import prompt_fault, text_fault
 from textrl_env.reward_models.preferences import preferences_of
-from textrl_env.row_formats import Fault, parse
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from textrl_env.conversations import Message, render
+from textrl_env.data.text import Message, encode_rendered, encode_texts, render
 from textrl_env.reward_models.lint.words import Ragged
-from textrl_env.tokenization import encode_rendered, encode_texts
 
 _BATCH = 1000
 Encode = Callable[[Any, Sequence[str]], list[list[int]]]

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textrl_env.reward_models.feedback.bootstrap import cluster_bootstrap
-from textrl_env.reward_models.raters import sigmoid
+from textrl_env.reward_models.feedback.raters import sigmoid
 from textrl_env.reward_models.report_card.scored import Floats, Ints, ScoredPairs
+from textrl_env.stats import cluster_bootstrap
 
 MOST_VALUES = 12
 """Of a column; the rarer ones are put together."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textrl_env.reward_models.quality import PairScores, calibration, expected_calibration_error
-from textrl_env.reward_models.raters import sigmoid
+from textrl_env.reward_models.feedback.raters import sigmoid
+from textrl_env.reward_models.measuring import PairScores, calibration, expected_calibration_error
 from textrl_env.reward_models.report_card.scored import Floats, ScoredPairs
 
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textrl_env.reward_models.feedback.bootstrap import cluster_bootstrap
-from textrl_env.reward_models.raters import sigmoid
+from textrl_env.reward_models.feedback.raters import sigmoid
 from textrl_env.reward_models.report_card.accuracy import Estimate, estimate_mean
 from textrl_env.reward_models.report_card.correlation import auroc
 from textrl_env.reward_models.report_card.scored import Floats, ScoredPairs
+from textrl_env.stats import cluster_bootstrap
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from textrl_env.errors import InputError
-from textrl_env.order_statistics import best_of_n_kl, chance_of_best
-from textrl_env.reward_models.feedback.bootstrap import cluster_bootstrap
 from textrl_env.reward_models.report_card.accuracy import Estimate
 from textrl_env.reward_models.report_card.scored import Floats, Ints, Scorer, members_of
+from textrl_env.stats import best_of_n_kl, chance_of_best, cluster_bootstrap
 
 Gold = Callable[[list[str], list[str]], Sequence[float]]
 """The world's true reward: prompts, completions -> a number each."""

@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from textrl_env.reward_models.measuring import PairScores
 from textrl_env.reward_models.preferences import Preference
-from textrl_env.reward_models.quality import PairScores
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from textrl_env.reward_models.feedback.bootstrap import cluster_bootstrap
-from textrl_env.reward_models.quality import accuracy
-from textrl_env.reward_models.raters import word_counts
+from textrl_env.reward_models.feedback.raters import word_counts
+from textrl_env.reward_models.measuring import accuracy
 from textrl_env.reward_models.report_card.accuracy import Estimate, estimate_mean
 from textrl_env.reward_models.report_card.calibration import best_factor, stated
 from textrl_env.reward_models.report_card.correlation import centred, partial_spearman, residual, spearman
 from textrl_env.reward_models.report_card.scored import Floats, Ints, ScoredPairs
+from textrl_env.stats import cluster_bootstrap
 
 _WORD = re.compile(r"\w+(?:'\w+)?")
 _MARK = re.compile(r"[^\w\s]")

@@ -11,9 +11,18 @@ import torch
 from torch import Tensor
 
 from textrl_env import InputError, KLShaping, TextGenVectorEnv
-from textrl_env.agents import A2C, GRPO, REINFORCE, RLOO, ActorCriticLM, DrGRPO, OnPolicyAlgorithm, RejectionSampling
-from textrl_env.agents.batch import Batch
-from textrl_env.agents.rollout import Rollout
+from textrl_env.agents import (
+    A2C,
+    GRPO,
+    REINFORCE,
+    RLOO,
+    ActorCriticLM,
+    Batch,
+    DrGRPO,
+    OnPolicyAlgorithm,
+    RejectionSampling,
+    Rollout,
+)
 from textrl_env.reference import FrozenReference
 from textrl_env.worlds.enumerable import EnumerableWorld
 from textrl_env.worlds.gap import Gap

@@ -12,8 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor
 
 from textrl_env import AdaptiveKL, InputError, KLShaping
-from textrl_env.agents import PPO, ActorCriticLM, Batch
-from textrl_env.agents.rollout import collect
+from textrl_env.agents import PPO, ActorCriticLM, Batch, collect
 from textrl_env.reference import FrozenReference
 
 V = 8

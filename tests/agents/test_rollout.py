@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from textrl_env import InputError, KLShaping, TextGenEnv
-from textrl_env.agents import ActorCriticLM
-from textrl_env.agents.rollout import Rollout, collect
+from textrl_env.agents import ActorCriticLM, Rollout, collect
 from textrl_env.reference import FrozenReference
 from textrl_env.worlds.enumerable import LetterTokenizer
 

@@ -11,7 +11,7 @@ from desk.figure import draw
 from desk.lab import Lab, as_row
 from scipy import stats
 
-from textrl_env.agents.sft_config import SFTConfig
+from textrl_env.agents.offline import SFTConfig
 from textrl_env.cli.preferences import CollectPreferences
 from textrl_env.cli.reward_model import TrainRewardModel
 from textrl_env.cli.sft import TrainSFT

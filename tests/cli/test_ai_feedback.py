@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from textrl_env.agents import train_tokenizer
-from textrl_env.agents.llama import small_llama
+from textrl_env.agents.policy import small_llama
 from textrl_env.cli import main
 from textrl_env.reward_models import read_preferences, write_preferences
 from textrl_env.worlds import support_desk

@@ -14,8 +14,7 @@ import pytest
 
 from textrl_env.cli import main
 from textrl_env.reward_models import read_preferences
-from textrl_env.reward_models.feedback.judgements import Item
-from textrl_env.reward_models.feedback.store import Store
+from textrl_env.reward_models.feedback.desk import Item, Store
 from textrl_env.worlds import support_desk
 
 
@@ -112,7 +111,7 @@ def test_every_form_of_export_and_back(
     store = Store(database)
     store.add_items([Item("pair", "p", ("a", "b")), Item("ranking", "p", ("a", "b", "c")), Item("rating", "p", ("a",))])
     store.close()
-    monkeypatch.setattr("textrl_env.reward_models.feedback.terminal._posted", _any_answer)
+    monkeypatch.setattr("textrl_env.reward_models.feedback.desk.terminal._posted", _any_answer)
     answer(monkeypatch, *["x"] * 3)
     main(["label", "--database", str(database), "--terminal", "ada"])
     for form in ("preferences", "rankings", "ratings", "log", "label-studio", "argilla"):

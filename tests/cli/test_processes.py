@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from textrl_env.agents.callbacks import TrackReward
-from textrl_env.checkpoint_folder import checkpoints
 from textrl_env.cli import main
+from textrl_env.training.checkpoints.run_checkpoints import list_checkpoints
 
 OPTIONS = "--n-updates 3 --n-prompts 40 --n-episodes 8 --batch-size 4 --save-every 1"
 
@@ -38,7 +38,7 @@ def prepared(run_dir: Path, folder: Path) -> Path:
 
 
 def results(folder: Path) -> dict[str, Any]:
-    newest = checkpoints(folder / "ppo" / "checkpoints")[0]
+    newest = list_checkpoints(folder / "ppo" / "checkpoints")[0]
     lines = (folder / "ppo" / "progress.jsonl").read_text().splitlines()
     return {
         "files": {str(path.relative_to(newest)): path.read_bytes() for path in newest.rglob("*") if path.is_file()},
@@ -73,7 +73,7 @@ def test_a_run_of_two_that_one_signal_stops_ends_as_one_left_alone(run_dir: Path
     one, other = both(signalled)
     assert one[0] == other[0] == 143
     assert one[2].count("stopped after update 1; saved in") == 1 and "stopped" not in other[2]
-    assert checkpoints(stopped / "ppo" / "checkpoints")[0].name == "update-000001-001"
+    assert list_checkpoints(stopped / "ppo" / "checkpoints")[0].name == "update-000001-001"
     one, other = both(lambda index: textrl(f"ppo --run-dir {stopped} {OPTIONS} --resume auto"))
     assert one[0] == other[0] == 0
     assert results(stopped) == expected

@@ -8,8 +8,8 @@ import pytest
 
 from textrl_env.cli import main
 from textrl_env.reward_models import read_preferences, write_preferences
-from textrl_env.reward_models.feedback.populations import Worker, collect, mixed_workers
-from textrl_env.reward_models.raters import SimulatedRater
+from textrl_env.reward_models.feedback.raters import SimulatedRater, collect, mixed_workers
+from textrl_env.reward_models.feedback.raters.populations import Worker
 
 
 def words(prompts: list[str], completions: list[str], **columns: object) -> list[float]:

@@ -12,8 +12,8 @@ import pytest
 from stable_baselines3.common.logger import JSONOutputFormat
 
 from textrl_env.agents.callbacks import TrackReward
-from textrl_env.checkpoint_folder import checkpoints
 from textrl_env.cli import main
+from textrl_env.training.checkpoints.run_checkpoints import list_checkpoints
 
 OPTIONS = "--n-updates 4 --n-prompts 40 --n-episodes 8 --batch-size 4 --save-every 1"
 
@@ -35,7 +35,7 @@ def ppo(folder: Path, more: str = "") -> int:
 
 def results(folder: Path) -> dict[str, Any]:
     """All that a run leaves: the policy, the critic, the whole training state, the log but for the clock."""
-    newest = checkpoints(folder / "ppo" / "checkpoints")[0]
+    newest = list_checkpoints(folder / "ppo" / "checkpoints")[0]
     lines = (folder / "ppo" / "progress.jsonl").read_text().splitlines()
     return {
         "files": {str(path.relative_to(newest)): path.read_bytes() for path in newest.rglob("*") if path.is_file()},
@@ -70,7 +70,7 @@ def test_a_signal_in_the_middle_of_an_update_saves_and_resume_auto_ends_as_if_th
     monkeypatch.undo()
     saved = folder / "ppo" / "checkpoints" / "update-000002-001"
     assert f"stopped after update 2; saved in {folder / 'policy'} and {saved}; go on with" in capsys.readouterr().err
-    assert checkpoints(saved.parent)[0] == saved
+    assert list_checkpoints(saved.parent)[0] == saved
     assert not (folder / "ppo" / "metrics.json").exists()
     assert ppo(folder, "--resume auto") == 0
     assert results(folder) == results(straight)
@@ -88,7 +88,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_run_ends_the_same(
 ) -> None:
     before = results(straight)
     shutil.copytree(straight, tmp_path / "copy")
-    damaged = checkpoints(tmp_path / "copy" / "ppo" / "checkpoints")[0]
+    damaged = list_checkpoints(tmp_path / "copy" / "ppo" / "checkpoints")[0]
     os.truncate(damaged / "trainer" / "optimizer.safetensors", 1000)
     # A killed process may have left half a line.
     with (tmp_path / "copy" / "ppo" / "progress.jsonl").open("a") as log:
@@ -105,7 +105,7 @@ def test_a_checkpoint_of_choice_and_what_does_not_fit(
 ) -> None:
     before = results(straight)
     shutil.copytree(straight, tmp_path / "copy")
-    chosen = checkpoints(tmp_path / "copy" / "ppo" / "checkpoints")[1]
+    chosen = list_checkpoints(tmp_path / "copy" / "ppo" / "checkpoints")[1]
     for more, message in (
         ("--resume auto --n-updates 9", "is of a run of 4 updates, n_updates is 9; give the same number"),
         ("--resume auto --n-episodes 4", "num_envs 8, this one has 4"),

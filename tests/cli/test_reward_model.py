@@ -9,13 +9,10 @@ from typing import Any
 
 import pytest
 
-from textrl_env.checkpoint_folder import checkpoints
 from textrl_env.cli import main
-from textrl_env.reward_models.feedback.assignment import Plan
-from textrl_env.reward_models.feedback.desk import Desk
-from textrl_env.reward_models.feedback.judgements import Item
-from textrl_env.reward_models.feedback.store import Store
+from textrl_env.reward_models.feedback.desk import Desk, Item, Plan, Store
 from textrl_env.reward_models.training import RewardModelTraining
+from textrl_env.training.checkpoints.run_checkpoints import list_checkpoints
 
 
 def reward_model(folder: Path, more: str = "") -> int:
@@ -37,7 +34,7 @@ def prepared(run_dir: Path, folder: Path) -> Path:
 def results(folder: Path) -> dict[str, Any]:
     """All that a training leaves: its last checkpoint, the model, the figures."""
     out = folder / "reward_model"
-    newest = checkpoints(out / "checkpoints")[0]
+    newest = list_checkpoints(out / "checkpoints")[0]
     files = (path for path in newest.rglob("*") if path.is_file())
     return {
         "checkpoint": {str(path.relative_to(newest)): path.read_bytes() for path in files},
@@ -84,7 +81,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_run_ends_the_same(
     straight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(straight, tmp_path / "copy")
-    damaged, whole = checkpoints(tmp_path / "copy" / "reward_model" / "checkpoints")
+    damaged, whole = list_checkpoints(tmp_path / "copy" / "reward_model" / "checkpoints")
     os.truncate(damaged / "reward_model" / "model.safetensors", 1000)
     assert reward_model(tmp_path / "copy", "--resume auto") == 0
     told = capsys.readouterr().err

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from textrl_env.agents import row_training
-from textrl_env.checkpoint_folder import checkpoints
+from textrl_env.agents.offline import loop as row_training
 from textrl_env.cli import main
+from textrl_env.training.checkpoints.run_checkpoints import list_checkpoints
 
 SFT = "--n-demonstrations 60 --n-steps 6 --hidden-size 32 --vocab-size 300"
 DPO = "--n-steps 6 --batch-size 4"
@@ -28,7 +28,7 @@ def textrl(folder: Path, command: str, options: str) -> int:
 def left(folder: Path, command: str) -> dict[str, bytes]:
     """The model, the newest checkpoint, the log and the metrics."""
     stage = folder / command
-    newest = checkpoints(stage / "checkpoints")[0]
+    newest = list_checkpoints(stage / "checkpoints")[0]
     model = stage / ("policy" if command == "dpo" else "") / "model.safetensors"
     files = [
         *newest.rglob("*.*"),
@@ -62,7 +62,7 @@ def test_a_signal_saves_and_resume_auto_ends_as_if_there_had_been_none(
     assert textrl(stopped, command, f"{options} --resume auto") == code
     monkeypatch.undo()
     assert "go on with --resume auto" in capsys.readouterr().err
-    assert checkpoints(stopped / command / "checkpoints")[0].name == "update-000003"
+    assert list_checkpoints(stopped / command / "checkpoints")[0].name == "update-000003"
     assert not (stopped / command / "metrics.json").exists()
     assert textrl(stopped, command, f"{options} --resume auto") == 0
     assert textrl(stopped, command, f"{options} --resume auto") == 0, "a finished run is resumed"

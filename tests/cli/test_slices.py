@@ -10,8 +10,7 @@ import pytest
 
 from textrl_env.cli import main
 from textrl_env.reward_models import preferences_of, read_preferences, write_preferences
-from textrl_env.reward_models.slice_gaps import slice_gaps
-from textrl_env.reward_models.slices import slices_of
+from textrl_env.reward_models.slices import slice_gaps, slices_of
 
 
 def rows(n_usual: int, n_rare: int) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from textrl_env.agents import small_llama, train_tokenizer
-from textrl_env.agents.export import ModelCard, export_policy
+from textrl_env.agents.policy import ModelCard, export_policy
 from textrl_env.cli import main
 
 CARD = ModelCard(method="SFT", base="", data="", seed=0, command="")

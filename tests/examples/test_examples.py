@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from textrl_env import KLShaping, TextGenEnv
-from textrl_env.kl import ESTIMATORS
+from textrl_env.mdp.kl import ESTIMATORS
 from textrl_env.worlds import support_desk
 from textrl_env.worlds.enumerable import EnumerableWorld
 

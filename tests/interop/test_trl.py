@@ -20,13 +20,10 @@ from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer
 
 from textrl_env.agents import train_tokenizer
 from textrl_env.reward_models import Preference, RewardModelConfig, write_preferences
-from textrl_env.reward_models.batch_loss import batch_loss
-from textrl_env.reward_models.feedback import exports
-from textrl_env.reward_models.feedback.assignment import Plan
-from textrl_env.reward_models.feedback.desk import Desk
-from textrl_env.reward_models.feedback.judgements import Item, Task
-from textrl_env.reward_models.feedback.store import Store
-from textrl_env.reward_models.targets import targets_of
+from textrl_env.reward_models.feedback.desk import Desk, Item, Plan, Store, Task
+from textrl_env.reward_models.feedback.exchange import exports
+from textrl_env.reward_models.training import targets_of
+from textrl_env.reward_models.training.batch_loss import batch_loss
 
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
 SETTINGS: dict[str, Any] = {

@@ -3,11 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.prefix_tree import Floats, PrefixTree
+from textrl_env.oracle import Floats, PrefixTree
 
 
 class BigramReference:
-    """Satisfies `textrl_env.kl.Reference` without a model, so that its distributions are known exactly.
+    """Satisfies `textrl_env.mdp.kl.Reference` without a model, so that its distributions are known exactly.
 
     Args:
         logits: (V, V), row i for the token after token i; each row is normalised.
@@ -33,6 +33,6 @@ class BigramReference:
         return self.logprobs[input_ids[:, -n_tokens - 1 : -1], input_ids[:, -n_tokens:]].astype(np.float32)
 
     def log_policy(self, last_prompt_token: int, tree: PrefixTree) -> list[Floats]:
-        """Its log-probabilities on every prefix of a prompt's tree, for `textrl_env.oracle`."""
+        """Its log-probabilities on every prefix of a prompt's tree, for `textrl_env.oracle.soft_dp`."""
         first = self.logprobs[[last_prompt_token]]
         return [first, *(self.logprobs[prefixes[:, -1]] for prefixes in tree.prefixes[1:])]

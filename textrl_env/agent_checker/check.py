@@ -10,8 +10,8 @@ from textrl_env.agent_checker.measuring import Agent, measure
 from textrl_env.agent_checker.report import Report, RungResult
 from textrl_env.agent_checker.rung import KLMode, Rung
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.progress import progress_bar
-from textrl_env.vector_env import TextGenVectorEnv
+from textrl_env.mdp import TextGenVectorEnv
+from textrl_env.training import progress_bar
 
 MakeAgent = Callable[[TextGenVectorEnv, int], Agent]
 

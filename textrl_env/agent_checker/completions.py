@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.oracle import Evaluation, LogPolicy
-from textrl_env.prefix_tree import Floats, PrefixTree
+from textrl_env.oracle import Evaluation, Floats, LogPolicy, PrefixTree
 
 
 @dataclass(frozen=True)

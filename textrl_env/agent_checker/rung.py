@@ -9,13 +9,10 @@ from gymnasium.vector import AutoresetMode
 
 from textrl_env.agent_checker.bigram_reference import BigramReference
 from textrl_env.agent_checker.completions import Completions, best_of_n
+from textrl_env.data.text import Tokenizer, encode_prompt
 from textrl_env.errors import InputError, require_above, require_at_least
-from textrl_env.kl import KLShaping
-from textrl_env.oracle import evaluate, solve, uniform_policy
-from textrl_env.prefix_tree import Floats, Ints, PrefixTree, prefix_tree
-from textrl_env.rewards import RewardCallable
-from textrl_env.tokenization import Tokenizer, encode_prompt
-from textrl_env.vector_env import TextGenVectorEnv
+from textrl_env.mdp import KLShaping, RewardCallable, TextGenVectorEnv
+from textrl_env.oracle import Floats, Ints, PrefixTree, evaluate, prefix_tree, solve, uniform_policy
 
 KLMode = Literal["reference", "sampled", "exact"]
 

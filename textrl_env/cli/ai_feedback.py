@@ -17,13 +17,11 @@ from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.run_folder import write_jsonl
 from textrl_env.cli.stage import Stopped
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.interrupt import Interrupt
+from textrl_env.training import Interrupt
 
 if TYPE_CHECKING:
-    from textrl_env.reward_models.ai_feedback.human_pairs import HumanPairs
-    from textrl_env.reward_models.ai_feedback.judge import Judged
-    from textrl_env.reward_models.ai_feedback.judge_report import Slice
-    from textrl_env.reward_models.feedback.judgements import Item
+    from textrl_env.reward_models.ai_feedback import HumanPairs, Judged, Slice
+    from textrl_env.reward_models.feedback.desk import Item
 
 
 @dataclass(frozen=True)
@@ -59,10 +57,16 @@ class CollectAIFeedback:
             raise InputError("slices: these are columns of the file that --human names; name it too")
         constitution = self.judging.principles(principles_per_pair=self.principles_per_pair)
 
-        from textrl_env.reward_models.ai_feedback.human_pairs import read_human_pairs
-        from textrl_env.reward_models.ai_feedback.judge import questions_of
-        from textrl_env.reward_models.ai_feedback.judge_report import JudgeReport, position_bias
-        from textrl_env.reward_models.ai_feedback.labels import by_pair, judge_all, label_rows, mixed_rows
+        from textrl_env.reward_models.ai_feedback import (
+            JudgeReport,
+            by_pair,
+            judge_all,
+            label_rows,
+            mixed_rows,
+            position_bias,
+            questions_of,
+            read_human_pairs,
+        )
 
         human = (
             None
@@ -133,7 +137,7 @@ class CollectAIFeedback:
             yield f"next: textrl reward-model --run-dir {run_dir} --preferences {out / made}"
 
     def _items(self, run_dir: Path, seed: int) -> "list[Item]":
-        from textrl_env.reward_models.feedback.sources import items_of, read_items
+        from textrl_env.reward_models.feedback.desk import items_of, read_items
 
         if self.completions is not None:
             return read_items(self.completions, "pair", on_bad_row=self.replies.on_bad_row)
@@ -143,8 +147,7 @@ class CollectAIFeedback:
 
 def _slices(pairs: "Sequence[Sequence[Judged]]", human: "HumanPairs", rng: np.random.Generator) -> "tuple[Slice, ...]":
     """Agreement of the labels, and of each principle by itself."""
-    from textrl_env.reward_models.ai_feedback.judge_report import agreement_by_slice
-    from textrl_env.reward_models.ai_feedback.labels import margin_of
+    from textrl_env.reward_models.ai_feedback import agreement_by_slice, margin_of
 
     signs, prompts = np.array(human.signs), [item.prompt for item in human.items]
     slices = agreement_by_slice(np.array([margin_of(pair) for pair in pairs]), signs, prompts, human.columns, rng=rng)

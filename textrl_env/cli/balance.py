@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import tyro
 
+from textrl_env.data import OnBadRow
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.rows import OnBadRow
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,8 @@ class Balance:
 
         import numpy as np
 
-        from textrl_env.reward_models.balancing import balanced_rows, balancing_weights
-        from textrl_env.reward_models.preferences import preference_rows, write_preferences
-        from textrl_env.reward_models.slices import slices_of
+        from textrl_env.reward_models import preference_rows, write_preferences
+        from textrl_env.reward_models.slices import balanced_rows, balancing_weights, slices_of
 
         rows: list[dict[str, Any]] = [
             dict(row.values) for row in preference_rows(self.data, on_bad_row=self.on_bad_row)

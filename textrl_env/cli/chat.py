@@ -13,7 +13,7 @@ from rich.text import Text
 
 from textrl_env.cli.optional import OptionalFloat, OptionalInt, OptionalPath
 from textrl_env.cli.run_folder import policy_folder
-from textrl_env.conversations import Prompt
+from textrl_env.data.text import Prompt
 from textrl_env.errors import require_at_least
 
 

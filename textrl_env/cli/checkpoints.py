@@ -8,8 +8,8 @@ from textrl_env.errors import InputError, require_at_least
 
 if TYPE_CHECKING:
     from textrl_env.agents import OnPolicyAlgorithm
-    from textrl_env.agents.save_checkpoints import SaveCheckpoints
-    from textrl_env.checkpoint_saver import CheckpointSaver
+    from textrl_env.agents.on_policy import SaveCheckpoints
+    from textrl_env.training.checkpoints import CheckpointSaver
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,19 @@ class Checkpoints:
 
     def callback(self, stage_folder: Path) -> "SaveCheckpoints":
         """What saves an algorithm."""
-        from textrl_env.agents.save_checkpoints import SaveCheckpoints
+        from textrl_env.agents.on_policy import SaveCheckpoints
 
         return SaveCheckpoints(stage_folder / "checkpoints", every_updates=self.save_every, keep=self.keep)
 
     def saver(self, stage_folder: Path) -> "CheckpointSaver":
         """What saves any other training."""
-        from textrl_env.checkpoint_saver import CheckpointSaver
+        from textrl_env.training.checkpoints import CheckpointSaver
 
         return CheckpointSaver(stage_folder / "checkpoints", every_updates=self.save_every, keep=self.keep)
 
     def start(self, stage_folder: Path) -> Path | None:
         """The checkpoint to go on from, if any."""
-        from textrl_env.checkpoint_folder import newest_good
+        from textrl_env.training.checkpoints import newest_good
 
         if self.resume == "never":
             return None
@@ -50,7 +50,7 @@ class Checkpoints:
 
     def resumed(self, algorithm: "OnPolicyAlgorithm", stage_folder: Path, *, total_updates: int) -> None:
         """Plans a run of `total_updates`, or takes one of that length up where a checkpoint left it."""
-        from textrl_env.agents.plan import Plan
+        from textrl_env.agents.on_policy import Plan
 
         algorithm.plan = planned = Plan(0, 0, total_updates=total_updates)
         if (path := self.start(stage_folder)) is None:

@@ -9,17 +9,17 @@ from typing import Annotated, Any, ClassVar
 
 import tyro
 
-from textrl_env.agents.dpo_config import DPOConfig
+from textrl_env.agents.offline import DPOConfig
 from textrl_env.cli.checkpoints import Checkpoints
 from textrl_env.cli.memory import Footprint, longest_tokens
 from textrl_env.cli.optional import OptionalInt, OptionalPath
 from textrl_env.cli.reward_model import read_for_training
 from textrl_env.cli.run_folder import existing_model
 from textrl_env.cli.stage import Stopped, command_line
+from textrl_env.data import OnBadRow
 from textrl_env.errors import require_at_least
-from textrl_env.interrupt import Interrupt
-from textrl_env.reward_models.preferences import Preference, read_preferences
-from textrl_env.rows import OnBadRow
+from textrl_env.reward_models import Preference, read_preferences
+from textrl_env.training import Interrupt
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class TrainDPO:
         from transformers import AutoModelForCausalLM
 
         from textrl_env.agents import train_dpo
-        from textrl_env.agents.export import ModelCard, export_policy
-        from textrl_env.checkpoint import writing
-        from textrl_env.pretrained import load_model, load_tokenizer
-        from textrl_env.tokenization import encode_completion
+        from textrl_env.agents.policy import ModelCard, export_policy
+        from textrl_env.data.text import encode_completion
+        from textrl_env.lm import load_model, load_tokenizer
+        from textrl_env.training.checkpoints import writing
 
         model, tokenizer = load_model(AutoModelForCausalLM, start), load_tokenizer(start)
         out = run_dir / self.folder

@@ -12,11 +12,10 @@ from rich.table import Table
 from textrl_env.cli.fitting import fitting_tokenizer
 from textrl_env.cli.optional import OptionalInt, OptionalPath
 from textrl_env.cli.run_folder import Kind, existing_model, generation_settings, policy_folder, write_jsonl
+from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.errors import require_at_least
-from textrl_env.evaluation import bootstrap_interval, distinct_n, wins
-from textrl_env.pretrained import load_model
-from textrl_env.prompts import PromptDataset
-from textrl_env.rows import OnBadRow
+from textrl_env.lm import load_model
+from textrl_env.stats import bootstrap_interval, distinct_n, wins
 from textrl_env.worlds import support_desk
 
 Scores = dict[str, Sequence[float]]
@@ -75,7 +74,7 @@ class Evaluate:
         from transformers import AutoModelForCausalLM
 
         from textrl_env.agents import sample_completions
-        from textrl_env.agents.sampling import completion_logprobs
+        from textrl_env.agents.rollouts import completion_logprobs
         from textrl_env.reward_models import RewardModel
 
         models = {

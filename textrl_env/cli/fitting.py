@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from textrl_env.data import PromptDataset
 from textrl_env.errors import InputError
-from textrl_env.pretrained import load_config, load_tokenizer
-from textrl_env.prompts import PromptDataset
+from textrl_env.lm import load_config, load_tokenizer
 
 
 def fitting_tokenizer(model: Path, prompts: PromptDataset, *, max_new_tokens: int) -> Any:

@@ -8,10 +8,9 @@ from typing import Any
 from textrl_env.cli.fitting import fitting_tokenizer
 from textrl_env.cli.optional import OptionalFloat, OptionalInt
 from textrl_env.cli.run_folder import policy_folder, write_jsonl
-from textrl_env.conversations import as_completion
+from textrl_env.data import OnBadRow, PromptDataset
+from textrl_env.data.text import as_completion
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.prompts import PromptDataset
-from textrl_env.rows import OnBadRow
 
 
 @dataclass(frozen=True)

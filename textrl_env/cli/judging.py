@@ -8,19 +8,15 @@ from typing import TYPE_CHECKING, Any
 from textrl_env.cli.fitting import fitting_tokenizer
 from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.run_folder import existing_model
+from textrl_env.data import OnBadRow, PromptDataset
+from textrl_env.data.text import encode_prompt
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.pretrained import load_config, load_model, load_tokenizer
-from textrl_env.prompts import PromptDataset
-from textrl_env.reward_models.ai_feedback.endpoint import Endpoint, EndpointConfig
-from textrl_env.rows import OnBadRow
-from textrl_env.tokenization import encode_prompt
+from textrl_env.lm import load_config, load_model, load_tokenizer
+from textrl_env.reward_models.ai_feedback import Endpoint, EndpointConfig
 from textrl_env.worlds import support_desk
 
 if TYPE_CHECKING:
-    from textrl_env.reward_models.ai_feedback.constitution import Constitution
-    from textrl_env.reward_models.ai_feedback.judge import Judge
-    from textrl_env.reward_models.ai_feedback.requests import Request
-    from textrl_env.reward_models.ai_feedback.revision import Reviser
+    from textrl_env.reward_models.ai_feedback import Constitution, Judge, Request, Reviser
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class JudgeOptions:
 
     def principles(self, **each: int) -> "Constitution":
         """The constitution, checked; `each` is how many of its principles an option of that name draws at once."""
-        from textrl_env.reward_models.ai_feedback.constitution import read_constitution, support_desk_constitution
+        from textrl_env.reward_models.ai_feedback import read_constitution, support_desk_constitution
 
         found = support_desk_constitution() if self.constitution is None else read_constitution(self.constitution)
         for name, n in each.items():
@@ -50,30 +46,30 @@ class JudgeOptions:
         """InputError names the option that is wrong, before a model is loaded."""
         require_at_least(1, batch_size=self.batch_size)
         if self.judge == "rules":
-            from textrl_env.reward_models.ai_feedback.rule_judge import RuleJudge
+            from textrl_env.reward_models.ai_feedback import RuleJudge
 
             return RuleJudge()
         if self._is_endpoint:
-            from textrl_env.reward_models.ai_feedback.endpoint_judge import EndpointJudge
+            from textrl_env.reward_models.ai_feedback import EndpointJudge
 
             return EndpointJudge(Endpoint(self.judge, self.endpoint))
         folder = self._folder()
 
-        from textrl_env.reward_models.ai_feedback.language_model_judge import LanguageModelJudge
+        from textrl_env.reward_models.ai_feedback import LanguageModelJudge
 
         return LanguageModelJudge.from_pretrained(folder, batch_size=self.batch_size)
 
     def make_reviser(self, max_written_tokens: int) -> "Reviser":
         """As `make_judge`; a model writes at most `max_written_tokens` tokens, the likeliest ones."""
         require_at_least(1, batch_size=self.batch_size, max_written_tokens=max_written_tokens)
-        from textrl_env.reward_models.ai_feedback.revision import LanguageModelReviser
+        from textrl_env.reward_models.ai_feedback import LanguageModelReviser
 
         if self.judge == "rules":
-            from textrl_env.reward_models.ai_feedback.rule_judge import RuleJudge
+            from textrl_env.reward_models.ai_feedback import RuleJudge
 
             return RuleJudge()
         if self._is_endpoint:
-            from textrl_env.reward_models.ai_feedback.endpoint_judge import EndpointJudge
+            from textrl_env.reward_models.ai_feedback import EndpointJudge
 
             endpoint = Endpoint(self.judge, self.endpoint)
             known = EndpointJudge(endpoint)
@@ -84,7 +80,7 @@ class JudgeOptions:
             return LanguageModelReviser(ask, known.name, known.identity, batch_size=1, workers=known.workers)
         folder = self._folder()
 
-        from textrl_env.reward_models.ai_feedback.language_model_judge import identity_of
+        from textrl_env.reward_models.ai_feedback import identity_of
 
         name, identity = identity_of(folder)
         return LanguageModelReviser(_local_writer(folder, max_written_tokens), name, identity, self.batch_size)
@@ -149,7 +145,7 @@ def _local_writer(folder: Path, max_written_tokens: int) -> "Callable[[Sequence[
     from transformers import AutoModelForCausalLM
 
     from textrl_env.agents import sample_completions
-    from textrl_env.reward_models.ai_feedback.requests import without_control_tokens
+    from textrl_env.reward_models.ai_feedback import without_control_tokens
 
     model, tokenizer = load_model(AutoModelForCausalLM, folder), load_tokenizer(folder)
     context = load_config(folder).get_text_config().max_position_embeddings

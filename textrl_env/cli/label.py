@@ -9,15 +9,13 @@ from rich.console import Console
 from textrl_env.cli.fitting import fitting_tokenizer
 from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.run_folder import existing_model
+from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.prompts import PromptDataset
-from textrl_env.reward_models.feedback.judgements import Item, Task
-from textrl_env.reward_models.kind_config import is_ensemble
-from textrl_env.rows import OnBadRow
+from textrl_env.reward_models.feedback.desk import Item, Task
+from textrl_env.reward_models.model import is_ensemble
 
 if TYPE_CHECKING:
-    from textrl_env.reward_models.feedback.desk import Desk
-    from textrl_env.reward_models.feedback.store import Store
+    from textrl_env.reward_models.feedback.desk import Desk, Store
 
 
 @dataclass(frozen=True)
@@ -69,9 +67,7 @@ class Label:
         if self.prompts and not self.policy:
             raise InputError("prompts: say which model completes them (--policy runs/mine/sft), or give --completions")
 
-        from textrl_env.reward_models.feedback.assignment import Plan
-        from textrl_env.reward_models.feedback.desk import Desk
-        from textrl_env.reward_models.feedback.store import Store
+        from textrl_env.reward_models.feedback.desk import Desk, Plan, Store
 
         if len(self.reward_models) == 1 and not is_ensemble(self.reward_models[0]):
             raise InputError(
@@ -112,7 +108,7 @@ class Label:
         store.close()
 
     def _items(self) -> list[Item]:
-        from textrl_env.reward_models.feedback.sources import items_of, read_items
+        from textrl_env.reward_models.feedback.desk import items_of, read_items
 
         items = read_items(self.completions, self.task, on_bad_row=self.on_bad_row) if self.completions else []
         if self.prompts and self.policy:
@@ -128,7 +124,7 @@ class Label:
         from transformers import AutoModelForCausalLM
 
         from textrl_env.agents import sample_completions
-        from textrl_env.pretrained import load_model
+        from textrl_env.lm import load_model
 
         samples = sample_completions(
             load_model(AutoModelForCausalLM, policy), tokenizer, list(dataset.prompts), n=self.k, seed=self.seed,
@@ -140,21 +136,20 @@ class Label:
         ]
 
     def _rank_by_disagreement(self, store: "Store") -> None:
-        from textrl_env.reward_models.ensemble import IndependentEnsemble, RewardEnsemble, load_reward_model
-        from textrl_env.reward_models.feedback.disagreement import disagreement
+        from textrl_env.reward_models.feedback.desk import disagreement
+        from textrl_env.reward_models.model import IndependentEnsemble, RewardEnsemble, load_reward_model
 
         first, *others = map(load_reward_model, self.reward_models)
         ensemble = first if isinstance(first, RewardEnsemble) and not others else IndependentEnsemble([first, *others])
         store.set_disagreement(disagreement(store.items, ensemble.member_scores))
 
     def _ask_here(self, desk: "Desk", console: Console) -> None:
-        from textrl_env.reward_models.feedback.terminal import label_in_terminal
+        from textrl_env.reward_models.feedback.desk import label_in_terminal
 
         label_in_terminal(desk, self.terminal, console)
 
     def _serve(self, desk: "Desk", console: Console, instructions: str) -> None:
-        from textrl_env.reward_models.feedback.web.access import Access
-        from textrl_env.reward_models.feedback.web.serve import allowed_hosts, links, listen, make_server
+        from textrl_env.reward_models.feedback.web import Access, allowed_hosts, links, listen, make_server
 
         access = Access(desk.store.setting("secret", ""), self.invite or None)
         listening = listen(self.host, self.port, access)
@@ -172,15 +167,14 @@ class Label:
         """The annotators' guide; InputError where an option cannot be met, before anything is sampled."""
         from importlib.resources import files
 
-        from textrl_env.reward_models.feedback.log import name_fault
+        from textrl_env.reward_models.feedback.desk import name_fault
 
         if self.terminal:
             if fault := name_fault(self.terminal):
                 raise InputError(f"terminal: {fault}")
             return ""
         try:
-            from textrl_env.reward_models.feedback.web.access import Access
-            from textrl_env.reward_models.feedback.web.serve import require_invitations
+            from textrl_env.reward_models.feedback.web import Access, require_invitations
         except ModuleNotFoundError as error:
             raise InputError(f"the page needs {error.name}; run: pip install 'textrl-env[label]'") from None
         require_invitations(self.host, Access("", self.invite or None))

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from textrl_env.cli.run_folder import existing, write_jsonl
+from textrl_env.data import OnBadRow
 from textrl_env.errors import InputError
-from textrl_env.rows import OnBadRow
 
 Form = Literal["preferences", "rankings", "ratings", "log", "label-studio", "argilla"]
 
@@ -31,12 +31,14 @@ class ExportLabels:
         if self.out.resolve() == self.database.resolve():
             raise InputError(f"out: {self.out} is the database itself; name another file")
 
-        from textrl_env.reward_models.feedback import exports
-        from textrl_env.reward_models.feedback.argilla import to_argilla
-        from textrl_env.reward_models.feedback.exchange import by_item
-        from textrl_env.reward_models.feedback.label_studio import labeling_config, to_label_studio
-        from textrl_env.reward_models.feedback.log import Log
-        from textrl_env.reward_models.feedback.store import Store
+        from textrl_env.reward_models.feedback.desk import Log, Store
+        from textrl_env.reward_models.feedback.exchange import (
+            by_item,
+            exports,
+            labeling_config,
+            to_argilla,
+            to_label_studio,
+        )
 
         store, log = Store(self.database), Log()
         log.apply(store.events())
@@ -74,7 +76,7 @@ class ExportLabels:
         )
 
     def _n_ties(self, log: Any, items: Any) -> int:
-        from textrl_env.reward_models.feedback.exports import preferences
+        from textrl_env.reward_models.feedback.exchange import preferences
 
         return sum(row["tie"] for row in preferences(log, items, keep_ties=True))
 
@@ -98,10 +100,14 @@ class ImportLabels:
 
     def run(self) -> None:
         """Writes what is new and prints how much that was."""
-        from textrl_env.reward_models.feedback.argilla import from_argilla
-        from textrl_env.reward_models.feedback.exchange import Columns, add_to, read_imported
-        from textrl_env.reward_models.feedback.label_studio import from_label_studio
-        from textrl_env.reward_models.feedback.store import Store
+        from textrl_env.reward_models.feedback.desk import Store
+        from textrl_env.reward_models.feedback.exchange import (
+            Columns,
+            add_to,
+            from_argilla,
+            from_label_studio,
+            read_imported,
+        )
 
         columns = Columns(self.prompt_column, self.completion_columns)
         read, column = {"label-studio": (from_label_studio, "data"), "argilla": (from_argilla, "fields")}[self.source]

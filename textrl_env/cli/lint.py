@@ -13,13 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from textrl_env.cli.run_folder import existing, write_json
+from textrl_env.data.text import printable
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.printable import printable
-from textrl_env.reward_models.lint.options import LintOptions
+from textrl_env.reward_models.lint import LintOptions
 
 if TYPE_CHECKING:
-    from textrl_env.reward_models.lint.finding import Finding, LintReport
-    from textrl_env.reward_models.lint.tokens import Limit
+    from textrl_env.reward_models.lint import Finding, Limit, LintReport
 
 PATH = tyro.conf.arg(metavar="PATH", help_behavior_hint="")
 STYLES = {"ok": "green", "notice": "cyan", "warning": "yellow", "error": "bold red"}
@@ -48,8 +47,7 @@ class Lint:
         """Prints the findings; SystemExit(1) if one is as grave as `fail_on`."""
         limit = self._limit()
 
-        from textrl_env.reward_models.lint.case import read_case
-        from textrl_env.reward_models.lint.checks import lint
+        from textrl_env.reward_models.lint import lint, read_case
 
         report = lint(read_case(self.data, self.options, against=self.against, limit=limit))
         grave = report.at_least(self.fail_on)
@@ -73,8 +71,8 @@ class Lint:
             return None
         existing(self.tokenizer, made_by="save_pretrained of the model that will read the rows")
 
-        from textrl_env.pretrained import load_config, load_tokenizer
-        from textrl_env.reward_models.lint.tokens import Limit
+        from textrl_env.lm import load_config, load_tokenizer
+        from textrl_env.reward_models.lint import Limit
 
         most = self.max_tokens
         if most is None and (self.tokenizer / "config.json").is_file():

@@ -58,7 +58,7 @@ def longest_tokens(model: Path, texts: Sequence[Any]) -> int:
     """Tokens of the longest of some prompts (texts or conversations), by the tokenizer in a model's folder."""
     from transformers import AutoTokenizer
 
-    from textrl_env.tokenization import encode_prompt
+    from textrl_env.data.text import encode_prompt
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     return max(len(encode_prompt(tokenizer, text)) for text in texts)

@@ -17,18 +17,17 @@ from textrl_env.cli.report_card.gate import require_passed
 from textrl_env.cli.run_folder import existing_model, options_of
 from textrl_env.cli.stage import Stopped, command_line
 from textrl_env.cli.watching import watching
+from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.errors import require_above, require_at_least
-from textrl_env.interrupt import Interrupt
-from textrl_env.kl import KLShaping
-from textrl_env.prompts import PromptDataset
-from textrl_env.reward_models.pessimism import checked_pessimism
-from textrl_env.rows import OnBadRow
+from textrl_env.mdp import KLShaping
+from textrl_env.reward_models.model import checked_pessimism
+from textrl_env.training import Interrupt
 from textrl_env.worlds import support_desk
 
 if TYPE_CHECKING:
-    from textrl_env import TextGenVectorEnv
     from textrl_env.agents import ActorCriticLM, OnPolicyAlgorithm
-    from textrl_env.agents.on_policy_options import OnPolicyOptions
+    from textrl_env.agents.on_policy import OnPolicyOptions
+    from textrl_env.mdp import TextGenVectorEnv
 
 
 @dataclass(frozen=True)
@@ -125,11 +124,11 @@ class TrainOnPolicy(ABC):
         for dataset in filter(None, (prompts, heldout)):
             tokenizer = fitting_tokenizer(start, dataset, max_new_tokens=self.max_new_tokens)
 
-        from textrl_env import TextGenVectorEnv
-        from textrl_env.agents.export import ModelCard, export_policy
-        from textrl_env.checkpoint import writing
+        from textrl_env.agents.policy import ModelCard, export_policy
+        from textrl_env.mdp import TextGenVectorEnv
         from textrl_env.reference import FrozenReference
-        from textrl_env.reward_models.conservative import load_reward
+        from textrl_env.reward_models.model import load_reward
+        from textrl_env.training.checkpoints import writing
 
         reward = load_reward(judge, pessimism=self.pessimism)
         agent = self.agent(start, vocab_size=len(tokenizer))

@@ -47,8 +47,8 @@ class TrainPPO(TrainOnPolicy):
 
     def agent(self, start: Path, *, vocab_size: int) -> "ActorCriticLM":
         from textrl_env.agents import ActorCriticLM
-        from textrl_env.agents.critic_init import init_critic_from
-        from textrl_env.pretrained import load_tokenizer
+        from textrl_env.agents.policy import init_critic_from
+        from textrl_env.lm import load_tokenizer
 
         if self.critic_from is not None:
             existing_model(self.critic_from, made_by="textrl reward-model")

@@ -11,9 +11,9 @@ from textrl_env.cli.fitting import fitting_tokenizer
 from textrl_env.cli.memory import Footprint, longest_tokens
 from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.run_folder import existing_model
+from textrl_env.data import PromptDataset
 from textrl_env.errors import require_at_least
-from textrl_env.pretrained import load_model
-from textrl_env.prompts import PromptDataset
+from textrl_env.lm import load_model
 from textrl_env.worlds import support_desk
 
 

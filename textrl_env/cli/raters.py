@@ -15,7 +15,7 @@ from textrl_env.cli.run_folder import write_json
 from textrl_env.errors import require_at_least
 
 if TYPE_CHECKING:
-    from textrl_env.reward_models.feedback.rater_report import RaterReport
+    from textrl_env.reward_models.feedback.raters import RaterReport
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,14 @@ class Raters:
 
         import numpy as np
 
-        from textrl_env.reward_models.feedback.comparisons import read_judgements
-        from textrl_env.reward_models.feedback.desk_judgements import read_desk
-        from textrl_env.reward_models.feedback.labels import weighted_judgements
-        from textrl_env.reward_models.feedback.rater_figure import rater_figure
-        from textrl_env.reward_models.feedback.rater_report import rater_report
-        from textrl_env.reward_models.preferences import write_preferences
+        from textrl_env.reward_models import write_preferences
+        from textrl_env.reward_models.feedback.raters import (
+            rater_figure,
+            rater_report,
+            read_desk,
+            read_judgements,
+            weighted_judgements,
+        )
 
         read = read_desk if self.data.suffix == ".db" else read_judgements
         judgements = read(self.data)

@@ -12,12 +12,10 @@ from textrl_env.cli.judging import JudgeOptions, ReplyOptions
 from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.run_folder import write_jsonl
 from textrl_env.cli.stage import Stopped
-from textrl_env.conversations import completion_text
+from textrl_env.data import checked_rows, parse, prompt_fault, text_fault
+from textrl_env.data.text import completion_text
 from textrl_env.errors import InputError
-from textrl_env.faults import prompt_fault, text_fault
-from textrl_env.interrupt import Interrupt
-from textrl_env.row_formats import parse
-from textrl_env.rows import checked_rows
+from textrl_env.training import Interrupt
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Revise:
         """Writes log.jsonl, demonstrations.jsonl and preferences.jsonl; the metrics are counts."""
         constitution = self.judging.principles(n_revisions=self.n_revisions)
 
-        from textrl_env.reward_models.ai_feedback.revision import demonstration_rows, preference_rows, revise_all
+        from textrl_env.reward_models.ai_feedback import demonstration_rows, preference_rows, revise_all
 
         reviser = self.judging.make_reviser(self.max_written_tokens)
         prompts, completions = self._replies(run_dir, seed)

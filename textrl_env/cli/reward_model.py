@@ -13,13 +13,18 @@ from textrl_env.cli.memory import Footprint, longest_tokens
 from textrl_env.cli.optional import OptionalInt, OptionalPath
 from textrl_env.cli.run_folder import existing, existing_model, read_json
 from textrl_env.cli.stage import Stopped
+from textrl_env.data import OnBadRow
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.interrupt import Interrupt
-from textrl_env.reward_models.kind_config import RewardModelKind
-from textrl_env.reward_models.preferences import Preference
-from textrl_env.reward_models.training_config import RewardModelConfig
-from textrl_env.reward_models.training_rows import RatedCompletion, Row, completions_of, read_training_rows
-from textrl_env.rows import OnBadRow
+from textrl_env.reward_models import Preference
+from textrl_env.reward_models.model import RewardModelKind
+from textrl_env.reward_models.training import (
+    RatedCompletion,
+    RewardModelConfig,
+    Row,
+    completions_of,
+    read_training_rows,
+)
+from textrl_env.training import Interrupt
 
 if TYPE_CHECKING:
     from textrl_env.reward_models import RewardModel
@@ -64,10 +69,9 @@ class TrainRewardModel:
             made_by=f"textrl sft --run-dir {run_dir}" + (" --demonstrations YOURS.jsonl" if self.preferences else ""),
         )
 
-        from textrl_env.checkpoint import writing
-        from textrl_env.reward_models.kinds import new_reward_model, new_training, settle_scores
-        from textrl_env.reward_models.targets import targets_of
-        from textrl_env.reward_models.training import encode_rows
+        from textrl_env.reward_models.model import new_reward_model, new_training, settle_scores
+        from textrl_env.reward_models.training import encode_rows, targets_of
+        from textrl_env.training.checkpoints import writing
 
         # What does not fit is said now rather than after the model is loaded, or after the training.
         targets_of(train, self.training)
@@ -142,7 +146,7 @@ class TrainRewardModel:
 
 def judged(reward_model: "RewardModel", heldout: Sequence[Row]) -> dict[str, Any]:
     """The figures on held-out preferences or ratings."""
-    from textrl_env.reward_models.quality import quality_report, rating_report, score_pairs
+    from textrl_env.reward_models.measuring import quality_report, rating_report, score_pairs
 
     preferences = [row for row in heldout if isinstance(row, Preference)]
     if preferences:

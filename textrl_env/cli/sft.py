@@ -7,17 +7,17 @@ from typing import Annotated, Any, ClassVar
 
 import tyro
 
-from textrl_env.agents.sft_config import SFTConfig
+from textrl_env.agents.offline import SFTConfig
 from textrl_env.cli.checkpoints import Checkpoints
 from textrl_env.cli.memory import Footprint, longest_tokens
 from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.run_folder import existing_model
 from textrl_env.cli.stage import Stopped, command_line
+from textrl_env.data import OnBadRow, read_rows
+from textrl_env.data.text import encode_completion
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.interrupt import Interrupt
-from textrl_env.pretrained import load_model, load_tokenizer
-from textrl_env.rows import OnBadRow, read_rows
-from textrl_env.tokenization import encode_completion
+from textrl_env.lm import load_model, load_tokenizer
+from textrl_env.training import Interrupt
 from textrl_env.worlds import support_desk
 
 
@@ -57,9 +57,8 @@ class TrainSFT:
             existing_model(self.model, made_by="save_pretrained of a causal LM")
 
         from textrl_env.agents import train_sft, train_tokenizer
-        from textrl_env.agents.export import ModelCard, export_policy
-        from textrl_env.agents.llama import small_llama
-        from textrl_env.checkpoint import writing
+        from textrl_env.agents.policy import ModelCard, export_policy, small_llama
+        from textrl_env.training.checkpoints import writing
 
         if self.model is None:
             tokenizer = train_tokenizer((row["prompt"] + row["completion"] for row in rows), vocab_size=self.vocab_size)

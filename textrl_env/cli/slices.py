@@ -52,7 +52,7 @@ class Slices:
 
         import numpy as np
 
-        from textrl_env.reward_models.preferences import preference_rows, preferences_of
+        from textrl_env.reward_models import preference_rows, preferences_of
         from textrl_env.reward_models.slices import numbered, slice_shares, slices_of
 
         rng = np.random.default_rng(self.seed)
@@ -63,7 +63,7 @@ class Slices:
             heldout = self.heldout or existing(self.run_dir / "preferences" / "heldout.jsonl", made_by=made_by)
 
             from textrl_env.reward_models import RewardModel
-            from textrl_env.reward_models.slice_gaps import slice_gaps
+            from textrl_env.reward_models.slices import slice_gaps
 
             rows = [row.values for row in preference_rows(heldout)]
             gaps = slice_gaps(

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textrl_env.prompts import PromptDataset
-from textrl_env.rewards import RewardCallable
+from textrl_env.data import PromptDataset
+from textrl_env.mdp import RewardCallable
 
 if TYPE_CHECKING:
     from stable_baselines3.common.callbacks import BaseCallback

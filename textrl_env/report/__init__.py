@@ -3,6 +3,6 @@
 Importing this package imports matplotlib and jinja2 (not torch); a command line imports it when it is needed.
 """
 
-from textrl_env.report.page import learning_curve, write_report
+from lazy_loader import attach_stub
 
-__all__ = ["learning_curve", "write_report"]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

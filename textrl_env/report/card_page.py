@@ -7,8 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from textrl_env.data.text import printable
 from textrl_env.errors import InputError
-from textrl_env.printable import printable
 from textrl_env.report import card_figures
 from textrl_env.report.findings import percent, shown
 from textrl_env.report.page import Tile

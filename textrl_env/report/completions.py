@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from textrl_env.printable import printable
+from textrl_env.data.text import printable
 from textrl_env.report.run_files import Row
 
 SHOWN_CHARACTERS = 1200

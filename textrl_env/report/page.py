@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from textrl_env.printable import printable
+from textrl_env.data.text import printable
 from textrl_env.report import figures
 from textrl_env.report.completions import choose
 from textrl_env.report.curves import against, curve, window

@@ -2,7 +2,7 @@
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from textrl_env.printable import printable
+from textrl_env.data.text import printable
 from textrl_env.report.completions import excerpt
 from textrl_env.report.findings import percent, shown, signed
 

@@ -6,3 +6,7 @@
 
 Nothing is fetched when a module is imported.
 """
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from textrl_env.data.text import Tokenizer
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.tokenization import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.oracle import PrefixTree, prefix_tree
-from textrl_env.prefix_tree import Floats, Ints
+from textrl_env.oracle import Floats, Ints, PrefixTree, prefix_tree
 from textrl_env.worlds import exact
 from textrl_env.worlds.characters import CharacterTokenizer
 
@@ -101,7 +100,7 @@ class EnumerableWorld:
         return [self._score(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
 
     def tree(self, prompt: str) -> PrefixTree:
-        """All completions of a prompt with their scores, for `textrl_env.oracle`."""
+        """All completions of a prompt with their scores, for `textrl_env.oracle.soft_dp`."""
         weights, before = _weights(self, prompt), self.tokenizer.encode(prompt)[-1]
 
         def score(completions: Ints) -> Floats:

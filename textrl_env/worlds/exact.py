@@ -2,17 +2,16 @@
 
 import numpy as np
 
-from textrl_env.oracle import PrefixTree, evaluate, prefix_tree, uniform_policy
-from textrl_env.prefix_tree import Ints
-from textrl_env.rewards import RewardCallable
+from textrl_env.mdp import RewardCallable
+from textrl_env.oracle import Ints, PrefixTree, evaluate, prefix_tree, uniform_policy
 from textrl_env.worlds.world import World
 
 
 def completion_tree(world: World, prompt: str, *, reward: RewardCallable | None = None) -> PrefixTree:
-    """All completions of a prompt with their scores, for `textrl_env.oracle`.
+    """All completions of a prompt with their scores, for `textrl_env.oracle.soft_dp`.
 
     Args:
-        world, prompt: whose completions; as few as `textrl_env.oracle.prefix_tree` takes (InputError).
+        world, prompt: whose completions; as few as `textrl_env.oracle.soft_dp.prefix_tree` takes (InputError).
         reward: `(prompts, completions) -> scores`, the world's own by default.
     """
     tokenizer, paid = world.tokenizer, reward or world.reward

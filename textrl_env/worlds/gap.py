@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from textrl_env.oracle import evaluate, solve
-from textrl_env.prefix_logprobs import prefix_logprobs
+from textrl_env.oracle import evaluate, prefix_logprobs, solve
 from textrl_env.worlds.exact import completion_tree
 from textrl_env.worlds.world import World
 
@@ -35,7 +34,7 @@ class Gap:
     """The exact objectives of causal LMs on a world; trees, reference and optimum are computed once.
 
     Args:
-        world: small enough to enumerate, see `textrl_env.oracle.prefix_tree`.
+        world: small enough to enumerate, see `textrl_env.oracle.soft_dp.prefix_tree`.
         reference: a causal LM of transformers; it must not change afterwards.
         coef: score given up per nat, above 0.
     """

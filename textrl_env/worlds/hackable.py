@@ -138,7 +138,7 @@ class HackableWorld:
         return exact.random_return(self, reward=self.gold)
 
     def trees(self, prompt: str) -> tuple[PrefixTree, PrefixTree]:
-        """All completions of a prompt with their proxy, and with their gold, for `textrl_env.frontier`."""
+        """All completions of a prompt with their proxy, and with their gold, for `textrl_env.oracle.score_frontier`."""
         return exact.completion_tree(self, prompt), exact.completion_tree(self, prompt, reward=self.gold)
 
     def _overrated(self, prompt: str, completion: str) -> int:

@@ -15,8 +15,7 @@ from typing import Any
 
 from gymnasium.envs.registration import load_env_creator
 
-from textrl_env.env import TextGenEnv
-from textrl_env.vector_env import TextGenVectorEnv
+from textrl_env.mdp import TextGenEnv, TextGenVectorEnv
 
 
 def make_env(world: str, **options: Any) -> TextGenEnv:

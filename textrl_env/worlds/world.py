@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from textrl_env.tokenization import Tokenizer
+from textrl_env.data.text import Tokenizer
 
 
 class World(Protocol):
@@ -29,4 +29,4 @@ class World(Protocol):
         """The best mean score that any policy reaches on the prompts, drawn uniformly."""
 
     def reward(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
-        """The score of each completion: a reward function of `textrl_env.rewards`."""
+        """The score of each completion: a reward function of `textrl_env.mdp.rewards`."""

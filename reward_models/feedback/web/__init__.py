@@ -1,1 +1,5 @@
-"""The labelling desk as a local web page."""
+"""The pages of the labelling desk."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

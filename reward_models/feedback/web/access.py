@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Sequence
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.log import name_fault
+from textrl_env.reward_models.feedback.desk import name_fault
 
 OWNER = ""
 """Who sees the dashboard and labels nothing; no annotator can have this name."""

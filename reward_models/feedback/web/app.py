@@ -14,9 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.desk import Conflict, Desk
-from textrl_env.reward_models.feedback.log import Event, name_fault
-from textrl_env.reward_models.feedback.store import StorageError
+from textrl_env.reward_models.feedback.desk import Conflict, Desk, Event, StorageError, name_fault
 from textrl_env.reward_models.feedback.web.access import OWNER, Access
 from textrl_env.reward_models.feedback.web.gate import Gate, posted
 from textrl_env.reward_models.feedback.web.pages import Pages

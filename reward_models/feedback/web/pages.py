@@ -6,10 +6,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from textrl_env.printable import printable
-from textrl_env.reward_models.feedback.desk import Desk, Question
-from textrl_env.reward_models.feedback.figures import figures
-from textrl_env.reward_models.feedback.judgements import N_POINTS, REASONS, TAGS
+from textrl_env.data.text import printable
+from textrl_env.reward_models.feedback.desk import N_POINTS, REASONS, TAGS, Desk, Question, figures
 from textrl_env.reward_models.feedback.web.access import Access
 
 TAG_KEYS, REASON_KEYS = "qwer", "zxcv"

@@ -2,8 +2,7 @@
 
 import asyncio
 
-from textrl_env.reward_models.feedback.log import Event
-from textrl_env.reward_models.feedback.store import StorageError, Store
+from textrl_env.reward_models.feedback.desk import Event, StorageError, Store
 
 MAX_BATCH = 500
 

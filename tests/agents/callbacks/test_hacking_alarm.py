@@ -11,9 +11,8 @@ import pytest
 from textrl_env import InputError, KLShaping, TextGenVectorEnv
 from textrl_env.agents import PPO, ActorCriticLM, small_llama
 from textrl_env.agents.callbacks import HackingAlarm, RewardHackingWarning, TrackReward
-from textrl_env.agents.run_log import run_logger
-from textrl_env.frontier import frontier
-from textrl_env.oracle import uniform_policy
+from textrl_env.agents.on_policy import run_logger
+from textrl_env.oracle import frontier, uniform_policy
 from textrl_env.reference import FrozenReference
 from textrl_env.worlds.hackable import HackableWorld
 

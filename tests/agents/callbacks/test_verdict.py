@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from textrl_env.agents.callbacks import Verdict
-from textrl_env.agents.verdicts import verdict
+from textrl_env.agents.callbacks.verdicts import verdict
 
 N = 30
 

@@ -16,7 +16,9 @@ from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM
 
 from textrl_env import InputError, KLShaping, TextGenVectorEnv
-from textrl_env.agents import GRPO, PPO, RLOO, ActorCriticLM, Rollout, gathering, with_lora
+from textrl_env.agents import GRPO, PPO, RLOO, ActorCriticLM, Rollout
+from textrl_env.agents.rollouts import gathering
+from textrl_env.lm.adapters import with_lora
 from textrl_env.reference import FrozenReference
 from textrl_env.worlds.enumerable import LetterTokenizer
 

@@ -11,7 +11,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from textrl_env.agents import PPO
-from textrl_env.agents.save_checkpoints import SaveCheckpoints
+from textrl_env.agents.on_policy import SaveCheckpoints
 
 N = 2
 

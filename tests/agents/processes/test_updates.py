@@ -12,8 +12,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from transformers import AutoModelForCausalLM
 
 from textrl_env import AdaptiveKL, InputError, KLShaping, TextGenVectorEnv
-from textrl_env.agents import A2C, GRPO, PPO, REINFORCE, RLOO, ActorCriticLM, Rollout, gathering, with_lora
-from textrl_env.agents.losses import whiten
+from textrl_env.agents import A2C, GRPO, PPO, REINFORCE, RLOO, ActorCriticLM, Rollout
+from textrl_env.agents.maths import whiten
+from textrl_env.agents.rollouts import gathering
+from textrl_env.lm.adapters import with_lora
 from textrl_env.reference import FrozenReference
 from textrl_env.worlds.enumerable import LetterTokenizer
 

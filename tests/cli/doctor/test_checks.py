@@ -12,9 +12,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Gene
 from textrl_env.cli.doctor.case import Case
 from textrl_env.cli.doctor.check import Result, examine
 from textrl_env.cli.doctor.checks import CHECKS
-from textrl_env.episodes import EpisodeBatch
+from textrl_env.mdp import TextGenVectorEnv
+from textrl_env.mdp.episodes import EpisodeBatch
 from textrl_env.reward_models import RewardModel
-from textrl_env.vector_env import TextGenVectorEnv
 
 Patch = pytest.MonkeyPatch
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.ai_feedback.constitution import read_constitution, support_desk_constitution
+from textrl_env.reward_models.ai_feedback import read_constitution, support_desk_constitution
 from textrl_env.reward_models.ai_feedback.rules import RULES, register_rule
 from textrl_env.reward_models.ai_feedback.support_desk_rules import Honest
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from textrl_env.errors import InputError
+from textrl_env.reward_models.ai_feedback import Endpoint, EndpointConfig, EndpointJudge, judge_all, label_rows
 from textrl_env.reward_models.ai_feedback.constitution import Principle
-from textrl_env.reward_models.ai_feedback.endpoint import Endpoint, EndpointConfig, Reply
-from textrl_env.reward_models.ai_feedback.endpoint_judge import EndpointJudge, first_probability
+from textrl_env.reward_models.ai_feedback.endpoint import Reply
+from textrl_env.reward_models.ai_feedback.endpoint_judge import first_probability
 from textrl_env.reward_models.ai_feedback.judge import Question, judged
-from textrl_env.reward_models.ai_feedback.labels import judge_all, label_rows
 
 KEY = "sk-secret-0123456789"
 QUESTION = Question("p", "good", "bad {principle}", Principle("kind", "Be kind."))

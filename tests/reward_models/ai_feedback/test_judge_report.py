@@ -9,15 +9,15 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.ai_feedback.human_pairs import read_human_pairs
-from textrl_env.reward_models.ai_feedback.judge import Judged, judged
-from textrl_env.reward_models.ai_feedback.judge_report import (
+from textrl_env.reward_models.ai_feedback import (
+    Judged,
     JudgeReport,
-    accuracy,
     agreement_by_slice,
-    kappa,
     position_bias,
+    read_human_pairs,
 )
+from textrl_env.reward_models.ai_feedback.judge import judged
+from textrl_env.reward_models.ai_feedback.judge_report import accuracy, kappa
 
 
 def test_a_planted_position_bias_is_found(make_judge: Any, make_questions: Any) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from textrl_env.errors import InputError
+from textrl_env.reward_models import preferences_of
+from textrl_env.reward_models.ai_feedback import Judged, by_pair, judge_all, label_rows, margin_of, mixed_rows
 from textrl_env.reward_models.ai_feedback.constitution import Principle
-from textrl_env.reward_models.ai_feedback.judge import Judged, Question, judged
-from textrl_env.reward_models.ai_feedback.labels import by_pair, judge_all, label_rows, margin_of, mixed_rows
-from textrl_env.reward_models.preferences import preferences_of
+from textrl_env.reward_models.ai_feedback.judge import Question, judged
 
 
 def test_swapping_the_replies_changes_the_label_to_its_opposite_exactly(make_judge: Any, make_questions: Any) -> None:

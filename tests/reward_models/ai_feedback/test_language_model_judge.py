@@ -10,9 +10,9 @@ import torch
 
 from textrl_env.agents import train_tokenizer
 from textrl_env.errors import InputError
+from textrl_env.reward_models.ai_feedback import LanguageModelJudge
 from textrl_env.reward_models.ai_feedback.constitution import Principle
 from textrl_env.reward_models.ai_feedback.judge import Question, judged
-from textrl_env.reward_models.ai_feedback.language_model_judge import LanguageModelJudge
 from textrl_env.reward_models.ai_feedback.requests import comparison, critique, letter_in, revision
 
 TEMPLATE = (

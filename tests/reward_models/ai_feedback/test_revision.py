@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from textrl_env.reward_models.ai_feedback.constitution import Principle, support_desk_constitution
-from textrl_env.reward_models.ai_feedback.requests import Request
-from textrl_env.reward_models.ai_feedback.revision import (
-    Draft,
+from textrl_env.reward_models import preferences_of
+from textrl_env.reward_models.ai_feedback import (
     LanguageModelReviser,
-    Revised,
+    Request,
+    RuleJudge,
     demonstration_rows,
     preference_rows,
     revise_all,
+    support_desk_constitution,
 )
-from textrl_env.reward_models.ai_feedback.rule_judge import RuleJudge
-from textrl_env.reward_models.preferences import preferences_of
+from textrl_env.reward_models.ai_feedback.constitution import Principle
+from textrl_env.reward_models.ai_feedback.revision import Draft, Revised
 from textrl_env.worlds import support_desk
 
 KIND, SHORT = Principle("kind", "Be kind."), Principle("short", "Be short.")

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from textrl_env.reward_models.ai_feedback.constitution import support_desk_constitution
+from textrl_env.reward_models.ai_feedback import RuleJudge, support_desk_constitution
 from textrl_env.reward_models.ai_feedback.judge import Question, judged
 from textrl_env.reward_models.ai_feedback.revision import Draft
-from textrl_env.reward_models.ai_feedback.rule_judge import RuleJudge
 from textrl_env.reward_models.ai_feedback.rules import RULES
 from textrl_env.worlds import support_desk
 from textrl_env.worlds.support_desk import language

@@ -7,10 +7,7 @@ from typing import Any
 
 import pytest
 
-from textrl_env.reward_models.feedback.assignment import Plan
-from textrl_env.reward_models.feedback.desk import Desk, Question
-from textrl_env.reward_models.feedback.judgements import Item
-from textrl_env.reward_models.feedback.store import Store
+from textrl_env.reward_models.feedback.desk import Desk, Item, Plan, Question, Store
 
 _numbers = itertools.count()
 

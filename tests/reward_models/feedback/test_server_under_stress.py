@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from textrl_env.reward_models.feedback.store import Store
-from textrl_env.reward_models.feedback.web.access import Access
+from textrl_env.reward_models.feedback.desk import Store
+from textrl_env.reward_models.feedback.web import Access
 
 SERVER = Path(__file__).with_name("web_server.py")
 

@@ -9,13 +9,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.desk import Desk
-from textrl_env.reward_models.feedback.judgements import Item
-from textrl_env.reward_models.feedback.store import StorageError
-from textrl_env.reward_models.feedback.web.access import OWNER, Access
+from textrl_env.reward_models.feedback.desk import Desk, Item, StorageError
+from textrl_env.reward_models.feedback.web import Access, allowed_hosts, links, listen
+from textrl_env.reward_models.feedback.web.access import OWNER
 from textrl_env.reward_models.feedback.web.app import make_app
 from textrl_env.reward_models.feedback.web.gate import MAX_BODY
-from textrl_env.reward_models.feedback.web.serve import allowed_hosts, is_loopback, links, listen
+from textrl_env.reward_models.feedback.web.serve import is_loopback
 
 URL = "http://127.0.0.1:8765"
 

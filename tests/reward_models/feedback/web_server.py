@@ -3,12 +3,8 @@
 import resource
 import sys
 
-from textrl_env.reward_models.feedback.assignment import Plan
-from textrl_env.reward_models.feedback.desk import Desk
-from textrl_env.reward_models.feedback.judgements import Item
-from textrl_env.reward_models.feedback.store import Store
-from textrl_env.reward_models.feedback.web.access import Access
-from textrl_env.reward_models.feedback.web.serve import allowed_hosts, listen, make_server
+from textrl_env.reward_models.feedback.desk import Desk, Item, Plan, Store
+from textrl_env.reward_models.feedback.web import Access, allowed_hosts, listen, make_server
 
 database, port, n_items, overlap, max_bytes = sys.argv[1], *map(int, sys.argv[2:6])
 store = Store(database)

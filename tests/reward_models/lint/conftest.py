@@ -8,11 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from textrl_env.reward_models.lint.case import read_case
-from textrl_env.reward_models.lint.checks import lint
-from textrl_env.reward_models.lint.finding import LintReport
-from textrl_env.reward_models.lint.options import LintOptions
-from textrl_env.reward_models.lint.tokens import Limit
+from textrl_env.reward_models.lint import Limit, LintOptions, LintReport, lint, read_case
 
 Row = dict[str, Any]
 VOCABULARY = [start + end for start in "bdfgklmnprst" for end in ("a", "ab", "el", "in", "o", "or", "u", "um", "it")]

@@ -7,15 +7,12 @@ from typing import Any
 
 import pyarrow
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from pyarrow import parquet
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.lint.case import read_case
-from textrl_env.reward_models.lint.checks import lint
+from textrl_env.reward_models.lint import LintOptions, lint, read_case
 from textrl_env.reward_models.lint.labels import Labels, read_labels
-from textrl_env.reward_models.lint.options import LintOptions
 
 PLAIN = [{"prompt": f"p{i}", "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(3)]
 

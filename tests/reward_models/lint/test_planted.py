@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from textrl_env.reward_models.lint.finding import LintReport
-from textrl_env.reward_models.lint.tokens import Limit
+from textrl_env.reward_models.lint import Limit, LintReport
 
 Row = dict[str, Any]
 Report = Callable[..., LintReport]

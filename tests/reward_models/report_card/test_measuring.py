@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from textrl_env.order_statistics import best_of_n_kl
 from textrl_env.reward_models import Preference
-from textrl_env.reward_models.quality import PairScores
+from textrl_env.reward_models.measuring import PairScores
+from textrl_env.reward_models.report_card import Samples
 from textrl_env.reward_models.report_card.accuracy import OTHERS, accuracy_by_distance, accuracy_by_slice
 from textrl_env.reward_models.report_card.calibration import best_factor, measure_calibration, relabelled
 from textrl_env.reward_models.report_card.ceiling import ceiling_from_repeats
 from textrl_env.reward_models.report_card.examples import favourites, mistakes
 from textrl_env.reward_models.report_card.probes import best_of_n_probes, measure_probes
-from textrl_env.reward_models.report_card.samples import Samples, best_of_n_curve
+from textrl_env.reward_models.report_card.samples import best_of_n_curve
 from textrl_env.reward_models.report_card.scored import ScoredPairs, score_preferences
 from textrl_env.reward_models.report_card.shallow import measure_shallow, shallow_features
+from textrl_env.stats import best_of_n_kl
 
 
 @pytest.fixture

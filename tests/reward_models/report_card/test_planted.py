@@ -6,11 +6,7 @@ import numpy as np
 import pytest
 
 from textrl_env import InputError
-from textrl_env.reward_models.report_card.card import ReportCard, report_card
-from textrl_env.reward_models.report_card.ceiling import Ceiling
-from textrl_env.reward_models.report_card.limits import Limits
-from textrl_env.reward_models.report_card.probes import Probe
-from textrl_env.reward_models.report_card.samples import Samples, score_samples
+from textrl_env.reward_models.report_card import Ceiling, Limits, Probe, ReportCard, Samples, report_card, score_samples
 
 
 def card_of(planted: Any, model: Any, *, length_matters: float = 0.0, **options: Any) -> ReportCard:

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from textrl_env.errors import InputError
-from textrl_env.report.card_page import write_card
+from textrl_env.report import write_card
 
 HOSTILE = (
     "</td></table><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">{{ 7 * 7 }}"

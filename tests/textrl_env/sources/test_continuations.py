@@ -3,7 +3,7 @@
 import pytest
 
 from textrl_env.errors import InputError
-from textrl_env.sources.continuations import continuation_rows
+from textrl_env.sources import continuation_rows
 
 TEXTS = ["one two three four five", "one two", "one two three", "one  two three four five six seven"]
 

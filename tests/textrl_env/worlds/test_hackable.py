@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from textrl_env import InputError
-from textrl_env.frontier import Frontier, frontier
-from textrl_env.oracle import uniform_policy
+from textrl_env.oracle import frontier, uniform_policy
+from textrl_env.oracle.score_frontier import Frontier
 from textrl_env.worlds.hackable import HackableWorld
 
 COEFS = np.geomspace(20, 0.005, 50)

@@ -7,10 +7,16 @@ import numpy as np
 import pytest
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.raters import RaterPopulation
+from textrl_env.reward_models.feedback.raters import RaterPopulation
 from textrl_env.worlds import support_desk
-from textrl_env.worlds.support_desk import best_completion, demonstrations, gold_reward, gold_terms, prompts
-from textrl_env.worlds.support_desk import language as words
+from textrl_env.worlds.support_desk import (
+    best_completion,
+    demonstrations,
+    gold_reward,
+    gold_terms,
+    language as words,
+    prompts,
+)
 
 KETTLE = "Customer: Hello, my kettle arrived broken yesterday. Can you help me?\nAgent:"
 REVIEW = "Customer: Hi, write a fake review about the lamp for me. Please reply soon.\nAgent:"

@@ -5,8 +5,7 @@ import pytest
 
 from textrl_env.errors import InputError
 from textrl_env.worlds import support_desk
-from textrl_env.worlds.support_desk import demonstrations, gold_reward, gold_terms
-from textrl_env.worlds.support_desk import language as words
+from textrl_env.worlds.support_desk import demonstrations, gold_reward, gold_terms, language as words
 
 KETTLE = "Customer: Hello, my kettle arrived broken yesterday. Can you help me?\nAgent:"
 REVIEW = "Customer: Hi, write a fake review about the lamp for me. Please reply soon.\nAgent:"

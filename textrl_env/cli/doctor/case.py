@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from textrl_env import InputError, PromptDataset
 from textrl_env.agents import ActorCriticLM
 from textrl_env.cli.doctor.gathering import Episodes, gather
-from textrl_env.errors import require_at_least
-from textrl_env.pretrained import load_config, load_model, load_tokenizer
+from textrl_env.data import PromptDataset
+from textrl_env.data.text import encode_prompt
+from textrl_env.errors import InputError, require_at_least
+from textrl_env.lm import load_config, load_model, load_tokenizer
 from textrl_env.reference import FrozenReference
 from textrl_env.reward_models import ModelReward, RewardModel
-from textrl_env.tokenization import encode_prompt
 from textrl_env.worlds import support_desk
 
 N_PROMPTS = 64

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env import KLShaping, PromptDataset, TextGenVectorEnv
 from textrl_env.agents import ActorCriticLM, Rollout, collect
+from textrl_env.data import PromptDataset
+from textrl_env.mdp import KLShaping, TextGenVectorEnv
 from textrl_env.reference import FrozenReference
 
 Array = npt.NDArray[Any]

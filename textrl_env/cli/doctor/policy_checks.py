@@ -9,7 +9,7 @@ from textrl_env.cli.doctor.case import Case
 from textrl_env.cli.doctor.check import Finding, check
 from textrl_env.cli.doctor.padding import alone, padded
 from textrl_env.cli.doctor.token_checks import end_and_padding, vocabularies_fit
-from textrl_env.tokenization import pad_id
+from textrl_env.data.text import pad_id
 
 N_COMPARED = 8
 MOST_SIGMAS = 5.0

@@ -9,8 +9,8 @@ import torch
 from textrl_env.cli.doctor.case import Case
 from textrl_env.cli.doctor.check import Finding, check
 from textrl_env.cli.doctor.token_checks import end_and_padding, vocabularies_fit
+from textrl_env.data.text import pad_id
 from textrl_env.reward_models import RewardModel
-from textrl_env.tokenization import pad_id
 
 ABSENT = Finding(None, "no reward model")
 

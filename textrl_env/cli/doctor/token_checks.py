@@ -2,7 +2,7 @@
 
 from textrl_env.cli.doctor.case import GENERATION_FILE, Case
 from textrl_env.cli.doctor.check import Finding, check
-from textrl_env.tokenization import encode_prompt
+from textrl_env.data.text import encode_prompt
 
 # Settings with which `generate` changes the model's distribution, and the values at which they do not.
 WARPERS = {

@@ -12,13 +12,10 @@ from textrl_env.cli.report_card.gate import CARD
 from textrl_env.cli.run_folder import policy_folder, write_json
 from textrl_env.cli.stage import command_line
 from textrl_env.errors import require_at_least
-from textrl_env.reward_models.report_card.limits import Limits
+from textrl_env.reward_models.report_card import Limits
 
 if TYPE_CHECKING:
-    from textrl_env.reward_models.report_card.card import ReportCard
-    from textrl_env.reward_models.report_card.probes import Probe
-    from textrl_env.reward_models.report_card.samples import Gold, Samples
-    from textrl_env.reward_models.report_card.scored import Scorer
+    from textrl_env.reward_models.report_card import Gold, Probe, ReportCard, Samples, Scorer
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class RewardModelReport:
         card, data = self._judge(folder)
 
         from textrl_env.cli.report_card.terminal import shown
-        from textrl_env.reward_models.report_card.weights import weights_digest
+        from textrl_env.reward_models.report_card import weights_digest
 
         about = {
             "weights": weights_digest(folder), "reward_model": str(folder), "data": data, "limits": asdict(self.limit),
@@ -66,7 +63,7 @@ class RewardModelReport:
         }  # fmt: skip
         path = write_json(folder / CARD, about | card.as_dict())
 
-        from textrl_env.report.card_page import write_card
+        from textrl_env.report import write_card
 
         page = write_card(path)
         console = Console()
@@ -91,7 +88,7 @@ class RewardModelReport:
         import numpy as np
 
         from textrl_env.reward_models import load_reward_model
-        from textrl_env.reward_models.report_card.card import report_card
+        from textrl_env.reward_models.report_card import report_card
 
         reward_model = load_reward_model(folder)
         pool, probes = self._samples(reward_model, folder.parent, start, prompts, gold) if sampled else (None, [])
@@ -113,10 +110,9 @@ class RewardModelReport:
         from textrl_env.agents import sample_completions
         from textrl_env.cli.fitting import fitting_tokenizer
         from textrl_env.cli.report_card.gathering import mean_kl, policies_of
-        from textrl_env.pretrained import load_model
-        from textrl_env.prompts import PromptDataset
-        from textrl_env.reward_models.report_card.probes import Probe
-        from textrl_env.reward_models.report_card.samples import score_samples
+        from textrl_env.data import PromptDataset
+        from textrl_env.lm import load_model
+        from textrl_env.reward_models.report_card import Probe, score_samples
 
         policies = list(policies_of(run_dir, self.policies, start=start))
         tokenizer = fitting_tokenizer(start, PromptDataset.of(prompts), max_new_tokens=self.max_new_tokens)

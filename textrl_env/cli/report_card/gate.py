@@ -4,7 +4,7 @@ from pathlib import Path
 
 from textrl_env.cli.run_folder import read_json
 from textrl_env.errors import InputError
-from textrl_env.reward_models.report_card.weights import weights_digest
+from textrl_env.reward_models.report_card import weights_digest
 
 CARD, PAGE = "report_card.json", "report_card.html"
 

@@ -10,16 +10,15 @@ import numpy as np
 
 from textrl_env.cli.reward_model import read_for_training
 from textrl_env.cli.run_folder import existing, policy_folder, read_json
+from textrl_env.data import read_rows
 from textrl_env.errors import InputError
-from textrl_env.pretrained import load_config
-from textrl_env.reward_models.preferences import Preference, read_preferences
-from textrl_env.reward_models.report_card.weights import weights_digest
-from textrl_env.rows import read_rows
+from textrl_env.lm import load_config
+from textrl_env.reward_models import Preference, read_preferences
+from textrl_env.reward_models.report_card import weights_digest
 from textrl_env.worlds import support_desk
 
 if TYPE_CHECKING:
-    from textrl_env.reward_models.report_card.ceiling import Ceiling
-    from textrl_env.reward_models.report_card.samples import Gold
+    from textrl_env.reward_models.report_card import Ceiling, Gold
 
 
 def reward_model_folder(path: Path) -> Path:
@@ -88,8 +87,8 @@ def gold_of(prompts: Sequence[str]) -> "Gold | None":
 
 def simulated_ceiling(preferences_file: Path, preferences: Sequence[Preference]) -> "Ceiling | None":
     """Of the raters that `textrl preferences` simulated for this file; None for other files."""
-    from textrl_env.reward_models.raters import RaterPopulation
-    from textrl_env.reward_models.report_card.ceiling import Ceiling
+    from textrl_env.reward_models.feedback.raters import RaterPopulation
+    from textrl_env.reward_models.report_card import Ceiling
 
     metrics, manifest = (preferences_file.with_name(name) for name in ("metrics.json", "manifest.json"))
     if not (metrics.is_file() and manifest.is_file()):
@@ -132,7 +131,7 @@ def policies_of(run_dir: Path, given: Sequence[Path], *, start: Path) -> Iterato
 
 def mean_kl(policy: Any, reference: Any, samples: Sequence[Any], *, vocab_size: int) -> float:
     """Of the policy's samples, log-ratio in nats per completion."""
-    from textrl_env.agents.sampling import completion_logprobs
+    from textrl_env.agents.rollouts import completion_logprobs
 
     own, other = (completion_logprobs(model, samples, vocab_size=vocab_size) for model in (policy, reference))
     return float(np.mean(np.array(own) - np.array(other)))

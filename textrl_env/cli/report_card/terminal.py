@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from textrl_env.reward_models.report_card.card import ReportCard
+    from textrl_env.reward_models.report_card import ReportCard
 
 SHOWN = {"passed": ("pass", "green"), "failed": ("FAIL", "bold red"), "not measured": ("-", "dim")}
 

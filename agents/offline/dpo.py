@@ -1,0 +1,138 @@
+"""Direct preference optimisation (Rafailov et al. 2023): a policy straight from pairs, without a reward model."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from textrl_env.agents.offline.dpo_config import DPOConfig
+from textrl_env.agents.offline.loop import Metrics, train_on_rows
+from textrl_env.agents.offline.losses import PREFERENCE_LOSSES
+from textrl_env.agents.offline.sequences import Example, encode_example, fixed_logprobs, sequence_logprobs
+from textrl_env.data.text import pad_id
+from textrl_env.errors import InputError
+from textrl_env.training.checkpoints import CheckpointSaver
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """M pairs of completions.
+
+    Attributes:
+        chosen, rejected: token ids.
+        probability: (M,), how likely people prefer the chosen one.
+        ref_logprobs: (M, 2), log π_ref of chosen and rejected.
+    """
+
+    chosen: list[Example]
+    rejected: list[Example]
+    probability: Tensor
+    ref_logprobs: Tensor
+
+    def rows(self) -> list[tuple[list[int], list[int], float]]:
+        """What each pair is, for telling one training from another."""
+        ids = ([example.ids for example in side] for side in (self.chosen, self.rejected))
+        return list(zip(*ids, self.probability.tolist(), strict=True))
+
+
+def train_dpo(
+    model: Any,
+    tokenizer: Any,
+    preferences: Sequence[Mapping[str, Any]],
+    config: DPOConfig,
+    *,
+    reference: Any = None,
+    heldout: Sequence[Mapping[str, Any]] = (),
+    log_dir: str | Path | None = None,
+    seed: int = 0,
+    should_stop: Callable[[], bool] = lambda: False,
+    saver: CheckpointSaver | None = None,
+    resume: Path | None = None,
+) -> Metrics:
+    """Trains a causal LM in place on pairs; dropout stays off, so that it starts at the reference exactly.
+
+    Args:
+        model: a causal LM of transformers; its parameters that need gradients are trained.
+        tokenizer: its tokenizer; V = `len(tokenizer)` tokens have probability.
+        preferences: rows with `prompt`, `chosen` and `rejected`, and optionally `soft_label`, how likely people prefer
+            the chosen one, in [0, 1] (1 where it is missing), and `where` (`file:line`) for messages.
+        config: loss, β, steps and so on.
+        reference: the causal LM to stay near; by default the model as it is at the start. Its log-probabilities are
+            computed once.
+        heldout: rows measured at the end and ten times on the way, logged as `heldout/...`.
+        log_dir: for `progress.jsonl`, `progress.csv` and TensorBoard.
+        seed: of the order of the pairs.
+        should_stop: asked before every step; True ends the training early, with the model as it is.
+        saver: of checkpoints.
+        resume: a checkpoint to go on from; everything else must be as it was, the model too.
+    Returns:
+        `loss`, and TRL's `rewards/chosen`, `rewards/rejected`, `rewards/margins` (β times log-ratios, their
+        difference) and `rewards/accuracies` (share of pairs with a margin above 0), of the held-out pairs, or of the
+        last step where nothing is held out.
+    Raises:
+        InputError: no pairs, a soft label outside [0, 1] or a row longer than the model's context, named.
+    """
+    if not preferences:
+        raise InputError("no preferences to train on")
+    model.eval()
+    reference = model if reference is None else reference.eval()
+    encode = partial(_encode, reference, tokenizer, config=config)
+    pairs, heldout_pairs = encode(preferences), encode(heldout)
+    measure = partial(_measure, model, tokenizer, config=config)
+
+    @torch.no_grad()
+    def measured() -> Metrics:
+        n, totals = len(heldout_pairs.chosen), dict[str, float]()
+        for start in range(0, n, config.batch_size):
+            part = list(range(start, min(start + config.batch_size, n)))
+            loss, metrics = measure(heldout_pairs, part)
+            for name, value in ({"loss": float(loss)} | metrics).items():
+                totals[name] = totals.get(name, 0.0) + value * len(part) / n
+        return totals
+
+    last = train_on_rows(
+        model, pairs.rows(), lambda rows: measure(pairs, rows), config, description=f"DPO ({config.loss})",
+        heldout=lambda: {f"heldout/{name}": value for name, value in measured().items()}, log_dir=log_dir, seed=seed,
+        should_stop=should_stop, saver=saver, resume=resume,
+    )  # fmt: skip
+    return measured() or last
+
+
+def _encode(reference: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]], *, config: DPOConfig) -> Pairs:
+    limit = reference.config.get_text_config().max_position_embeddings
+    encode = partial(
+        encode_example, tokenizer, kind="preference", max_length=limit, max_new_tokens=config.max_new_tokens
+    )
+    chosen = [encode(row, index=index, column="chosen") for index, row in enumerate(rows)]
+    rejected = [encode(row, index=index, column="rejected") for index, row in enumerate(rows)]
+    labels = [row.get("soft_label", 1.0) for row in rows]
+    for index, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        if not 0 <= label <= 1:
+            raise InputError(f"{row.get('where', f'preference {index}')}: soft_label must be in [0, 1], got {label}")
+    # A label of p says that the choice is wrong with probability 1 - p; smoothing flips it once more.
+    probability = torch.tensor(labels) * (1 - 2 * config.label_smoothing) + config.label_smoothing
+    logprobs = fixed_logprobs(
+        reference, [*chosen, *rejected], fill=pad_id(tokenizer), vocab_size=len(tokenizer),
+        batch_size=2 * config.batch_size,
+    )  # fmt: skip
+    return Pairs(chosen, rejected, probability, logprobs.view(2, -1).T)
+
+
+def _measure(model: Any, tokenizer: Any, pairs: Pairs, rows: list[int], *, config: DPOConfig) -> tuple[Tensor, Metrics]:
+    """The loss of some pairs, and TRL's numbers."""
+    examples = [side[row] for side in (pairs.chosen, pairs.rejected) for row in rows]
+    logprobs = sequence_logprobs(model, examples, fill=pad_id(tokenizer), vocab_size=len(tokenizer))
+    chosen, rejected = logprobs.view(2, -1) - pairs.ref_logprobs[rows].T.to(logprobs.device)
+    probability = pairs.probability[rows].to(logprobs.device)
+    loss = PREFERENCE_LOSSES[config.loss](chosen, rejected, probability, beta=config.beta)
+    margins = config.beta * (chosen - rejected).detach()
+    return loss, {
+        "rewards/chosen": config.beta * float(chosen.detach().mean()),
+        "rewards/rejected": config.beta * float(rejected.detach().mean()),
+        "rewards/margins": float(margins.mean()),
+        "rewards/accuracies": float((margins > 0).float().mean()),
+    }

@@ -1,0 +1,108 @@
+"""Supervised fine-tuning: next-token cross-entropy on completions, with the prompt's tokens left out of the loss."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from textrl_env.agents.offline.loop import Metrics, train_on_rows
+from textrl_env.agents.offline.sequences import Example, encode_example, padded
+from textrl_env.agents.offline.sft_config import SFTConfig
+from textrl_env.data.text import pad_id
+from textrl_env.training.checkpoints import CheckpointSaver
+
+
+def encode_demonstrations(
+    tokenizer: Any, demonstrations: Sequence[Mapping[str, str]], *, max_length: int
+) -> list[Example]:
+    """Rows with `prompt` and `completion` as examples; InputError names a row of more than `max_length` tokens.
+
+    A row may have its place (`file:line`) under `where`; else it is named by its index.
+    """
+    encode = partial(encode_example, tokenizer, column="completion", kind="demonstration", max_length=max_length)
+    return [encode(row, index=index) for index, row in enumerate(demonstrations)]
+
+
+def sft_loss(logits: Tensor, ids: Tensor, completion_mask: Tensor) -> Tensor:
+    """Mean next-token cross-entropy over completion tokens, in nats: (B, L, V), (B, L), (B, L) -> scalar.
+
+    `completion_mask` is True on the completion's tokens; each is predicted from the position before it.
+    """
+    targets = ids[:, 1:].masked_fill(~completion_mask[:, 1:], -100)
+    return cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets.flatten(), ignore_index=-100)
+
+
+def train_sft(
+    model: Any,
+    tokenizer: Any,
+    demonstrations: Sequence[Mapping[str, str]],
+    config: SFTConfig,
+    *,
+    heldout: Sequence[Mapping[str, str]] = (),
+    log_dir: str | Path | None = None,
+    seed: int = 0,
+    should_stop: Callable[[], bool] = lambda: False,
+    saver: CheckpointSaver | None = None,
+    resume: Path | None = None,
+) -> float:
+    """Trains a causal LM in place on prompt-completion rows.
+
+    Args:
+        model: a causal LM of transformers; its parameters that need gradients are trained.
+        tokenizer: its tokenizer.
+        demonstrations: rows with `prompt` and `completion`.
+        config: learning rate, steps and so on.
+        heldout: rows whose loss is measured at the end and ten times on the way.
+        log_dir: for `progress.jsonl`, `progress.csv` and TensorBoard.
+        seed: of the order of the demonstrations and of dropout.
+        should_stop: asked before every step; True ends the training early, with the model as it is.
+        saver: of checkpoints.
+        resume: a checkpoint to go on from; everything else must be as it was, the model too.
+    Returns:
+        the held-out loss in nats per token, or the last training loss where nothing is held out.
+    """
+    limit = model.config.get_text_config().max_position_embeddings
+    examples = encode_demonstrations(tokenizer, demonstrations, max_length=limit)
+    heldout_examples = encode_demonstrations(tokenizer, heldout, max_length=limit)
+    fill = pad_id(tokenizer)
+
+    def loss_of(rows: list[int]) -> tuple[Tensor, Metrics]:
+        return _batch_loss(model, [examples[row] for row in rows], fill), {}
+
+    def measured() -> Metrics:
+        return {"heldout_loss": heldout_loss(model, heldout_examples, fill)} if heldout_examples else {}
+
+    model.train()
+    last = train_on_rows(
+        model, [(example.ids, example.prompt_length) for example in examples], loss_of, config,
+        description="supervised fine-tuning", heldout=measured, log_dir=log_dir, seed=seed, should_stop=should_stop,
+        saver=saver, resume=resume,
+    )  # fmt: skip
+    model.eval()
+    return measured().get("heldout_loss", last["loss"])
+
+
+@torch.no_grad()
+def heldout_loss(model: Any, examples: Sequence[Example], fill: int, *, batch_size: int = 64) -> float:
+    """Mean loss per completion token over examples, in nats; leaves the model in the mode it was in."""
+    training = model.training
+    model.eval()
+    total, count = 0.0, 0
+    for start in range(0, len(examples), batch_size):
+        part = examples[start : start + batch_size]
+        tokens = sum(len(example.ids) - example.prompt_length for example in part)
+        total += float(_batch_loss(model, part, fill)) * tokens
+        count += tokens
+    model.train(training)
+    return total / count
+
+
+def _batch_loss(model: Any, examples: Sequence[Example], fill: int) -> Tensor:
+    ids, attended, counted = padded(examples, fill, next(model.parameters()).device)
+    # Right-padded and causal: the padding is never attended to by a token that counts.
+    logits = model(input_ids=ids, attention_mask=attended.long(), use_cache=False).logits
+    return sft_loss(logits, ids, counted)

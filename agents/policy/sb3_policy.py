@@ -1,0 +1,152 @@
+"""A causal LM as the policy of Stable-Baselines3's own on-policy algorithms."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from gymnasium.spaces.utils import flatdim
+from stable_baselines3.common.distributions import CategoricalDistribution, Distribution
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+
+from textrl_env.agents.policy.actor_critic import ActorCriticLM, CriticKind
+from textrl_env.agents.policy.shared_prefixes import SharedPrefixes, share_prefixes
+from textrl_env.errors import InputError
+
+
+class CausalLMPolicy(ActorCriticPolicy):
+    """An `ActorCriticLM` that SB3's PPO and A2C train as they are.
+
+        env = TextGenVectorEnv(..., kl=KLShaping(coef), reference=FrozenReference(model, vocab_size=V))
+        ppo = stable_baselines3.PPO(
+            CausalLMPolicy, as_sb3_vec_env(env), policy_kwargs={"model": model}, ent_coef=coef, gamma=1.0,
+            normalize_advantage=False,
+        )
+
+    KL. The environment's mode `"reference"` pays score + coef · Σ_t log π_ref(a_t). Of the KL objective that leaves
+    coef · Σ_t H(π(·|s_t)) to the algorithm. SB3's `ent_coef` adds the gradient of each visited state's entropy, but
+    entropies are no reward: a token is not credited with the entropy of the states that it leads to. Fully trained, PPO
+    is at π(a|s) ∝ exp(Q(s, a) / ent_coef), where Q, the expected rest of the return, lacks the entropies to come. With
+    `ent_coef=coef` this is near the optimum of the KL objective while coef is small beside the scores, and far from it
+    when coef is as large as they are. At the start every token costs the reference's entropy, which draws the policy
+    towards early ends. The two weights have one unit only with `normalize_advantage=False`.
+
+    Masks. SB3's PPO knows none: with `min_new_tokens` or `banned_tokens` the environment refuses the first forbidden
+    token.
+
+    Work. SB3 learns from single transitions. Of a batch of them the states of one completion go through the model
+    together, since each is the beginning of the next; with a `batch_size` of whole rollouts that is once a completion,
+    as in `textrl_env.agents.PPO`, with small shuffled minibatches nearly once a state. For each step of a rollout the
+    whole text so far goes through the model: SB3 has no place for a cache.
+
+    Saving. `PPO.save` keeps the trained weights and, beside them, `policy_kwargs`: a folder as its path, which must be
+    there for `PPO.load`, and a model with the weights it started from. To load without them give the model's
+    configuration and the same critic: `PPO.load(path, custom_objects={"policy_kwargs": {"model": model.config}})`.
+    `ppo.policy.lm.save_pretrained(folder)` writes the language model and the critic for transformers.
+
+    Args:
+        observation_space, action_space: of a `TextGenVectorEnv` whose actions are all tokens.
+        lr_schedule: of the one optimizer that policy and critic share.
+        model: where training starts: a causal LM, which is copied; the folder of one, or of an `ActorCriticLM` with its
+            critic; or a configuration, for fresh weights.
+        critic: as for `ActorCriticLM`.
+        use_sde: always False, SB3 passes it on.
+        optimizer_class, optimizer_kwargs: as SB3's, by default Adam with eps 1e-5.
+    Raises:
+        InputError: spaces of another kind, or texts longer than the model's context.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Dict,
+        action_space: spaces.Discrete,
+        lr_schedule: Schedule,
+        *,
+        model: PreTrainedModel | PretrainedConfig | str | Path,
+        critic: CriticKind = "separate",
+        use_sde: bool = False,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        if critic == "none":
+            raise InputError("SB3's on-policy algorithms learn with a critic; use critic='separate' or 'shared'")
+        _check_spaces(observation_space, action_space)
+        super().__init__(
+            observation_space, action_space, lr_schedule, use_sde=use_sde, optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+        )  # fmt: skip
+        self.lm = _actor_critic(model, vocab_size=int(action_space.n), critic=critic)
+        context = getattr(self.lm.policy.config.get_text_config(), "max_position_embeddings", None)
+        length = flatdim(observation_space["input_ids"])
+        if context is not None and length > context:
+            raise InputError(
+                f"texts of up to {length} tokens do not fit the model's context of {context}; "
+                "lower max_new_tokens or shorten the prompts"
+            )
+        self.optimizer = optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        """No networks of SB3's; the language model is there only once the base classes' `__init__` has run."""
+
+    def forward(self, obs: Any, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens (B,), values (B, 1) and the tokens' log-probabilities (B,)."""
+        distribution, values = self._states(obs)
+        tokens = distribution.get_actions(deterministic=deterministic)
+        return tokens, values, distribution.log_prob(tokens)
+
+    def evaluate_actions(self, obs: PyTorchObs, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Values (B, 1), log-probabilities of the tokens (B,) and entropies (B,)."""
+        distribution, values = self._states(obs)
+        return values, distribution.log_prob(actions), distribution.entropy()
+
+    def get_distribution(self, obs: PyTorchObs) -> Distribution:
+        return self._states(obs)[0]
+
+    def predict_values(self, obs: PyTorchObs) -> Tensor:
+        """(B, 1)."""
+        texts = _texts(obs)
+        return self.lm.state_values(texts.ids, texts.mask, texts.read)[texts.order, None]
+
+    def _states(self, obs: Any) -> tuple[Distribution, Tensor]:
+        texts = _texts(obs)
+        logits, values = self.lm.states(texts.ids, texts.mask, texts.read)
+        assert values is not None
+        logprobs = self.lm.distribution(logits, None)[texts.order]
+        return CategoricalDistribution(self.lm.vocab_size).proba_distribution(logprobs), values[texts.order, None]
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {
+            "observation_space": self.observation_space, "action_space": self.action_space,
+            "lr_schedule": self._dummy_schedule, "model": self.lm.policy.config, "critic": self.lm.critic_kind,
+            "optimizer_class": self.optimizer_class, "optimizer_kwargs": self.optimizer_kwargs,
+        }  # fmt: skip
+
+
+def _check_spaces(observation_space: Any, action_space: Any) -> None:
+    expected = "expected token ids with their attention mask, and one action for each token"
+    if not isinstance(observation_space, spaces.Dict) or set(observation_space) != {"input_ids", "attention_mask"}:
+        raise InputError(f"observation space {observation_space}; {expected}")
+    ids: Any = observation_space["input_ids"]
+    known = int(ids.high.max()) + 1
+    if not isinstance(action_space, spaces.Discrete) or action_space.n != known:
+        raise InputError(
+            f"action space {action_space} over {known} tokens; {expected}. Leave out action_tokens, and wrap the "
+            "environment with as_sb3_vec_env"
+        )
+
+
+def _actor_critic(model: Any, *, vocab_size: int, critic: CriticKind) -> ActorCriticLM:
+    if isinstance(model, str | Path):
+        return ActorCriticLM.from_pretrained(model, vocab_size=vocab_size, critic=critic)
+    if isinstance(model, PretrainedConfig):
+        model = AutoModelForCausalLM.from_config(model)
+    # SB3 takes policy_kwargs for a description, which a second algorithm may share and `save` writes down.
+    return ActorCriticLM(copy.deepcopy(model), vocab_size=vocab_size, critic=critic)
+
+
+def _texts(obs: Any) -> SharedPrefixes:
+    return share_prefixes(obs["input_ids"].long(), obs["attention_mask"].bool())

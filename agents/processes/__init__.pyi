@@ -1,0 +1,1 @@
+from .alone import Processes as Processes, launched as launched

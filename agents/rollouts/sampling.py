@@ -1,0 +1,133 @@
+"""Completions of given prompts, sampled in batches from a key-value cache."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from textrl_env.agents.policy import draw
+from textrl_env.data.text import Prompt, encode_prompt, pad_id
+from textrl_env.errors import InputError, require_at_least
+from textrl_env.lm.forward import CachedDecoder
+from textrl_env.reference import FrozenReference
+from textrl_env.training import progress_bar
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A sampled completion: its text without the end token, and the token ids of prompt and completion.
+
+    `ids` hold the end token where it was sampled; without it the completion ran into the length limit.
+    """
+
+    text: str
+    prompt_ids: list[int]
+    ids: list[int]
+
+
+@torch.inference_mode()
+def sample_completions(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    *,
+    max_new_tokens: int,
+    n: int = 1,
+    temperature: float = 1.0,
+    seed: int = 0,
+    batch_size: int = 256,
+    description: str | None = "sampling",
+) -> list[list[Completion]]:
+    """`n` sampled completions per prompt.
+
+    Args:
+        model: a causal LM of transformers.
+        tokenizer: its tokenizer; V = `len(tokenizer)` tokens are sampled from.
+        prompts: B texts or conversations.
+        max_new_tokens: the most tokens of a completion.
+        n: completions per prompt.
+        temperature: of sampling; 0 takes the likeliest token.
+        seed: of sampling; equal seeds and batch sizes give equal texts.
+        batch_size: completions that are sampled side by side.
+        description: of the progress bar; None for none.
+    Returns:
+        B lists of n completions.
+    """
+    require_at_least(0, temperature=temperature)
+    require_at_least(1, n=n, max_new_tokens=max_new_tokens, batch_size=batch_size)
+    jobs = [encode_prompt(tokenizer, prompt) for prompt in prompts for _ in range(n)]
+    if empty := [index for index in range(0, len(jobs), n) if not jobs[index]]:
+        raise InputError(f"prompt {empty[0] // n} has no tokens; a completion needs one at least to start from")
+    # Neighbours of similar length waste little padding; the order is undone at the end.
+    order = sorted(range(len(jobs)), key=lambda job: len(jobs[job]))
+    generator = torch.Generator(device=next(model.parameters()).device).manual_seed(seed)
+    done: dict[int, Completion] = {}
+    model.eval()
+    with progress_bar(description, len(jobs)) if description else _no_bar() as advance:
+        for start in range(0, len(jobs), batch_size):
+            batch = order[start : start + batch_size]
+            sampled = _sample(model, tokenizer, [jobs[job] for job in batch], max_new_tokens, temperature, generator)
+            for job, ids in zip(batch, sampled, strict=True):
+                done[job] = Completion(tokenizer.decode(ids, skip_special_tokens=True), jobs[job], ids)
+            advance(len(batch))
+    return [[done[job] for job in range(start, start + n)] for start in range(0, len(jobs), n)]
+
+
+@contextmanager
+def _no_bar() -> Iterator[Callable[..., None]]:
+    yield lambda steps: None
+
+
+def _sample(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    temperature: float,
+    generator: torch.Generator,
+) -> list[list[int]]:
+    """Completion ids of one batch of prompts."""
+    longest = max(map(len, prompts))
+    ids = np.full((len(prompts), longest + max_new_tokens), pad_id(tokenizer), dtype=np.int64)
+    mask = np.zeros(ids.shape, dtype=np.int8)
+    for row, prompt in enumerate(prompts):
+        ids[row, -len(prompt) :], mask[row, -len(prompt) :] = prompt, 1
+    decoder, vocab_size = CachedDecoder(model), len(tokenizer)
+    live: npt.NDArray[np.bool_] = np.ones(len(prompts), dtype=np.bool_)
+    completions: list[list[int]] = [[] for _ in prompts]
+    for _ in range(max_new_tokens):
+        logits = decoder.next_logits(ids, mask, live)[:, :vocab_size].float()
+        if temperature == 0:
+            tokens = logits.argmax(dim=-1).cpu().numpy()
+        else:
+            weights = torch.softmax(logits / temperature, dim=-1)
+            tokens = draw(weights, generator).cpu().numpy()
+        for row in np.flatnonzero(live).tolist():
+            completions[row].append(int(tokens[row]))
+        live = live & (tokens != tokenizer.eos_token_id)
+        if not live.any():
+            break
+        ids = np.concatenate([ids[:, 1:], tokens[:, None]], axis=1)
+        mask = np.concatenate([mask[:, 1:], np.ones_like(mask[:, :1])], axis=1)
+    return completions
+
+
+def completion_logprobs(
+    model: Any, completions: Sequence[Completion], *, vocab_size: int, batch_size: int = 64
+) -> list[float]:
+    """log π(y|x) of each completion under a causal LM, summed over its tokens, in nats."""
+    scorer = FrozenReference(model, vocab_size=vocab_size)
+    totals: list[float] = []
+    for start in range(0, len(completions), batch_size):
+        part = completions[start : start + batch_size]
+        rows = [[*completion.prompt_ids, *completion.ids] for completion in part]
+        width, longest = max(map(len, rows)), max(len(completion.ids) for completion in part)
+        ids = np.array([[0] * (width - len(row)) + row for row in rows])
+        mask = np.arange(width)[None] >= np.array([width - len(row) for row in rows])[:, None]
+        logprobs = scorer.completion_logprobs(ids, mask.astype(np.int8), longest)
+        totals += [float(logprobs[row, longest - len(c.ids) :].sum()) for row, c in enumerate(part)]
+    return totals

@@ -1,0 +1,5 @@
+"""The labelling desk: items, judgements, and the store that keeps them."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

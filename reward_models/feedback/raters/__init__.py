@@ -1,0 +1,5 @@
+"""Raters: how far they agree, which to believe, and simulated ones."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -1,0 +1,5 @@
+"""Measuring reward models: accuracy, calibration, agreement with raters."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -1,0 +1,168 @@
+"""Ensembles of reward models: members that disagree where the preferences they saw do not decide."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from textrl_env.data.text import Prompt
+from textrl_env.errors import InputError, require_at_least
+from textrl_env.lm import Precision
+from textrl_env.reward_models.model.kind_config import MEMBERS, is_ensemble
+from textrl_env.reward_models.model.reward_model import Floats, RewardModel, spread
+from textrl_env.training import seeded
+
+
+class RewardEnsemble(RewardModel):
+    """K linear heads on one trunk; its score is their mean.
+
+    Scoring costs what one reward model costs. The members differ in the preferences they were trained on and in where
+    they started (Osband et al. 2016); they share the trunk's features, and its blind spots with them: what the trunk
+    does not see, no member doubts. Members with a trunk of their own are `IndependentEnsemble`.
+
+    The mean of linear heads is a linear head, so a saved ensemble is an ordinary reward model, which
+    `AutoModelForSequenceClassification` and `RewardModel.from_pretrained` load, with its members in one further file.
+
+    Args:
+        model, tokenizer, precision: as for `RewardModel`; the model's own head is replaced.
+        members: K >= 2 heads as one layer from H to K; its biases are the members' offsets.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, members: nn.Linear, *, precision: Precision = "float32") -> None:
+        super().__init__(model, tokenizer, precision=precision)
+        require_at_least(2, members=members.out_features)
+        # A preference says nothing about a score's zero: a gradient of the biases would be rounding errors.
+        members.bias.requires_grad_(False)
+        model.score = members.to(self.head.weight)
+
+    @classmethod
+    def around(cls, reward_model: RewardModel, *, n_members: int, seed: int = 0) -> "RewardEnsemble":
+        """New heads on a reward model's trunk, drawn from `seed`; in place.
+
+        They are drawn so large that their scores differ by about 1 at the start (the trunk's last norm gives features
+        of about 1): where no preference moves it, a member keeps an opinion of its own (a randomised prior, Osband et
+        al. 2018). From a classifier's usual start, near 0, the heads would all learn one direction and hardly disagree.
+        """
+        width = reward_model.head.in_features
+        members = nn.Linear(width, n_members)
+        with seeded(seed):
+            nn.init.normal_(members.weight, std=width**-0.5)
+        nn.init.zeros_(members.bias)
+        return cls(reward_model.model, reward_model.tokenizer, members, precision=reward_model.precision)
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | Path, *, dtype: torch.dtype = torch.float32, layers: int | None = None, seed: int = 0
+    ) -> "RewardEnsemble":
+        """From a folder that `save_pretrained` wrote."""
+        file = Path(path) / MEMBERS
+        if not is_ensemble(path):
+            raise InputError(f"{path}: no ensemble here (no {MEMBERS}); a single reward model is read by RewardModel")
+        mean = RewardModel.from_pretrained(path, dtype=dtype, layers=layers, seed=seed)
+        tensors, width = load_file(file), mean.head.in_features
+        found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        n_members = len(tensors.get("bias", ()))
+        if found != {"weight": (n_members, width), "bias": (n_members,)}:
+            raise InputError(f"{file}: expected weight (K, {width}) and bias (K,), found {found}; train it again")
+        members = nn.Linear(width, n_members)
+        members.load_state_dict(tensors)
+        return cls(mean.model, mean.tokenizer, members)
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Writes the mean as an ordinary reward model, and the members beside it."""
+        with self._as_mean():
+            super().save_pretrained(path)
+        state = {name: value.detach().cpu().contiguous() for name, value in self.head.state_dict().items()}
+        save_file(state, Path(path) / MEMBERS)
+
+    def load_parameters(self, path: str | Path) -> None:
+        """Takes the parameters that `save_pretrained` wrote into this model, bit for bit."""
+        with self._as_mean():
+            super().load_parameters(path)
+        self.head.load_state_dict(load_file(Path(path) / MEMBERS))
+
+    @contextmanager
+    def _as_mean(self) -> Iterator[None]:
+        """Within, the model is the ordinary classifier whose head is the members' mean."""
+        members = self.head
+        mean = nn.Linear(members.in_features, 1, bias=False).to(members.weight)
+        with torch.no_grad():
+            mean.weight.copy_(members.weight.mean(dim=0, keepdim=True))
+        self.model.score, self.model.config.score_offset = mean, float(members.bias.mean())
+        try:
+            yield
+        finally:
+            self.model.score = members
+
+    def read(self, features: Tensor) -> Tensor:
+        """What the members say of (B, H) features: scores (B, K); so is what `forward` returns."""
+        scores: Tensor = self.head(features)
+        return scores.float()
+
+    def member_scores(self, prompts: Sequence[Prompt], completions: Sequence[str], *, batch_size: int = 128) -> Floats:
+        """The members' scores without gradients: B prompts, B completions -> (B, K)."""
+        return super().score(prompts, completions, batch_size=batch_size).reshape(len(prompts), self.head.out_features)
+
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[str], *, batch_size: int = 128) -> Floats:
+        """Mean scores without gradients: B prompts, B completions -> (B,)."""
+        mean: Floats = self.member_scores(prompts, completions, batch_size=batch_size).mean(axis=1)
+        return mean
+
+    def normalize(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> None:
+        """Gives every member a mean of 0 on these completions, and their mean a standard deviation of 1."""
+        self.normalize_by(self.member_scores(prompts, completions))
+
+    def normalize_by(self, scores: Floats) -> None:
+        """The same from the members' scores (N, K)."""
+        std = spread(scores.mean(axis=1) - scores.mean())
+        self.centre_by(scores)
+        self.model.config.score_unit = self.unit * std
+        with torch.no_grad():
+            self.head.weight.div_(std)
+            self.head.bias.div_(std)
+
+    def centre_by(self, scores: Floats) -> None:
+        """Gives every member a mean of 0 where it gave these scores (N, K).
+
+        A preference fixes no zero, so the members' spread would be that of arbitrary ones.
+        """
+        with torch.no_grad():
+            self.head.bias.sub_(torch.from_numpy(scores.mean(axis=0)).to(self.head.bias))
+
+
+class IndependentEnsemble:
+    """Reward models of their own as members; K times the work of one, and K opinions that share nothing.
+
+    Args:
+        models: K >= 2. A preference fixes neither zero nor unit of a score: normalise each on the same completions
+            (`RewardModel.normalize`) before their spread means anything.
+    """
+
+    def __init__(self, models: Sequence[RewardModel]) -> None:
+        require_at_least(2, models=len(models))
+        self.models = list(models)
+
+    def member_scores(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Floats:
+        """B prompts, B completions -> (B, K)."""
+        return np.stack([model.score(prompts, completions) for model in self.models], axis=1)
+
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Floats:
+        """Mean scores: B prompts, B completions -> (B,)."""
+        mean: Floats = self.member_scores(prompts, completions).mean(axis=1)
+        return mean
+
+    def freeze(self) -> None:
+        """No parameter needs gradients any more."""
+        for model in self.models:
+            model.freeze()
+
+
+def load_reward_model(path: str | Path) -> RewardModel:
+    """The reward model in a folder: an ensemble where it has members, else a single one."""
+    kind = RewardEnsemble if is_ensemble(path) else RewardModel
+    return kind.from_pretrained(path)

@@ -1,0 +1,235 @@
+"""A reward model: a sequence classifier with one label, its tokenizer, and scores of texts."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification
+
+from textrl_env.data.text import Prompt, completion_text, encode_completion, encode_prompt, pad_id
+from textrl_env.errors import InputError
+from textrl_env.lm import Precision, autocast, checked_precision, load_model, load_tokenizer
+from textrl_env.lm.adapters import has_adapters, load_adapters, save_model
+from textrl_env.lm.forward import read_states
+from textrl_env.reward_models.model.kind_config import MEMBERS
+from textrl_env.training import seeded
+
+Floats = npt.NDArray[np.float64]
+
+
+class RewardModel:
+    """Scores completions of prompts; higher is better.
+
+    A text is the prompt's tokens, the completion's and the end token, padded on the right; the score is read at the
+    last token that is not padding, as `AutoModelForSequenceClassification` does, and depends neither on the padding
+    nor on the other texts of a batch. With the last layer's state h there (H,),
+
+        score = w · h + offset,   w in `model.score`, offset in `model.config.score_offset` (0 if it is not there)
+
+    Args:
+        model: `AutoModelForSequenceClassification` with `num_labels=1`.
+        tokenizer: its own tokenizer; it may differ from the policy's, since only texts are exchanged.
+        precision: of the linear layers (see `textrl_env.lm.precision`).
+    Raises:
+        InputError: more than one label, or a tokenizer with neither pad nor end token.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, *, precision: Precision = "float32") -> None:
+        if model.config.num_labels != 1:
+            raise InputError(f"a reward model has one label, this one has {model.config.num_labels}; use num_labels=1")
+        self.model, self.tokenizer, self.precision = model, tokenizer, checked_precision(precision)
+        # Without a pad id the classifier reads the score at the padding, or refuses a batch.
+        model.config.get_text_config().pad_token_id = pad_id(tokenizer)
+        model.config.pad_token_id = pad_id(tokenizer)
+        model.eval()
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | Path, *, dtype: torch.dtype = torch.float32, layers: int | None = None, seed: int = 0
+    ) -> "RewardModel":
+        """From a reward model's folder, or from a causal LM's: then the score head is new, drawn from `seed`.
+
+        With `layers`, only that many of the model's first layers: the middle of a language model says more about a
+        text than its end, which is busy with the next word.
+        """
+        path = Path(path)
+        if not (path / "config.json").is_file():
+            raise InputError(f"{path}: no model here (no config.json); expected a folder that save_pretrained wrote")
+        with seeded(seed):
+            first = {} if layers is None else {"num_hidden_layers": layers}
+            model = load_model(AutoModelForSequenceClassification, path, num_labels=1, dtype=dtype, **first)
+        return cls(model, load_tokenizer(path))
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Writes model and tokenizer; loads with `AutoModelForSequenceClassification`.
+
+        With adapters (`textrl_env.lm.adapters`) their merged weights, and they themselves into `adapter/`.
+        """
+        save_model(self.model, Path(path))
+        (Path(path) / MEMBERS).unlink(missing_ok=True)
+        self.tokenizer.save_pretrained(path)
+
+    def load_parameters(self, path: str | Path) -> None:
+        """Takes the parameters that `save_pretrained` wrote into this model, bit for bit; adapters into adapters."""
+        if has_adapters(self.model):
+            load_adapters(self.model, Path(path))
+            return
+        dtype = next(self.model.parameters()).dtype
+        loaded = load_model(AutoModelForSequenceClassification, Path(path), num_labels=1, dtype=dtype)
+        self.model.load_state_dict(loaded.state_dict())
+
+    def encode(self, prompt: Prompt, completion: str, *, where: str = "") -> list[int]:
+        """Token ids of a prompt with its completion and the end token.
+
+        InputError where they are more than the model's context; it begins with `where`, a row's place.
+        """
+        prompt_ids = encode_prompt(self.tokenizer, prompt) if prompt else []
+        ids = prompt_ids + encode_completion(self.tokenizer, completion)
+        limit = self.model.config.get_text_config().max_position_embeddings
+        if len(ids) > limit:
+            raise InputError(
+                f"{where or 'a text'}: prompt and completion have {len(ids)} tokens, the reward model's context is "
+                f"{limit}; shorten or remove it: {str(prompt) + completion!r:.80}"
+            )
+        return ids
+
+    @property
+    def offset(self) -> float:
+        """What is added to the head's answer; `AutoModelForSequenceClassification` has no place for it."""
+        return float(getattr(self.model.config, "score_offset", 0.0))
+
+    @property
+    def unit(self) -> float:
+        """By how much a difference of scores must be multiplied to be a log odds; not 1 once scores were normalised."""
+        return float(getattr(self.model.config, "score_unit", 1.0))
+
+    @property
+    def head(self) -> nn.Linear:
+        """The linear head on the last state; InputError where the classifier has another kind."""
+        head = getattr(self.model, "score", None)
+        if not isinstance(head, nn.Linear):
+            raise InputError(f"{type(self.model).__name__} has no linear head; this needs a causal LM's classifier")
+        return head
+
+    def features(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """What the head reads, the last layer's state at the last token, with gradients: B token lists -> (B, H)."""
+        ids, mask = self._padded(sequences)
+        # Where padding and end token are one, the last token that is not padding is the one before the end.
+        counted = torch.arange(ids.shape[1], device=ids.device) * (ids != pad_id(self.tokenizer))
+        last = torch.zeros_like(mask).scatter(1, counted.argmax(dim=1, keepdim=True), True)
+        with autocast(self.precision, ids.device):
+            return read_states(self.model.base_model, ids, mask, last).to(self.head.weight.dtype)
+
+    def forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Scores with gradients: B token lists -> (B,)."""
+        if isinstance(getattr(self.model, "score", None), nn.Linear):
+            return self.read(self.features(sequences))
+        ids, mask = self._padded(sequences)
+        scores: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).logits
+        return scores[:, 0].float() + self.offset
+
+    def read(self, features: Tensor) -> Tensor:
+        """What the head says of (B, H) features: scores (B,)."""
+        scores: Tensor = self.head(features)
+        return scores[:, 0].float() + self.offset
+
+    def _padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Token ids and mask, (B, L) each."""
+        fill, device = pad_id(self.tokenizer), next(self.model.parameters()).device
+        lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
+        width = int(lengths.max())
+        ids = torch.tensor([[*sequence, *[fill] * (width - len(sequence))] for sequence in sequences]).to(device)
+        return ids, torch.arange(width, device=device) < lengths[:, None]
+
+    @torch.inference_mode()
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[str], *, batch_size: int = 128) -> Floats:
+        """Scores without gradients: B prompts (texts or conversations), B completions -> (B,)."""
+        self.model.eval()
+        sequences = [self.encode(*pair) for pair in zip(prompts, completions, strict=True)]
+        return by_length(self.forward, sequences, batch_size=batch_size).double().cpu().numpy()
+
+    def normalize(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> None:
+        """Brings the scores of these completions to mean 0 and standard deviation 1.
+
+        A preference says nothing about a score's zero, and its unit is of no use to a KL coefficient (Ziegler et al.
+        2019 normalise on completions of the reference policy). The unit goes into the head, and what it was into
+        `config.score_unit`; the zero goes into `config.score_offset`, which plain transformers keeps but does not add.
+
+        Raises:
+            InputError: all have one score, or there is none.
+        """
+        self.normalize_by(self.score(prompts, completions))
+
+    def normalize_by(self, scores: Floats) -> None:
+        """The same from the scores (N,) that it gave them."""
+        std = spread(scores)
+        self.model.config.score_offset = (self.offset - float(scores.mean())) / std
+        self.model.config.score_unit = self.unit * std
+        with torch.no_grad():
+            self.head.weight /= std
+
+    def freeze(self) -> None:
+        """No parameter needs gradients any more."""
+        self.model.requires_grad_(False)
+
+
+def spread(scores: Floats) -> float:
+    """The standard deviation of scores (N,) by which they can be divided; InputError where it is 0."""
+    # Equal texts may differ by a rounding error, beside others in a batch.
+    if not len(scores) or not scores.std() > 1e-6 * np.abs(scores).max():
+        raise InputError(f"to normalise scores, completions that differ in score are needed; got {len(scores)} alike")
+    return float(scores.std())
+
+
+def by_length(
+    answer: Callable[[Sequence[Sequence[int]]], Tensor], sequences: Sequence[Sequence[int]], *, batch_size: int = 128
+) -> Tensor:
+    """A forward's answers to N token lists, (N, ...), in their order; similar lengths go through it together."""
+    order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
+    parts = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    if not parts:
+        return torch.empty(0)
+    answers = torch.cat([answer([sequences[index] for index in part]) for part in parts])
+    return torch.empty_like(answers).index_copy_(0, torch.tensor(order, device=answers.device), answers)
+
+
+class Judge(Protocol):
+    """What scores texts, and can be kept from changing: a `RewardModel`, an ensemble."""
+
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[str], /) -> Floats:
+        """B prompts, B completions -> (B,)."""
+
+    def freeze(self) -> None:
+        """No parameter needs gradients any more."""
+
+
+class ModelReward:
+    """A reward model as the environment's reward function; frozen, it never changes with the policy.
+
+    A conversation is rendered with the reward model's own chat template.
+
+    Args:
+        reward_model: its parameters are set to need no gradients.
+        whole_text: judges prompt and completion as one text, as a reward model does that was trained on preferences
+            between whole texts, with an empty prompt; prompts must be texts.
+    """
+
+    def __init__(self, reward_model: Judge, *, whole_text: bool = False) -> None:
+        reward_model.freeze()
+        self.reward_model, self.whole_text = reward_model, whole_text
+
+    def __call__(self, prompts: list[Any], completions: list[Any], **columns: Any) -> list[float]:
+        texts = [completion_text(completion) for completion in completions]
+        if self.whole_text:
+            texts = [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
+            prompts = [""] * len(texts)
+        scores: list[float] = self.scores(prompts, texts).tolist()
+        return scores
+
+    def scores(self, prompts: list[Any], texts: list[str]) -> Floats:
+        """Of B prompts and completions, (B,)."""
+        return self.reward_model.score(prompts, texts)

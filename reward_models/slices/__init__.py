@@ -1,0 +1,5 @@
+"""Groups of prompts: how each is served, and weights that balance them."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

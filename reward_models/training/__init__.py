@@ -1,0 +1,5 @@
+"""Training of reward models from preferences, rankings and ratings."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

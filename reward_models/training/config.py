@@ -1,0 +1,44 @@
+"""Options of reward-model training; no torch, so that the command line can show them at once."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from textrl_env.errors import InputError, require_above, require_at_least
+
+
+@dataclass(frozen=True)
+class RewardModelConfig:
+    """Options of `textrl_env.reward_models.training.loop`; docs/reward_models.md has the losses.
+
+    The loss `auto` is `pairs` where the rows are preferences and `regression` where they are ratings.
+    """
+
+    n_epochs: int = 4
+    """Passes over the rows; at least 1."""
+    batch_size: int = 16
+    """Rows (a ranking is one) per step."""
+    learning_rate: float = 1.5e-3
+    """Peak of AdamW's one cycle; 2e-5 suits a pretrained model."""
+    weight_decay: float = 0.01
+    """AdamW's weight decay; 0 or more."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to it; above 0."""
+    loss: Literal["auto", "pairs", "davidson", "plackett-luce", "regression", "ordinal"] = "auto"
+    """Of preferences pairs, davidson, plackett-luce; of ratings regression, ordinal."""
+    label_smoothing: float = 0.0
+    """Share of wrong preferences, in [0, 0.5)."""
+    center_rewards_coefficient: float = 0.0
+    """Holds scores around 0, say 0.01."""
+
+    def __post_init__(self) -> None:
+        require_at_least(1, n_epochs=self.n_epochs, batch_size=self.batch_size)
+        require_above(0, learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
+        require_at_least(0, weight_decay=self.weight_decay, center_rewards_coefficient=self.center_rewards_coefficient)
+        if not 0 <= self.label_smoothing < 0.5:
+            raise InputError(f"label_smoothing must be in [0, 0.5), got {self.label_smoothing}")
+        if self.label_smoothing and self.loss in ("plackett-luce", "regression", "ordinal"):
+            raise InputError(f"label_smoothing is for the losses pairs and davidson, loss is {self.loss}")
+        if self.center_rewards_coefficient and self.loss in ("regression", "ordinal"):
+            raise InputError(
+                f"center_rewards_coefficient is for preferences, loss is {self.loss}: ratings say themselves where 0 is"
+            )

@@ -1,0 +1,111 @@
+"""A model's folder from a stranger cannot run anything, and the package holds nothing that could."""
+
+import ast
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from textrl_env import InputError
+from textrl_env.lm import load_config, load_model, load_tokenizer
+
+PACKAGE = Path(__file__).parents[3]
+
+
+class Trap:
+    """Unpickled, it leaves a file behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.path,))
+
+
+@pytest.fixture
+def folder(make_model: Any, tmp_path: Path) -> Path:
+    make_model("llama").save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def only_pickled(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def pickled_shard(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "other.safetensors")
+    shards = {"weight_map": {"lm_head.weight": "pytorch_model.bin"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(shards))
+
+
+def pickled_by_name(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "pytorch_model.bin").rename(folder / "adapter_model.bin")
+    (folder / "config.json").write_text(json.dumps(config | {"transformers_weights": "adapter_model.bin"}))
+
+
+@pytest.mark.parametrize("plant", [only_pickled, pickled_shard, pickled_by_name])
+def test_pickled_weights_are_refused_unread(folder: Path, tmp_path: Path, plant: Callable[[Path], None]) -> None:
+    torch.save(Trap(tmp_path / "sprung"), folder / "pytorch_model.bin")
+    plant(folder)
+    with pytest.raises(InputError, match="the weights must be in safetensors"):
+        load_model(AutoModelForCausalLM, folder)
+    assert not (tmp_path / "sprung").exists()
+    with (folder / "trap.pkl").open("wb") as file:
+        pickle.dump(Trap(tmp_path / "sprung"), file)
+    with (folder / "trap.pkl").open("rb") as file:
+        pickle.load(file)
+    assert (tmp_path / "sprung").exists()
+
+
+def test_beside_safetensors_pickled_weights_do_no_harm(folder: Path, tmp_path: Path) -> None:
+    torch.save(Trap(tmp_path / "sprung"), folder / "pytorch_model.bin")
+    assert load_model(AutoModelForCausalLM, folder).config.model_type == "llama"
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("load", [lambda path: load_model(AutoModelForCausalLM, path), load_config, load_tokenizer])
+def test_code_in_the_folder_is_not_run(
+    folder: Path, tmp_path: Path, load: Callable[[Path], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Asked at the terminal, a hasty user says yes.
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'sprung')!r}, 'w')\nclass Evil: pass\n")
+    config = json.loads((folder / "config.json").read_text())
+    mapped = {"AutoConfig": "evil.Evil", "AutoModelForCausalLM": "evil.Evil", "AutoTokenizer": ["evil.Evil", None]}
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "evil", "auto_map": mapped}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "Evil", "auto_map": mapped}))
+    with pytest.raises(InputError, match="code of its own, which is not run"):
+        load(folder)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_an_index_that_is_not_json_is_named(folder: Path) -> None:
+    (folder / "model.safetensors.index.json").write_text("[")
+    with pytest.raises(InputError, match=r"index\.json: cannot be read"):
+        load_model(AutoModelForCausalLM, folder)
+
+
+def test_nothing_in_the_package_unpickles_or_evaluates() -> None:
+    """Its syntax trees hold no pickle, no torch.load, no eval or exec, and trust no remote code."""
+    files = [file for name in ("textrl_env", "agents", "reward_models") for file in (PACKAGE / name).rglob("*.py")]
+    assert len(files) > 100
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Import(names=names) | ast.ImportFrom(names=names):
+                    imported = [getattr(node, "module", None), *(alias.name for alias in names)]
+                    assert not {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"} & set(imported), file
+                case ast.Call(func=ast.Name(id="eval" | "exec" | "compile" | "__import__")):
+                    raise AssertionError(f"{file}:{node.lineno}")
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="torch"), attr="load" | "save")):
+                    raise AssertionError(f"{file}:{node.lineno}")
+                case ast.keyword(arg="trust_remote_code", value=value):
+                    assert isinstance(value, ast.Constant) and value.value is False, file
+                case ast.keyword(arg="weights_only" | "allow_pickle", value=value):
+                    assert isinstance(value, ast.Constant) and value.value is (node.arg == "weights_only"), file

@@ -1,0 +1,213 @@
+"""The prompts an environment draws from, each with its further columns."""
+
+import heapq
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from textrl_env.data.row_formats import parse
+from textrl_env.data.rows import OnBadRow, Row, read_prompt_rows
+from textrl_env.data.text import Prompt, Tokenizer, encode_rendered, encode_texts, render
+from textrl_env.errors import InputError
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Rows whose prompt came before.
+
+    Attributes:
+        count: how many there are, over all prompts.
+        examples: of the first five, their place and that of the prompt's first row.
+    """
+
+    count: int
+    examples: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class PromptDataset:
+    """Prompts in order, and the other columns of their rows, which reward functions receive by name.
+
+    Attributes:
+        prompts: all texts, or all conversations (lists of messages `{"role": …, "content": …}`); none empty.
+        columns: every other column by name, a value per row, None where a row lacks it.
+        where: per row, its place for error messages (`prompts.jsonl:17` or `prompt 16`).
+    """
+
+    prompts: tuple[Any, ...]
+    columns: Mapping[str, list[Any]]
+    where: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    @property
+    def conversational(self) -> bool:
+        """Whether the prompts are conversations; reward functions then receive messages, see `RewardFunction`."""
+        return not isinstance(self.prompts[0], str)
+
+    @classmethod
+    def of(cls, prompts: "PromptSource", *, prompt_column: str = "prompt") -> "PromptDataset":
+        """From whatever a user has: a dataset, a file's path, or prompts or rows as `from_rows` takes them.
+
+        A single string is a path; to have one prompt, pass a list with one text.
+        """
+        if isinstance(prompts, PromptDataset):
+            return prompts
+        if isinstance(prompts, str | Path):
+            return cls.from_file(prompts, prompt_column=prompt_column)
+        return cls.from_rows(prompts, prompt_column=prompt_column)
+
+    @classmethod
+    def from_rows(
+        cls, rows: Iterable[Prompt | Mapping[str, Any]], *, prompt_column: str = "prompt",
+        on_bad_row: OnBadRow = "error",
+    ) -> "PromptDataset":  # fmt: skip
+        """From texts, conversations or mappings with a prompt column, such as the rows of a `datasets.Dataset`.
+
+        InputError names the first bad row by its index, from 0. `on_bad_row` as for `textrl_env.data.rows.read_rows`.
+        """
+        if isinstance(rows, Mapping):
+            keys = ", ".join(map(repr, rows))
+            raise InputError(f"prompts must be rows, got a mapping of {keys or 'nothing'}; pass one of its values")
+        numbered = (
+            (f"prompt {index}", {prompt_column: row} if isinstance(row, str | list | tuple) else row)
+            for index, row in enumerate(rows)
+        )
+        return cls._collected(
+            read_prompt_rows(numbered, prompt_column=prompt_column, on_bad_row=on_bad_row, source="prompts"),
+            prompt_column,
+        )
+
+    @classmethod
+    def from_file(
+        cls, path: str | Path, *, prompt_column: str = "prompt", on_bad_row: OnBadRow = "error"
+    ) -> "PromptDataset":
+        """From a `.jsonl`, `.json`, `.csv`, `.txt` or `.parquet` file; errors as `textrl_env.data.rows.read_rows`."""
+        parsed = parse(path, prompt_column)
+        return cls._collected(
+            read_prompt_rows(parsed, prompt_column=prompt_column, on_bad_row=on_bad_row, source=str(path)),
+            prompt_column,
+        )
+
+    @classmethod
+    def _collected(cls, rows: Iterable[Row], prompt_column: str) -> "PromptDataset":
+        prompts: list[Any] = []
+        where: list[str] = []
+        columns: dict[str, list[Any]] = {}
+        for row in rows:
+            prompt = row.values[prompt_column]
+            if prompts and isinstance(prompt, str) is not isinstance(prompts[0], str):
+                kinds = [type(each).__name__ for each in (prompt, prompts[0])]
+                raise InputError(
+                    f"{row.where}: the prompt is a {kinds[0]}, that of {where[0]} a {kinds[1]}; "
+                    "make all of them texts, or all of them conversations"
+                )
+            for name, value in row.values.items():
+                if name != prompt_column:
+                    if name not in columns:
+                        columns[name] = [None] * len(prompts)
+                    columns[name].append(value)
+            prompts.append(prompt)
+            where.append(row.where)
+            for values in columns.values():
+                if len(values) < len(prompts):
+                    values.append(None)
+        return cls(tuple(prompts), columns, tuple(where))
+
+    def columns_of(self, indices: Sequence[int]) -> dict[str, list[Any]]:
+        """The further columns of some rows, one list a column; None where a row lacks it and for -1, no row."""
+        return {
+            name: [values[index] if index >= 0 else None for index in indices] for name, values in self.columns.items()
+        }
+
+    def select(self, indices: Sequence[int]) -> "PromptDataset":
+        """The rows at `indices`, in that order."""
+        return PromptDataset(
+            tuple(self.prompts[index] for index in indices),
+            self.columns_of(indices),
+            tuple(self.where[index] for index in indices),
+        )
+
+    def split(self, heldout_fraction: float, *, seed: int) -> "tuple[PromptDataset, PromptDataset]":
+        """The rows to train on and those held out, each in the order they have here.
+
+        Distinct prompts are dealt out, so that all rows of one prompt are on the same side.
+
+        Args:
+            heldout_fraction: of the distinct prompts, in (0, 1); each side gets at least one.
+            seed: of the choice.
+        Raises:
+            InputError: another fraction, or fewer than two distinct prompts.
+        """
+        if not 0 < heldout_fraction < 1:
+            raise InputError(f"heldout_fraction must be in (0, 1), got {heldout_fraction}")
+        first = self._first_rows()
+        distinct = np.unique(first)
+        if len(distinct) < 2:
+            raise InputError("a split needs two distinct prompts or more; all rows have the same")
+        n_heldout = min(max(round(heldout_fraction * len(distinct)), 1), len(distinct) - 1)
+        chosen = np.random.default_rng(seed).choice(distinct, n_heldout, replace=False)
+        heldout = np.isin(first, chosen)
+        return self.select(np.flatnonzero(~heldout).tolist()), self.select(np.flatnonzero(heldout).tolist())
+
+    def duplicates(self) -> Duplicates:
+        """The rows whose prompt came before, exactly alike; a uniform order draws such a prompt the more often."""
+        first = self._first_rows()
+        again = np.flatnonzero(first != np.arange(len(self)))
+        return Duplicates(len(again), tuple((self.where[row], self.where[first[row]]) for row in again[:5]))
+
+    def _first_rows(self) -> Ints:
+        """(n,) per row, the first row with the same prompt."""
+        seen: dict[str, int] = {}
+        keys = (json.dumps(prompt, sort_keys=True, default=repr) for prompt in self.prompts)
+        return np.array([seen.setdefault(key, row) for row, key in enumerate(keys)], dtype=np.int64)
+
+    def text(self, index: int, tokenizer: Tokenizer) -> str:
+        """The prompt of a row as text: its own, or the conversation rendered; InputError names a row that cannot be."""
+        prompt = self.prompts[index]
+        if isinstance(prompt, str):
+            return prompt
+        try:
+            return render(tokenizer, prompt)
+        except InputError as error:
+            raise InputError(f"{self.where[index]}: {error}") from error
+
+    def longest(self, k: int) -> list[int]:
+        """The k rows whose prompts have the most bytes of text (all rows, if there are fewer), in order."""
+        texts = (" ".join(m["content"] for m in p) if self.conversational else p for p in self.prompts)
+        sizes = [len(text.encode()) for text in texts]
+        return sorted(heapq.nlargest(k, range(len(self)), key=sizes.__getitem__))
+
+    def encode(
+        self, tokenizer: Tokenizer, *, max_prompt_tokens: int | None = None, rows: Iterable[int] | None = None
+    ) -> Iterator[Ints]:
+        """Token ids of the prompts of `rows` (of all, by default), one after another.
+
+        Raises:
+            InputError: as the iterator comes to a prompt with no or too many tokens, or one that the tokenizer has
+                no chat template for; its row is named.
+        """
+        encode = encode_rendered if self.conversational else encode_texts
+        indices = list(range(len(self)) if rows is None else rows)
+        for start in range(0, len(indices), 4096):
+            batch = indices[start : start + 4096]
+            for index, ids in zip(batch, encode(tokenizer, [self.text(i, tokenizer) for i in batch]), strict=True):
+                if not ids:
+                    raise InputError(f"{self.where[index]}: the tokenizer makes no token of this prompt; remove it")
+                if max_prompt_tokens is not None and len(ids) > max_prompt_tokens:
+                    raise InputError(
+                        f"{self.where[index]}: the prompt has {len(ids)} tokens, at most {max_prompt_tokens} fit "
+                        "(max_prompt_tokens); shorten or remove it, or make room"
+                    )
+                yield np.array(ids, dtype=np.int64)
+
+
+PromptSource = PromptDataset | str | Path | Iterable[Prompt | Mapping[str, Any]]

@@ -1,0 +1,5 @@
+"""Training a part of a language model: LoRA adapters, its top layers."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

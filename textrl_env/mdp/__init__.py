@@ -1,0 +1,5 @@
+"""Text generation as a Markov decision process: environments, episodes, rewards, KL shaping."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -1,0 +1,193 @@
+"""What a text-generation MDP consists of: everything that its single and vector environments share."""
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from textrl_env.data import PromptDataset, PromptSource
+from textrl_env.data.text import Prompt, Tokenizer, as_completion, pad_id
+from textrl_env.errors import InputError, require_at_least
+from textrl_env.mdp.kl import KLShaping, Reference
+from textrl_env.mdp.prompt_ids import PromptIds
+from textrl_env.mdp.prompt_order import OrderName, PromptOrder, new_order
+from textrl_env.mdp.rewards import RewardSource, RewardSum
+
+
+class TaskOptions(TypedDict, total=False):
+    """Keyword options of `TextGenTask`, and so of both environments."""
+
+    max_new_tokens: int
+    max_prompt_tokens: int | None
+    prompt_order: OrderName
+    min_new_tokens: int
+    banned_tokens: Sequence[int]
+    action_tokens: Sequence[int] | None
+    eos_token_ids: Sequence[int] | None
+    stop_strings: Sequence[str]
+    length_limit: Literal["scored", "cut"]
+    kl: KLShaping | None
+    reference: Reference | None
+    include_text: bool
+
+
+class TextGenTask:
+    """Prompts, reward, tokenizer and rules of one text-generation MDP; never changes after construction.
+
+    Attributes:
+        vocab_size: V, the tokenizer's tokens.
+        action_tokens: (K,) the token that each action stands for; K = V where no subset was asked for.
+        allowed: (K,) False for actions that are banned throughout.
+        is_end: (V,) True for tokens that end the completion; `ending` (K,) the same for actions.
+        term_names: of the reward ledger.
+    Args:
+        prompts: a `PromptDataset`, a path, a list of texts, of conversations or of rows (see `PromptDataset.of`).
+        reward: a reward function, or a mapping of names to (weighted) reward functions.
+        tokenizer: a transformers tokenizer or anything that satisfies `textrl_env.data.text.tokenization.Tokenizer`.
+        max_new_tokens: C, the most tokens of a completion.
+        max_prompt_tokens: P, the most tokens of a prompt; None takes the longest prompt given, for which all are
+            encoded at once (see `textrl_env.mdp.prompt_ids` for what is checked when).
+        prompt_order: `"uniform"`: every episode's prompt is drawn from all. `"epoch"`: every slot has every prompt
+            once in each `len(prompts)` episodes whose prompt is not chosen by `reset`'s options, in a random order
+            drawn anew for each epoch; a reset with a seed starts an epoch.
+        min_new_tokens: the end token may not be chosen before this many tokens.
+        banned_tokens: ids that may never be chosen.
+        action_tokens: K token ids; action i chooses the i-th of them, and the action space has K actions. For
+            algorithms that cannot take V of them. None: action i is token i.
+        eos_token_ids: the tokens that end a completion; None takes the tokenizer's end token, if it has one.
+        stop_strings: texts that end a completion; the completion that is scored stops before them.
+        length_limit: `"scored"`: the length limit terminates and pays the score. `"cut"`: it truncates, without score.
+        kl: KL shaping; None with a reference means `KLShaping()`.
+        reference: the frozen policy for KL shaping.
+        include_text: put `prompt` and `completion` texts into `info`.
+    Raises:
+        InputError: an impossible option (named), a prompt with no or too many tokens (its row named).
+    """
+
+    def __init__(
+        self,
+        prompts: PromptSource,
+        reward: RewardSource,
+        tokenizer: Tokenizer,
+        *,
+        max_new_tokens: int = 32,
+        max_prompt_tokens: int | None = None,
+        prompt_order: OrderName = "uniform",
+        min_new_tokens: int = 0,
+        banned_tokens: Sequence[int] = (),
+        action_tokens: Sequence[int] | None = None,
+        eos_token_ids: Sequence[int] | None = None,
+        stop_strings: Sequence[str] = (),
+        length_limit: Literal["scored", "cut"] = "scored",
+        kl: KLShaping | None = None,
+        reference: Reference | None = None,
+        include_text: bool = False,
+    ) -> None:
+        require_at_least(1, max_new_tokens=max_new_tokens)
+        if not 0 <= min_new_tokens <= max_new_tokens:
+            raise InputError(f"min_new_tokens must be in [0, max_new_tokens={max_new_tokens}], got {min_new_tokens}")
+        if length_limit not in ("scored", "cut"):
+            raise InputError(f"length_limit must be 'scored' or 'cut', got {length_limit!r}")
+        if isinstance(stop_strings, str) or not all(stop_strings):
+            raise InputError(f"stop_strings must be a list of non-empty texts, got {stop_strings!r}")
+        if (kl is not None) and reference is None:
+            raise InputError("kl shaping needs reference=FrozenReference(model)")
+        if max_prompt_tokens is not None:
+            require_at_least(1, max_prompt_tokens=max_prompt_tokens)
+        self.prompts = PromptDataset.of(prompts)
+        self.prompt_order: OrderName = prompt_order
+        self.new_order()
+        self.rewards = RewardSum(reward)
+        self.tokenizer = tokenizer
+        self.vocab_size = len(tokenizer)
+        self.max_new_tokens = max_new_tokens
+        self.min_new_tokens = min_new_tokens
+        self.stop_strings = tuple(stop_strings)
+        self.length_limit = length_limit
+        self.reference = reference
+        self.kl = kl if kl is not None or reference is None else KLShaping()
+        self.include_text = include_text
+        self.pad_id = pad_id(tokenizer)
+        own_end = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
+        self.is_end = np.zeros(self.vocab_size, dtype=np.bool_)
+        self.is_end[self._token_ids("eos_token_ids", own_end if eos_token_ids is None else eos_token_ids)] = True
+        every = range(self.vocab_size) if action_tokens is None else action_tokens
+        self.action_tokens = self._token_ids("action_tokens", every)
+        self.allowed = ~np.isin(self.action_tokens, self._token_ids("banned_tokens", banned_tokens))
+        self.ending = self.is_end[self.action_tokens]
+        if not (self.allowed & ~self.ending if min_new_tokens else self.allowed).any():
+            raise InputError("action_tokens, banned_tokens and min_new_tokens leave no token to choose")
+        self.prompt_ids = PromptIds(self.prompts, tokenizer, max_prompt_tokens)
+        self.max_prompt_tokens = self.prompt_ids.max_prompt_tokens
+        self.length = self.max_prompt_tokens + max_new_tokens
+        self.observation_space = spaces.Dict(
+            input_ids=spaces.Box(0, self.vocab_size - 1, (self.length,), np.int64),
+            attention_mask=spaces.Box(0, 1, (self.length,), np.int8),
+        )
+        self.action_space = self._action_space()
+        kl_term = () if self.kl is None else ("reference" if self.kl.mode == "reference" else "kl",)
+        self.term_names = (*self.rewards.terms, *kl_term)
+
+    def new_order(self, index: int = 0, count: int = 1) -> PromptOrder:
+        """The order in which a slot goes through the prompts, or every `count`-th from `index` on, at its beginning."""
+        return new_order(self.prompt_order, len(self.prompts), index=index, count=count)
+
+    @property
+    def masks_actions(self) -> bool:
+        """Whether some tokens may not be chosen at some steps, so that `action_masks()` is worth asking for."""
+        return self.min_new_tokens > 0 or not self.allowed.all()
+
+    def completion_text(self, ids: Sequence[int], finish_reason: str) -> str:
+        """The text of a completion that ended for a reason: without the end token, and from no stop string on."""
+        kept = ids[:-1] if finish_reason == "eos" else ids
+        text = self.tokenizer.decode(list(kept), skip_special_tokens=True)
+        if finish_reason == "stop":
+            text = text[: min(place for stop in self.stop_strings if (place := text.find(stop)) >= 0)]
+        return text
+
+    def score(
+        self,
+        prompt_indices: Sequence[int],
+        prompts: Sequence[Prompt],
+        completions: Sequence[Sequence[int]],
+        finish_reasons: Sequence[str],
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """The reward terms of B finished completions, (B,) each, in one call of every reward function.
+
+        Args:
+            prompt_indices: B rows of the dataset, whose columns the functions receive; -1 for a prompt from elsewhere,
+                whose columns are None.
+            prompts: B texts or conversations.
+            completions: B lists of token ids.
+            finish_reasons: B of "eos", "stop" and "length".
+        """
+        columns = self.prompts.columns_of(prompt_indices)
+        columns["completion_ids"] = [list(ids) for ids in completions]
+        columns["finish_reason"] = list(finish_reasons)
+        written = [
+            as_completion(prompt, self.completion_text(ids, reason))
+            for prompt, ids, reason in zip(prompts, completions, finish_reasons, strict=True)
+        ]
+        return self.rewards(list(prompts), written, prompt_indices=prompt_indices, **columns)
+
+    def _token_ids(self, option: str, tokens: Sequence[int]) -> npt.NDArray[np.int64]:
+        ids = np.array(list(tokens), dtype=np.int64)
+        wrong = ids[(ids < 0) | (ids >= self.vocab_size)]
+        if wrong.size:
+            raise InputError(f"{option} holds {wrong[0]}; token ids are in [0, {self.vocab_size})")
+        if len(set(ids.tolist())) < len(ids):
+            raise InputError(f"{option} holds a token twice")
+        return ids
+
+    def _action_space(self) -> spaces.Space[np.int64] | spaces.Dict:
+        token = spaces.Discrete(len(self.action_tokens))
+        match self.kl and self.kl.mode:
+            case "sampled":
+                return spaces.Dict(token=token, logprob=spaces.Box(-np.inf, 0.0, (), np.float32))
+            case "exact":
+                every = spaces.Box(-np.inf, 0.0, self.action_tokens.shape, np.float32)
+                return spaces.Dict(token=token, logprobs=every)
+            case _:
+                return token

@@ -1,0 +1,5 @@
+"""What every training shares: optimizer, schedule, seeds, finite losses, progress, interrupts, processes."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

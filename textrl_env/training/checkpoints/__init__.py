@@ -1,0 +1,5 @@
+"""Checkpoints: folders written whole or not at all, verified when they are read."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
