@@ -110,6 +110,7 @@ def collect(
         policy: chooses the tokens.
         group_size: completions per prompt; `n_episodes` is a multiple of it, and groups stand side by side.
         on_step: called after every step of the environment; False stops at once.
+
     Returns:
         the episodes in the order in which they were started, or None where `on_step` said stop.
     """

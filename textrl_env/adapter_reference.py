@@ -17,6 +17,7 @@ class AdapterOffReference(FrozenReference):
     Args:
         model: a causal LM with adapters in place, whose other parameters are frozen. Shared, not copied.
         vocab_size, temperature, precision: as for `FrozenReference`.
+
     Raises:
         InputError: no adapters, or something beside them is trained, so that the reference would change.
     """

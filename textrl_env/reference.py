@@ -26,6 +26,7 @@ class FrozenReference:
         temperature: of the reference distribution; the policy's sampling temperature, so that equal weights give
             KL 0.
         precision: of the linear layers; the policy's, so that equal weights give KL 0.
+
     Raises:
         InputError: the model's vocabulary is smaller than V.
     """
@@ -59,7 +60,7 @@ class FrozenReference:
     def completion_logprobs(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], n_tokens: int
     ) -> npt.NDArray[np.float32]:
-        """log π_ref of the last `n_tokens` tokens of each left-padded row: (N, L) -> (N, n_tokens); 0 for padding."""
+        """Log π_ref of the last `n_tokens` tokens of each left-padded row: (N, L) -> (N, n_tokens); 0 for padding."""
         device = next(self.model.parameters()).device
         ids = torch.from_numpy(np.ascontiguousarray(input_ids)).to(device)
         mask = torch.from_numpy(np.ascontiguousarray(attention_mask)).to(device, torch.bool)
@@ -71,7 +72,7 @@ class FrozenReference:
 
     @torch.inference_mode()
     def following_logprobs(self, ids: torch.Tensor, mask: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
-        """log π_ref of the tokens that stand after those marked in `read`, (R,); see `scoring.read_logits`.
+        """Log π_ref of the tokens that stand after those marked in `read`, (R,); see `scoring.read_logits`.
 
         Goes through a few sequences at a time, since the logits of all would be (R, V).
         """
@@ -103,7 +104,7 @@ class FrozenReferenceDecoder:
     def next_logprobs(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], live: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float32]:
-        """log π_ref(·|s) of every live row: (N, L) -> (N, V)."""
+        """Log π_ref(·|s) of every live row: (N, L) -> (N, V)."""
         with self._reference.in_force(), autocast(self._reference.precision, self._device):
             logits = self._decoder.next_logits(input_ids, attention_mask, live)
         out: npt.NDArray[np.float32] = self._reference._distribution(logits).cpu().numpy()

@@ -25,6 +25,7 @@ class KeepBest(BaseCallback):
         folder: replaced as a whole, at once.
         metric: the tag to maximise; by default the objective on held-out prompts, which `EvaluateOnPrompts` logs.
         export: writes a causal LM into an empty folder; by default its weights and the environment's tokenizer.
+
     Attributes:
         value: of the policy kept; minus infinity before there is one.
         n_updates: the updates that it had.

@@ -29,6 +29,7 @@ class HackingAlarm(RowCallback):
         proxy: the tag of what is trained on.
         window: rows that a trend is taken over, at least 8.
         threshold: of the z-scores, above 0; 2.33 is one sided 1 %.
+
     Attributes:
         onsets: the updates at which it warned.
     """

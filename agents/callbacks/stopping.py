@@ -15,6 +15,7 @@ class StopOnKL(BaseCallback):
 
     Args:
         max_kl: the largest mean KL of a rollout, in nats per completion; above 0.
+
     Attributes:
         stopped_at: the KL that ended training, or None.
     """

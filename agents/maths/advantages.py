@@ -15,6 +15,7 @@ def gae(
     Args:
         rewards, values, mask: (B, C); mask is True on the tokens that count, which come first in each row.
         bootstrap: (B,), 0 where the episode terminated, V(s_C) where it was cut.
+
     Returns:
         advantages, returns: (B, C), zero where mask is False.
     """

@@ -42,6 +42,7 @@ def ppo_policy_loss(
 
     Args:
         logprobs, old_logprobs, advantages, weights: (B, C).
+
     Returns:
         the loss, and `approx_kl` (the k3 estimate of KL(old ‖ new)), `clip_fraction` and `ratio`, summed with weights.
     """

@@ -69,10 +69,12 @@ def train_dpo(
         should_stop: asked before every step; True ends the training early, with the model as it is.
         saver: of checkpoints.
         resume: a checkpoint to go on from; everything else must be as it was, the model too.
+
     Returns:
         `loss`, and TRL's `rewards/chosen`, `rewards/rejected`, `rewards/margins` (β times log-ratios, their
         difference) and `rewards/accuracies` (share of pairs with a margin above 0), of the held-out pairs, or of the
         last step where nothing is held out.
+
     Raises:
         InputError: no pairs, a soft label outside [0, 1] or a row longer than the model's context, named.
     """

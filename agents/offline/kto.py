@@ -41,9 +41,11 @@ def train_kto(
         verdicts: rows with `prompt`, `completion` and `label` (True: desirable), as TRL names them, and optionally
             `where`; at least 2.
         config: β, weights, steps and so on.
+
     Returns:
         of the last step: `loss`, `kl` (z_0), and TRL's `rewards/chosen` and `rewards/rejected`, the mean of β times
         the log-ratio of desirable and of undesirable completions, where the step had any.
+
     Raises:
         InputError: fewer than two rows, a label that is not True or False or a row longer than the context, named.
     """

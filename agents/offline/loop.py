@@ -59,8 +59,10 @@ def train_on_rows(
         should_stop: asked before every step; True ends the training early, with the model as it is.
         saver: of checkpoints.
         resume: a checkpoint to go on from.
+
     Returns:
         `loss` and the further numbers of the last step; NaN as the loss where no step was made.
+
     Raises:
         InputError: a checkpoint that is damaged, or of a training with other rows, options or seed.
     """

@@ -58,7 +58,7 @@ def padded(examples: Sequence[Example], fill: int, device: torch.device) -> tupl
 
 
 def sequence_logprobs(model: Any, examples: Sequence[Example], *, fill: int, vocab_size: int) -> Tensor:
-    """log π(y|x) of each example, summed over the completion's tokens, in nats, with gradients: (B,).
+    """Log π(y|x) of each example, summed over the completion's tokens, in nats, with gradients: (B,).
 
     The first `vocab_size` logits count: a padded vocabulary's further entries have no probability.
     """

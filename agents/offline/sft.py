@@ -62,6 +62,7 @@ def train_sft(
         should_stop: asked before every step; True ends the training early, with the model as it is.
         saver: of checkpoints.
         resume: a checkpoint to go on from; everything else must be as it was, the model too.
+
     Returns:
         the held-out loss in nats per token, or the last training loss where nothing is held out.
     """

@@ -63,6 +63,7 @@ class OnPolicyAlgorithm(ABC):
         log_dir: folder for TensorBoard, `progress.csv` and `progress.jsonl`; None logs nowhere.
         verbose: 1 also prints each logged update to stdout.
         seed: of sampling, minibatch order and the environment.
+
     Raises:
         InputError: an impossible option, named.
     """

@@ -210,6 +210,7 @@ class ActorCriticLM(nn.Module):
             live: (N,), rows to choose for; None means all. Other rows get token 0.
             action_masks: (N, V), True where a token may be chosen.
             deterministic: the likeliest token instead of a sampled one.
+
         Returns:
             tokens (N,) and their log-probabilities (N,).
         """

@@ -22,6 +22,7 @@ def init_critic_from(agent: ActorCriticLM, folder: str | Path, tokenizer: Any) -
         agent: with `critic="separate"` and all weights trained.
         folder: a classifier with one label on the policy's architecture.
         tokenizer: the policy's.
+
     Raises:
         InputError: another kind of critic, no reward model, another tokenizer or another architecture.
     """

@@ -56,6 +56,7 @@ class CausalLMPolicy(ActorCriticPolicy):
         critic: as for `ActorCriticLM`.
         use_sde: always False, SB3 passes it on.
         optimizer_class, optimizer_kwargs: as SB3's, by default Adam with eps 1e-5.
+
     Raises:
         InputError: spaces of another kind, or texts longer than the model's context.
     """

@@ -17,6 +17,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int = 1024) -> Any:
     Args:
         texts: what the language looks like; any text can be encoded afterwards, since all bytes are in the vocabulary.
         vocab_size: the most tokens, at least 259 (bytes and special tokens).
+
     Raises:
         InputError: a smaller `vocab_size`.
     """

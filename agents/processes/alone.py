@@ -90,6 +90,7 @@ def launched(device: torch.device) -> Processes:
 
     Args:
         device: of the policy.
+
     Raises:
         InputError: accelerate is not installed, or is configured for something that does not work here.
     """

@@ -19,6 +19,7 @@ def configured(device: torch.device) -> Accelerated:
 
     Args:
         device: of the policy.
+
     Raises:
         InputError: accelerate is configured for something that does not work here, or for another device.
     """

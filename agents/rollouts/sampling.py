@@ -54,6 +54,7 @@ def sample_completions(
         seed: of sampling; equal seeds and batch sizes give equal texts.
         batch_size: completions that are sampled side by side.
         description: of the progress bar; None for none.
+
     Returns:
         B lists of n completions.
     """
@@ -119,7 +120,7 @@ def _sample(
 def completion_logprobs(
     model: Any, completions: Sequence[Completion], *, vocab_size: int, batch_size: int = 64
 ) -> list[float]:
-    """log π(y|x) of each completion under a causal LM, summed over its tokens, in nats."""
+    """Log π(y|x) of each completion under a causal LM, summed over its tokens, in nats."""
     scorer = FrozenReference(model, vocab_size=vocab_size)
     totals: list[float] = []
     for start in range(0, len(completions), batch_size):

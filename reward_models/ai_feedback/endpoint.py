@@ -69,6 +69,7 @@ class Endpoint:
         base_url: such as `http://127.0.0.1:8000/v1`; plain `http` carries no key beyond this machine.
         config: see there.
         sleep: waits some seconds between two tries.
+
     Raises:
         InputError: no http(s) address, no model's name, no such variable, a key that plain http would show.
     """
@@ -98,6 +99,7 @@ class Endpoint:
             messages: the conversation.
             max_tokens: its greatest length.
             logprobs: asks for the likeliest tokens too; an endpoint that refuses is not asked for them again.
+
         Raises:
             InputError: the status and the beginning of the body, of the last try.
         """

@@ -34,6 +34,7 @@ def read_human_pairs(path: Path, *, columns: Sequence[str] = (), on_bad_row: OnB
 
     Args:
         columns: further columns that every row has.
+
     Raises:
         InputError: see `textrl_env.data.rows.read_rows`.
     """

@@ -21,6 +21,7 @@ class Journal:
     Args:
         path: the file; made with the first record.
         fault_of: says what is wrong with a record that has a key, or None.
+
     Raises:
         InputError: names `file:line` and what is wrong there.
     """

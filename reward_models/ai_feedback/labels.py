@@ -27,6 +27,7 @@ def judge_all(
         log: JSONL, to which every answer is added at once: the principle that decided, both orders' probabilities,
             judge and time. A rerun asks only what is not there.
         should_stop: asked before every batch.
+
     Raises:
         InputError: a question that the judge cannot be asked, before any is; a damaged log; an endpoint's refusal.
     """

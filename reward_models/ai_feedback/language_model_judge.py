@@ -28,6 +28,7 @@ class LanguageModelJudge:
         name: goes into the column `annotator`.
         identity: see `Answerer.identity`; by default the name.
         batch_size: questions per forward.
+
     Raises:
         InputError: the letters are not single tokens of this tokenizer.
     """

@@ -63,6 +63,7 @@ def read_labels(path: str | Path, numbers: dict[str, int], *, by: str | None = N
         path: the file.
         numbers: of the texts seen so far; new ones are added.
         by: a column whose values are kept as `attribute`.
+
     Raises:
         InputError: no such file, one that cannot be read as a whole, one without rows, or without the column `by`.
     """

@@ -70,7 +70,7 @@ def one_sided_words(words: Words, pairs: Pairs) -> tuple[IntArray, IntArray, Int
 
 
 def _pair_and_word(ids: Ragged, texts: IntArray, n_words: int) -> IntArray:
-    """pair * n_words + word of every word of N texts."""
+    """Pair * n_words + word of every word of N texts."""
     lengths = ids.lengths[texts]
     ends = np.cumsum(lengths)
     at = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(ids.starts[texts] - ends + lengths, lengths)

@@ -53,6 +53,7 @@ def pairs_from_ratings(
         min_gap: least difference of the two means, in rating points, >= 0.
         rng: the caller's generator; the only source of chance.
         prompt: the one prompt that all pairs share.
+
     Returns:
         Rows `prompt`, `chosen`, `rejected`, `soft_label` (probability in [0.5, 1] that a random rater of one text
         scores it above a random rater of the other; equal scores count half), `margin` (mean of chosen minus mean of

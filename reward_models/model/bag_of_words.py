@@ -53,7 +53,7 @@ class SparseRows:
 def solve_ridge(
     x: SparseRows, y: FloatArray, *, alpha: float, tolerance: float = 1e-8, max_iterations: int = 2_000
 ) -> tuple[FloatArray, float]:
-    """argmin over w, c of |X w + c - y|^2 + alpha |w|^2, with the intercept c not penalised.
+    """Argmin over w, c of |X w + c - y|^2 + alpha |w|^2, with the intercept c not penalised.
 
     Conjugate gradients on (X_c^T X_c + alpha I) w = X_c^T y_c, where X_c = X - 1 mean(X)^T is never formed.
 
@@ -62,6 +62,7 @@ def solve_ridge(
         y: (N,).
         alpha: > 0, strength of the penalty.
         tolerance: stop when the residual's norm is this part of the right-hand side's.
+
     Returns:
         w (F,) and c.
     """
@@ -98,10 +99,9 @@ class BagOfWordsRidge:
     """
 
     def __init__(self, alpha: float = 1.0, *, min_texts: int = 2) -> None:
-        """
-        Args:
-            alpha: strength of the ridge penalty, > 0.
-            min_texts: how many training texts must have a feature for it to count, >= 1.
+        """Args:
+        alpha: strength of the ridge penalty, > 0.
+        min_texts: how many training texts must have a feature for it to count, >= 1.
         """
         if not 0 < alpha < math.inf:
             raise InputError(f"alpha must be > 0 and finite, got {alpha}")

@@ -19,6 +19,7 @@ class FrozenTrunk:
 
     Args:
         reward_model: with a linear head; its trunk is set to need no gradients.
+
     Raises:
         InputError: the classifier's head is not linear.
     """

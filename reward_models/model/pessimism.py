@@ -13,7 +13,7 @@ Pessimism = float | Literal["minimum"]
 
 
 def conservative_scores(member_scores: Floats, pessimism: Pessimism) -> Floats:
-    """mean - k · std over the members, or their minimum: (B, K) -> (B,).
+    """Mean - k · std over the members, or their minimum: (B, K) -> (B,).
 
     Coste et al. 2023, section 3: the minimum is their worst-case optimisation; their uncertainty-weighted one subtracts
     the members' variance, here it is the standard deviation (over K, not K - 1), which has the score's unit.

@@ -32,7 +32,8 @@ def mistakes(pairs: ScoredPairs, n: int = 5) -> list[dict[str, Any]]:
 
 def favourites(pool: Samples, n: int = 5) -> list[dict[str, Any]]:
     """Of the highest-scoring completion of each prompt, the n whose score is farthest above their gold, each in its
-    standard deviations; the n highest scores where gold is not known."""
+    standard deviations; the n highest scores where gold is not known.
+    """
     rows = np.arange(len(pool.prompts))
     best = pool.scores.argmax(axis=1)
     excess = pool.scores[rows, best]

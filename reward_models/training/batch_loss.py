@@ -75,6 +75,7 @@ def batch_loss(
             p (1 - 2 eps) + eps, as in conservative DPO (Mitchell 2023).
         center_rewards_coefficient: weight of the mean of (score of better + score of worse)^2, which keeps the scores
             around 0 (Eisenstein et al. 2023, eq. 2).
+
     Returns:
         A number, in nats (or squared standard deviations of the rating).
     """

@@ -79,6 +79,7 @@ class RewardModelTraining:
         config: learning rate, epochs, loss and so on.
         seed: of the order of the rows and of dropout.
         loss: of the scores of a batch.
+
     Raises:
         InputError: no rows, rows that do not go with the loss, or one longer than the model's context, named.
     """

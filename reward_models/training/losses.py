@@ -16,6 +16,7 @@ def bradley_terry_loss(difference: Tensor, probability: Tensor | float = 1.0) ->
         difference: (M,), score of the first minus score of the second completion, and minus the margin if there is
             one (Touvron et al. 2023, eq. 2).
         probability: (M,) or a number, how likely people prefer the first; 1 for a plain choice.
+
     Returns:
         (M,)
     """
@@ -32,6 +33,7 @@ def davidson_loss(difference: Tensor, probability: Tensor, tie: Tensor, log_tie:
         probability: (M,), how likely people prefer the first, if one of the two; not read where `tie`.
         tie: (M,) bool, people called the two equal.
         log_tie: one number, log nu, learned with the scores. As it goes to -inf this is Bradley-Terry.
+
     Returns:
         (M,)
     """
@@ -48,6 +50,7 @@ def plackett_luce_loss(scores: Tensor, sizes: Sequence[int]) -> Tensor:
     Args:
         scores: (B,), the completions of all rankings one after the other, best first in each.
         sizes: K of each ranking; they sum to B.
+
     Returns:
         (M,), M = Σ (K - 1); for K = 2 it is Bradley-Terry's.
     """
@@ -69,6 +72,7 @@ def ordinal_loss(scores: Tensor, category: Tensor, cutpoints: Tensor) -> Tensor:
         scores: (B,)
         category: (B,) whole numbers from 0 to C - 1.
         cutpoints: (C - 1,), rising.
+
     Returns:
         (B,)
     """
@@ -88,6 +92,7 @@ def ranking_pairs(sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
 
     Args:
         sizes: K of each ranking; the completions of all rankings stand one after the other, best first in each.
+
     Returns:
         indices of the better and of the worse completion, (M,) each, M = Σ K (K - 1) / 2.
     """

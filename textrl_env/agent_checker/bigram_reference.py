@@ -23,13 +23,13 @@ class BigramReference:
     def next_logprobs(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], live: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float32]:
-        """log π_ref(·|s): (N, L) -> (N, V)."""
+        """Log π_ref(·|s): (N, L) -> (N, V)."""
         return self.logprobs[input_ids[:, -1]].astype(np.float32)
 
     def completion_logprobs(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], n_tokens: int
     ) -> npt.NDArray[np.float32]:
-        """log π_ref of the last `n_tokens` tokens of each row: (N, L) -> (N, n_tokens)."""
+        """Log π_ref of the last `n_tokens` tokens of each row: (N, L) -> (N, n_tokens)."""
         return self.logprobs[input_ids[:, -n_tokens - 1 : -1], input_ids[:, -n_tokens:]].astype(np.float32)
 
     def log_policy(self, last_prompt_token: int, tree: PrefixTree) -> list[Floats]:

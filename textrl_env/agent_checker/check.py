@@ -44,9 +44,11 @@ def check_agent(
             and "exact" they carry log-probabilities, on every rung.
         n_episodes: to measure an agent on, per rung; at least 1 per prompt.
         verbose: 1 prints the table, 0 prints nothing.
+
     Returns:
         the report. It does not raise for an agent that falls short: call `report.raise_for_failures()`, or
         `assert report.passed, str(report)` in a test.
+
     Raises:
         InputError: an impossible option, or what `predict` returned is not actions. Errors of the agent itself are
             passed on; a note says on which rung they came.

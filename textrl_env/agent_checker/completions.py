@@ -64,6 +64,7 @@ def estimate(counts: npt.NDArray[np.int64], completions: Completions, *, coef: f
         counts: (K,) how often each completion was drawn; N in all.
         completions: the K completions.
         coef: the KL coefficient, 0 or more.
+
     Returns:
         the estimate and its standard error.
     """

@@ -20,7 +20,8 @@ from textrl_env.errors import require_at_least
 @dataclass(frozen=True)
 class Chat:
     """Talks with a policy in the terminal, or with two side by side. /new ends a conversation; without a chat template
-    each line is completed by itself."""
+    each line is completed by itself.
+    """
 
     run_dir: Annotated[Path, tyro.conf.Positional]
     """A model's folder, or a run's with policy/."""

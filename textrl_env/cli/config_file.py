@@ -21,6 +21,7 @@ def with_config_files(arguments: Sequence[str], commands: Mapping[str, Any]) -> 
     Args:
         arguments: the command's name first.
         commands: the dataclass of every command, by name.
+
     Raises:
         InputError: a file that is not there or no YAML mapping, an unknown key, a value of a wrong type; named.
     """

@@ -60,7 +60,8 @@ class TrainRewardModel:
 
     def run(self, run_dir: Path, seed: int) -> dict[str, Any]:
         """Trains; the metrics are those of `quality_report` or `rating_report` on the held-out rows, what the loss
-        learned, and its value at every step."""
+        learned, and its value at every step.
+        """
         if self.n_preferences is not None:
             require_at_least(1, n_preferences=self.n_preferences)
         train, heldout = self._rows(run_dir)

@@ -144,6 +144,7 @@ class PromptDataset:
         Args:
             heldout_fraction: of the distinct prompts, in (0, 1); each side gets at least one.
             seed: of the choice.
+
         Raises:
             InputError: another fraction, or fewer than two distinct prompts.
         """

@@ -22,6 +22,7 @@ def parse(path: str | Path, text_column: str) -> Iterator[tuple[str, Any]]:
     Args:
         path: the file; its ending names the format.
         text_column: the name of a `.txt` file's only column.
+
     Raises:
         InputError: no such file, an unknown format, or a file that cannot be read as a whole.
     """

@@ -39,6 +39,7 @@ def read_rows(
         optional: further columns that must be strings where they are present; empty ones are fine.
         fault_of: says what else is wrong with a row whose columns are right, or None.
         on_bad_row: `"error"` stops at the first bad row, `"skip"` leaves bad rows out and warns with their number.
+
     Raises:
         InputError: no such file, an unknown format, no usable row, or (with `"error"`) a bad row, named `file:line`.
     """

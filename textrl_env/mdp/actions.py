@@ -31,6 +31,7 @@ def checked(task: TextGenTask, action: Any, *, live: Bools, n_tokens: Ints) -> A
         action: for N slots; that of a slot which is not live may be anything in form.
         live: (N,) True where an episode runs.
         n_tokens: (N,) completion tokens so far.
+
     Raises:
         InputError: not of the action space, or not to be chosen now.
     """

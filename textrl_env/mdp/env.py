@@ -120,7 +120,8 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
 
     def render(self) -> str | None:  # type: ignore[override]
         """The episode so far with its ledger, as coloured text (`ansi`) or a strip of HTML (`html`); `human` prints
-        the newest token in the colour of the term that paid it."""
+        the newest token in the colour of the term that paid it.
+        """
         if self.render_mode == "ansi":
             return ansi_episode(self._episodes.prompt(0), self._ledger)
         if self.render_mode == "html":

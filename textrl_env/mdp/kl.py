@@ -13,7 +13,7 @@ Estimator = Literal["k1", "k2", "k3"]
 
 
 def k1(logprob: Floats, ref_logprob: Floats) -> Floats:
-    """log π(a) - log π_ref(a): unbiased, may be negative; its sum over a completion is log π(y|x) - log π_ref(y|x).
+    """Log π(a) - log π_ref(a): unbiased, may be negative; its sum over a completion is log π(y|x) - log π_ref(y|x).
 
     Any shape, elementwise. Schulman, "Approximating KL divergence" (2020).
     """
@@ -26,7 +26,7 @@ def k2(logprob: Floats, ref_logprob: Floats) -> Floats:
 
 
 def k3(logprob: Floats, ref_logprob: Floats) -> Floats:
-    """r - 1 - log r with r = π_ref(a) / π(a): unbiased, never negative. Same source as `k1`."""
+    """R - 1 - log r with r = π_ref(a) / π(a): unbiased, never negative. Same source as `k1`."""
     log_ratio = ref_logprob - logprob
     return np.expm1(log_ratio) - log_ratio
 
@@ -130,7 +130,7 @@ class ReferenceDecoder(Protocol):
     def next_logprobs(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], live: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float32]:
-        """log π_ref(·|s) for left-padded observations: (N, L), (N, L), (N,) -> (N, V); junk where `live` is False."""
+        """Log π_ref(·|s) for left-padded observations: (N, L), (N, L), (N,) -> (N, V); junk where `live` is False."""
 
 
 class Reference(Protocol):
@@ -142,7 +142,7 @@ class Reference(Protocol):
     def completion_logprobs(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], n_tokens: int
     ) -> npt.NDArray[np.float32]:
-        """log π_ref of the last `n_tokens` tokens of each left-padded row, given all before: (N, L) -> (N, n_tokens).
+        """Log π_ref of the last `n_tokens` tokens of each left-padded row, given all before: (N, L) -> (N, n_tokens).
 
         Entries that fall on padding are junk.
         """

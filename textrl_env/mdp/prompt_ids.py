@@ -19,6 +19,7 @@ class PromptIds:
 
     Attributes:
         max_prompt_tokens: the option, or the tokens of the longest prompt.
+
     Raises:
         InputError: a prompt with no or too many tokens (its row named).
     """

@@ -61,8 +61,10 @@ def reprice(task: TextGenTask, episodes: Sequence[Episode], *, batch_size: int =
         task: whose prompts the episodes' indices belong to.
         episodes: finished episodes.
         batch_size: episodes that are scored together.
+
     Returns:
         per episode a mapping of every term's name to (T,), the payments by token.
+
     Raises:
         InputError: an episode that the task would not have finished there, or without the log-probabilities that the
             task's KL mode needs; named by its index.

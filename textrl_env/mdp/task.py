@@ -42,6 +42,7 @@ class TextGenTask:
         allowed: (K,) False for actions that are banned throughout.
         is_end: (V,) True for tokens that end the completion; `ending` (K,) the same for actions.
         term_names: of the reward ledger.
+
     Args:
         prompts: a `PromptDataset`, a path, a list of texts, of conversations or of rows (see `PromptDataset.of`).
         reward: a reward function, or a mapping of names to (weighted) reward functions.
@@ -62,6 +63,7 @@ class TextGenTask:
         kl: KL shaping; None with a reference means `KLShaping()`.
         reference: the frozen policy for KL shaping.
         include_text: put `prompt` and `completion` texts into `info`.
+
     Raises:
         InputError: an impossible option (named), a prompt with no or too many tokens (its row named).
     """

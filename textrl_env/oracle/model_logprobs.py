@@ -28,6 +28,7 @@ def prefix_logprobs(
         tree: of the prompt's completions.
         vocab_size: V.
         batch_size: prefixes per forward; more on a GPU.
+
     Raises:
         InputError: the prompt has no token, or the model knows fewer than V.
     """

@@ -48,6 +48,7 @@ def prefix_tree(
         eos_id: the token that ends a completion, or None.
         score: finite scores of n finished completions of equal length t, given as (n, t) token ids (with the end token
             where it was chosen); called for about 65,000 of them at a time.
+
     Raises:
         InputError: an argument out of its range, a tree too large, scores of another number or not finite.
     """

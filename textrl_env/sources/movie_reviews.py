@@ -122,6 +122,7 @@ def join_rated_texts(ground_truth: Path, ratings: Path, *, drop_wrong_means: boo
     Args:
         ground_truth, ratings: tab-separated UTF-8 files, with or without a byte order mark.
         drop_wrong_means: leave out texts whose stated mean is not the mean of their ratings, instead of an error.
+
     Raises:
         InputError: naming the file and the row.
     """

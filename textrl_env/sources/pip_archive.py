@@ -80,6 +80,7 @@ def fetch(archive: PinnedArchive, *, cache: Path | None = None, timeout_s: float
         archive: what to fetch.
         cache: cache folder; default `cache_folder()`. The file lies in its subfolder `archives`.
         timeout_s: seconds that one run of pip may take.
+
     Raises:
         InputError: no pip, no network, pip failed, or what came has another hash. The cache is then as it was before,
             apart from a file of that name with a wrong hash, which is removed.
@@ -122,8 +123,10 @@ def unpack(archive: Path, members: Sequence[str], folder: Path, *, max_bytes: in
         members: full names inside the archive, `/` between the parts.
         folder: where they go, under their own base names.
         max_bytes: limit for the unpacked size of each file.
+
     Returns:
         The unpacked files, in the order of `members`.
+
     Raises:
         InputError: a name that leads out of the folder or that the archive lacks, something that is not a plain file,
             a file over the limit, or an unreadable archive.

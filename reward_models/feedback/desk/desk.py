@@ -121,6 +121,7 @@ class Desk:
             annotator: who answers.
             posted: `item`, `round`, `revision`, `kind` (`label` or `skip`), `seconds`, `submission`, and what
                 `judgement_of` takes.
+
         Raises:
             Conflict: the question stands no longer as it was asked.
             InputError: a value is not what it should be.

@@ -123,6 +123,7 @@ def judgement_of(values: Mapping[str, Any], task: Task, k: int, *, answered: boo
     Args:
         values: the attributes of `Judgement`, any of them missing; other keys are refused.
         answered: whether ranks or a rating must be there; else they must not be.
+
     Raises:
         InputError: says which value is not what it should be.
     """

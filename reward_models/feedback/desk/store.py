@@ -31,6 +31,7 @@ class Store:
 
     Args:
         path: of the file; made if nothing is there.
+
     Raises:
         InputError: see `open_database`; or a row of it is not what it should be, named by its table and number.
     """
@@ -87,6 +88,7 @@ class Store:
 
         Returns:
             per event whether it was written; False where its revision or submission is taken.
+
         Raises:
             StorageError: the disk is full or fails; none of them was written.
         """

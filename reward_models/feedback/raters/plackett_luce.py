@@ -59,6 +59,7 @@ def fit_plackett_luce(
         ties: pairs that were called equal. Where there is one, pairs in `rankings` are taken as answers to a question
             that allowed a tie; longer rankings are not.
         ridge: precision of a normal prior around 0 on every log-worth, >= 0. With 0 it is maximum likelihood.
+
     Raises:
         InputError: an item that does not exist, or no finite maximum: with `ridge=0` some items never lose to the
             others or are never compared with them (Ford 1957).

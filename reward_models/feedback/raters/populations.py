@@ -95,6 +95,7 @@ def collect(
         utility: what an unbiased worker sees.
         overlap: judgements per prompt, from 1 to the number of workers.
         rng: of who judges what, and of their noise.
+
     Returns:
         Rows `prompt`, `chosen`, `rejected`, `ranking`, `tie`, `annotator` and `created_at` (0, 1, 2, ... seconds), in
         the order of the work: prompt after prompt.

@@ -103,6 +103,7 @@ class RaterPopulation:
             completions: B lists of texts; a text that occurs twice is ranked once.
             rng: draws the raters and their noise.
             columns: for the utility, B values each, by name.
+
         Returns:
             At most B rows (a prompt with fewer than two different completions gives none): `prompt`, `chosen` (best),
             `rejected` (worst), `ranking` (all, best first), `annotator` (the rater's name). TRL reads the first three.

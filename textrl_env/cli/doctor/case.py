@@ -69,6 +69,7 @@ class Case:
         max_new_tokens: longest completion, in tokens.
         dtype: of the models.
         seed: of the sampled episodes.
+
     Raises:
         InputError: a file that cannot be read, or no prompt that fits.
     """

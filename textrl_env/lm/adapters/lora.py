@@ -43,6 +43,7 @@ def with_lora(
         target_modules: names of the layers that get an adapter, as peft takes them; `"all-linear"` is every linear
             layer but the output head.
         seed: of A.
+
     Raises:
         InputError: an impossible option, a model that has adapters already, or peft not installed.
     """

@@ -24,6 +24,7 @@ def read_states(base_model: Any, ids: Tensor, mask: Tensor, read: Tensor, *, rec
         ids, mask: (B, L); mask is True on each sequence's tokens, which stand side by side.
         read: (B, L), True where the state after the token is wanted; only where mask is.
         recompute: gradient checkpointing, see `textrl_env.lm.forward.recomputation`.
+
     Returns:
         (R, H), in the order of rows, then of tokens.
     """

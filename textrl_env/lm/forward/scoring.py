@@ -50,7 +50,7 @@ def read_logits(
 
 
 def token_logprobs(logits: Tensor, tokens: Tensor, *, vocab_size: int, temperature: float = 1.0) -> Tensor:
-    """log softmax(logits[:V] / temperature) at the tokens: (R, V_model), (R,) -> (R,) float32."""
+    """Log softmax(logits[:V] / temperature) at the tokens: (R, V_model), (R,) -> (R,) float32."""
     scaled = logits[:, :vocab_size].float()
     if temperature != 1.0:
         scaled = scaled / temperature

@@ -40,6 +40,7 @@ def save(
         save_model: writes what is trained into a folder that it makes.
         tensors: the rest that is tensors, by file and name: `optimizer`, as `optimizer_tensors` gives them, and more.
         state: the rest, for JSON.
+
     Raises:
         InputError: it could not be written (a full disk, for one); what was there before is still there.
     """
@@ -73,6 +74,7 @@ def load(
         path: the folder.
         load_model: called with it; takes the parameters that `save_model` wrote.
         optimizer: over the same parameters.
+
     Raises:
         InputError: no checkpoint there, or a file that differs from the manifest, named.
     """

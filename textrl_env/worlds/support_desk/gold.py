@@ -155,6 +155,7 @@ def gold_reward(prompts: Sequence[str], completions: Sequence[str], **columns: A
         prompts: B prompts of this world; any other text is an `InputError`.
         completions: B texts of any kind.
         columns: dataset columns, accepted as every reward function must, and ignored: the texts say it all.
+
     Returns:
         B floats.
     """

@@ -65,7 +65,7 @@ def demonstration(prompt: str, rng: np.random.Generator) -> str:
 
 
 def demonstrations(n: int, *, seed: int, split: Split = "train") -> list[dict[str, str]]:
-    """n rows with `prompt` (distinct, as in `prompts(n, seed=seed, split=split)`) and `completion`, for SFT."""
+    """N rows with `prompt` (distinct, as in `prompts(n, seed=seed, split=split)`) and `completion`, for SFT."""
     rng = np.random.default_rng([seed, 1])
     return [
         {"prompt": row["prompt"], "completion": demonstration(row["prompt"], rng)}

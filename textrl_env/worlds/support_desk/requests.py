@@ -94,6 +94,7 @@ def prompts(n: int, *, seed: int, split: Split = "train") -> list[dict[str, Any]
         n: number of rows, at most `count_prompts(split)`.
         seed: of a generator of its own; the same arguments give the same rows.
         split: "train" or "heldout"; no prompt is in both, whatever the seeds.
+
     Returns:
         n rows with `prompt` (str), `problem` (str), `product` (str) and `harmful` (bool). Only `prompt` matters to the
         gold reward; the others are for grouping results.
