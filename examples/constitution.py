@@ -35,7 +35,8 @@ from textrl_env.cli.run_folder import write_json
 from textrl_env.cli.sft import TrainSFT
 from textrl_env.data import read_rows
 from textrl_env.sources import smollm2_path
-from textrl_env.stats import bootstrap_interval, wins
+from textrl_env.stats import bootstrap_interval
+from textrl_env.stats.comparison import wins
 from textrl_env.worlds import support_desk
 
 

@@ -13,7 +13,7 @@ from textrl_env.cli.on_policy import TrainOnPolicy
 from textrl_env.cli.ppo import TrainPPO
 from textrl_env.cli.train import TrainPolicy
 from textrl_env.lm import load_model
-from textrl_env.stats import best_of_n_kl
+from textrl_env.stats.comparison import best_of_n_kl
 
 Found = Iterator[tuple[float | None, Point]]
 """The setting of a point (KL coefficient, or n), and the point."""

@@ -10,19 +10,10 @@ from numpy.typing import NDArray
 from textrl_env.errors import InputError
 from textrl_env.reward_models.ai_feedback.judge import Judged
 from textrl_env.reward_models.feedback.raters import cohen_kappa
-from textrl_env.stats import cluster_bootstrap
+from textrl_env.stats import Estimate, bootstrap_estimate, estimate_mean
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A figure with its interval at 95 %, from the bootstrap over prompts; NaN where it is not defined."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -39,8 +30,8 @@ class Slice:
     column: str
     value: str
     n: int
-    accuracy: Measured
-    kappa: Measured
+    accuracy: Estimate
+    kappa: Estimate
 
 
 @dataclass(frozen=True)
@@ -56,8 +47,8 @@ class PositionBias:
 
     n: int
     n_unclear: int
-    first: Measured
-    flipped: Measured
+    first: Estimate
+    flipped: Estimate
 
 
 @dataclass(frozen=True)
@@ -81,8 +72,8 @@ def position_bias(judgements: Sequence[Judged], *, rng: np.random.Generator, res
     means = np.array([(each.forward + each.backward) / 2 for each in clear], dtype=np.float64)
     # The same place wins in both orders.
     flipped = np.array([(each.forward - 0.5) * (each.backward - 0.5) > 0 for each in clear], dtype=np.float64)
-    first = _mean(means, cluster, rng=rng, resamples=resamples)
-    changed = _mean(flipped, cluster, rng=rng, resamples=resamples)
+    first = estimate_mean(means, cluster, rng=rng, resamples=resamples)
+    changed = estimate_mean(flipped, cluster, rng=rng, resamples=resamples)
     return PositionBias(len(clear), len(judgements) - len(clear), first, changed)
 
 
@@ -115,7 +106,7 @@ def agreement_by_slice(
             lambda drawn, at=at: accuracy(judge[at][drawn], human[at][drawn]),  # type: ignore[misc]
             lambda drawn, at=at: kappa(judge[at][drawn], human[at][drawn]),  # type: ignore[misc]
         ]
-        measured = [_measured(each, cluster[at], rng=rng, resamples=resamples) for each in statistics]
+        measured = [bootstrap_estimate(each, cluster[at], rng=rng, resamples=resamples) for each in statistics]
         slices.append(Slice(name, value, len(at), *measured))
     return tuple(slices)
 
@@ -133,19 +124,6 @@ def kappa(judge: FloatArray, human: FloatArray) -> float:
     """
     cells = np.bincount((3 * (judge + 1) + human + 1).astype(int), minlength=9).reshape(3, 3)
     return cohen_kappa((cells + cells[::-1, ::-1]).astype(np.float64), np.array([-1.0, 0.0, 1.0]), level="nominal")
-
-
-def _mean(values: FloatArray, cluster: IntArray, *, rng: np.random.Generator, resamples: int) -> Measured:
-    if not len(values):
-        return Measured(*[float("nan")] * 3)
-    return _measured(lambda drawn: float(values[drawn].mean()), cluster, rng=rng, resamples=resamples)
-
-
-def _measured(
-    statistic: Callable[[IntArray], float], cluster: IntArray, *, rng: np.random.Generator, resamples: int
-) -> Measured:
-    interval = cluster_bootstrap(statistic, cluster, rng=rng, resamples=resamples)
-    return Measured(statistic(np.arange(len(cluster))), *interval)
 
 
 def _numbered(values: Sequence[str]) -> IntArray:

@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textrl_env.reward_models.lint.case import Case, Check, nothing
-from textrl_env.reward_models.lint.effects import quantile
 from textrl_env.reward_models.lint.finding import Effect, Example, Finding
 from textrl_env.reward_models.lint.log_odds import word_log_odds
 from textrl_env.reward_models.lint.pairs import Pairs
 from textrl_env.reward_models.lint.words import IntArray, Ragged, Words
+from textrl_env.stats import normal_quantile
 
 MIN_OCCURRENCES = 30
 """A word that fewer pairs have on one side only is not looked at: its interval would be too wide to say anything."""
@@ -28,7 +28,7 @@ def _lexical(case: Case) -> list[Finding]:
         return []
     # The other words count too: they are what a word's odds are taken against.
     odds = word_log_odds(word, side, case.pair_cluster[pair], len(vocabulary))
-    half = quantile(n_tested) * odds.error
+    half = normal_quantile(tests=n_tested) * odds.error
     near_end = np.where(frequent, np.abs(odds.delta) - half, -np.inf)
     found = np.flatnonzero(near_end > np.log(SMALL))
     found = found[np.argsort(-near_end[found], kind="stable")]

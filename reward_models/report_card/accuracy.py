@@ -7,20 +7,11 @@ import numpy as np
 
 from textrl_env.reward_models.feedback.raters import sigmoid
 from textrl_env.reward_models.report_card.scored import Floats, Ints, ScoredPairs
-from textrl_env.stats import cluster_bootstrap
+from textrl_env.stats import Estimate, estimate_mean
 
 MOST_VALUES = 12
 """Of a column; the rarer ones are put together."""
 OTHERS = "(others)"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number and its interval at 95 %, from a bootstrap over prompts."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -36,14 +27,6 @@ class Part:
     """Accuracy that the model's own probabilities promise: the mean of sigmoid(|score difference|)."""
     ceiling: float | None
     """Accuracy of the best predictor of these raters; None where it is not known pair by pair."""
-
-
-def estimate_mean(values: Floats, cluster: Ints, *, rng: np.random.Generator, resamples: int = 500) -> Estimate:
-    """The mean of values (M,) of units that come in clusters (M,), NaN of none."""
-    if not len(values):
-        return Estimate(float("nan"), float("nan"), float("nan"))
-    low, high = cluster_bootstrap(lambda rows: float(values[rows].mean()), cluster, rng=rng, resamples=resamples)
-    return Estimate(float(values.mean()), low, high)
 
 
 def accuracy_of(

@@ -7,6 +7,7 @@ import numpy as np
 from textrl_env.reward_models.feedback.raters import sigmoid
 from textrl_env.reward_models.measuring import PairScores, calibration, expected_calibration_error
 from textrl_env.reward_models.report_card.scored import Floats, ScoredPairs
+from textrl_env.stats import percentile_interval
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def measure_calibration(pairs: ScoredPairs, *, rng: np.random.Generator, draws: 
         drawn = calibration(relabelled(pairs, rng))
         observed[draw] = [entry["observed"] for entry in drawn]
         eces[draw] = expected_calibration_error(drawn)
-    low, high = np.quantile(observed, [0.025, 0.975], axis=0)
+    low, high = percentile_interval(observed)
     factor = best_factor(pairs.pair_scores())
     return Calibration(
         ece=expected_calibration_error(bins),

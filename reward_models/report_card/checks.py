@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from textrl_env.reward_models.report_card.accuracy import Estimate, Part
+from textrl_env.reward_models.report_card.accuracy import Part
 from textrl_env.reward_models.report_card.calibration import Calibration
 from textrl_env.reward_models.report_card.ceiling import Ceiling
 from textrl_env.reward_models.report_card.ensemble import EnsembleReport
@@ -14,6 +14,7 @@ from textrl_env.reward_models.report_card.limits import Limits
 from textrl_env.reward_models.report_card.probes import ProbeLine
 from textrl_env.reward_models.report_card.samples import BestOfNCurve
 from textrl_env.reward_models.report_card.shallow import Shallow
+from textrl_env.stats import Estimate
 
 Outcome = Literal["passed", "failed", "not measured"]
 LEAST_PROMPTS = 20

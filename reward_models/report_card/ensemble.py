@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from textrl_env.reward_models.feedback.raters import sigmoid
-from textrl_env.reward_models.report_card.accuracy import Estimate, estimate_mean
 from textrl_env.reward_models.report_card.correlation import auroc
 from textrl_env.reward_models.report_card.scored import Floats, ScoredPairs
-from textrl_env.stats import cluster_bootstrap
+from textrl_env.stats import Estimate, bootstrap_estimate, estimate_mean
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,11 @@ def measure_ensemble(pairs: ScoredPairs, *, rng: np.random.Generator, n_parts: i
     rows = np.flatnonzero(pairs.probabilities != 0.5)
     disagreement, wrong, cluster = disagreement[rows], 1 - pairs.right()[rows], pairs.cluster[rows]
     whole = np.round(wrong)
-    low, high = cluster_bootstrap(lambda at: auroc(disagreement[at], whole[at]), cluster, rng=rng, resamples=500)
+    area = bootstrap_estimate(lambda at: auroc(disagreement[at], whole[at]), cluster, rng=rng, resamples=500)
     parts = [part for part in np.array_split(np.argsort(disagreement, kind="stable"), n_parts) if len(part)]
     return EnsembleReport(
         n_members=pairs.members.shape[1],
-        auroc=Estimate(auroc(disagreement, whole), low, high),
+        auroc=area,
         parts=tuple(
             DisagreementPart(
                 float(disagreement[part].mean()), estimate_mean(wrong[part], cluster[part], rng=rng), len(part)

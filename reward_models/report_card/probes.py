@@ -7,11 +7,11 @@ from itertools import combinations, product
 import numpy as np
 
 from textrl_env.reward_models.feedback.raters import word_counts
-from textrl_env.reward_models.report_card.accuracy import Estimate, estimate_mean
 from textrl_env.reward_models.report_card.ensemble import spread
 from textrl_env.reward_models.report_card.samples import Samples
 from textrl_env.reward_models.report_card.scored import Floats, Ints
-from textrl_env.stats import best_of_n_kl
+from textrl_env.stats import Estimate, estimate_mean
+from textrl_env.stats.comparison import best_of_n_kl
 
 
 @dataclass(frozen=True)

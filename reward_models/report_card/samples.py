@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.report_card.accuracy import Estimate
 from textrl_env.reward_models.report_card.scored import Floats, Ints, Scorer, members_of
-from textrl_env.stats import best_of_n_kl, chance_of_best, cluster_bootstrap
+from textrl_env.stats import Estimate, bootstrap_estimate, estimate_mean
+from textrl_env.stats.comparison import best_of_n_kl, chance_of_best
 
 Gold = Callable[[list[str], list[str]], Sequence[float]]
 """The world's true reward: prompts, completions -> a number each."""
@@ -116,9 +116,7 @@ def best_of_n_curve(pool: Samples, *, rng: np.random.Generator) -> BestOfNCurve:
 
 
 def _mean_over_prompts(values: Floats, rng: np.random.Generator) -> Estimate:
-    rows = np.arange(len(values))
-    low, high = cluster_bootstrap(lambda at: float(values[at].mean()), rows, rng=rng, resamples=500)
-    return Estimate(float(values.mean()), low, high)
+    return estimate_mean(values, np.arange(len(values)), rng=rng)
 
 
 def _efficiency(gained: Floats, possible: Floats, rng: np.random.Generator) -> Estimate:
@@ -126,6 +124,4 @@ def _efficiency(gained: Floats, possible: Floats, rng: np.random.Generator) -> E
         whole = float(possible[rows].mean())
         return float(gained[rows].mean()) / whole if whole > 1e-9 else float("nan")
 
-    rows = np.arange(len(gained))
-    low, high = cluster_bootstrap(share, rows, rng=rng, resamples=500)
-    return Estimate(share(rows), low, high)
+    return bootstrap_estimate(share, np.arange(len(gained)), rng=rng, resamples=500)

@@ -9,11 +9,10 @@ import numpy as np
 
 from textrl_env.reward_models.feedback.raters import word_counts
 from textrl_env.reward_models.measuring import accuracy
-from textrl_env.reward_models.report_card.accuracy import Estimate, estimate_mean
 from textrl_env.reward_models.report_card.calibration import best_factor, stated
 from textrl_env.reward_models.report_card.correlation import centred, partial_spearman, residual, spearman
 from textrl_env.reward_models.report_card.scored import Floats, Ints, ScoredPairs
-from textrl_env.stats import cluster_bootstrap
+from textrl_env.stats import Estimate, bootstrap_estimate, estimate_mean
 
 _WORD = re.compile(r"\w+(?:'\w+)?")
 _MARK = re.compile(r"[^\w\s]")
@@ -152,5 +151,4 @@ def _share(left: Floats, right: Floats, cluster: Ints, rng: np.random.Generator)
         whole = float(right[rows].mean()) - 0.5
         return (float(left[rows].mean()) - 0.5) / whole if whole > 0 else float("nan")
 
-    low, high = cluster_bootstrap(share, cluster, rng=rng, resamples=500)
-    return Estimate(share(np.arange(len(right))), low, high)
+    return bootstrap_estimate(share, cluster, rng=rng, resamples=500)

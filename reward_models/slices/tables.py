@@ -3,7 +3,7 @@
 Units that belong together (pairs of one prompt) are drawn together by the bootstrap, as clusters.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from textrl_env.errors import InputError, require_at_least
+from textrl_env.stats import draw_clusters, percentile_interval
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -164,15 +165,15 @@ def _table(
 ) -> SliceTable:
     """Ratios of sums over clusters, sum(above) / sum(below), each (clusters, S), with percentile intervals."""
     require_at_least(2, resamples=resamples)
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     n_clusters = (counts > 0).sum(axis=0)
     with np.errstate(invalid="ignore"):
         values = above.sum(axis=0) / below.sum(axis=0)
-        draws = np.concatenate([(times @ above) / (times @ below) for times in _resampled(len(above), resamples, rng)])
+        blocks = map(_counts, draw_clusters(len(above), rng=rng, resamples=resamples))
+        draws = np.concatenate([(times @ above) / (times @ below) for times in blocks])
     large = np.flatnonzero(n_clusters >= MIN_CLUSTERS)
     low, high = np.full((2, len(values)), np.nan)
     if len(large):
-        low[large], high[large] = np.nanquantile(draws[:, large], tails, axis=0)
+        low[large], high[large] = percentile_interval(draws[:, large], confidence=confidence)
     lines = tuple(
         SliceLine(name, int(count), int(n), float(value), float(lower), float(upper))
         for name, count, n, value, lower, upper in zip(
@@ -182,13 +183,11 @@ def _table(
     return SliceTable(lines, _largest_gap(values[large], draws[:, large], [slices.names[i] for i in large], confidence))
 
 
-def _resampled(n: int, resamples: int, rng: np.random.Generator) -> Iterator[FloatArray]:
-    """How often each of n clusters is drawn, (block, n), in blocks of about 32 MB."""
-    block = max(1, 4_000_000 // n)
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        drawn = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
+def _counts(drawn: IntArray) -> FloatArray:
+    """Returns how often each of n clusters is in each draw: (block, n) -> (block, n)."""
+    size, n = drawn.shape
+    cells = drawn + n * np.arange(size)[:, None]
+    return np.bincount(cells.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
 
 
 def _largest_gap(values: FloatArray, draws: FloatArray, names: Sequence[str], confidence: float) -> Gap | None:

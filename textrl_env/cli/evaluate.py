@@ -15,7 +15,8 @@ from textrl_env.cli.run_folder import Kind, existing_model, generation_settings,
 from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.errors import require_at_least
 from textrl_env.lm import load_model
-from textrl_env.stats import bootstrap_interval, distinct_n, wins
+from textrl_env.stats import bootstrap_interval
+from textrl_env.stats.comparison import distinct_n, wins
 from textrl_env.worlds import support_desk
 
 Scores = dict[str, Sequence[float]]

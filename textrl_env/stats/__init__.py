@@ -1,4 +1,4 @@
-"""Statistics: intervals, bootstrap, trends, order statistics."""
+"""Statistics: estimates with intervals, the bootstrap, tests of a trend."""
 
 from lazy_loader import attach_stub
 

@@ -1,13 +1,15 @@
-from .bootstrap import cluster_bootstrap as cluster_bootstrap
-from .intervals import (
+from .bootstrap import (
+    Estimate as Estimate,
+    bootstrap_estimate as bootstrap_estimate,
     bootstrap_interval as bootstrap_interval,
-    distinct_n as distinct_n,
+    draw_clusters as draw_clusters,
+    estimate_mean as estimate_mean,
+    percentile_interval as percentile_interval,
+)
+from .normal import (
+    estimate_share as estimate_share,
+    estimate_standardised_mean as estimate_standardised_mean,
+    mann_kendall as mann_kendall,
+    normal_quantile as normal_quantile,
     student_interval as student_interval,
-    wins as wins,
 )
-from .order_statistics import (
-    best_of_n_kl as best_of_n_kl,
-    chance_of_best as chance_of_best,
-    expected_best as expected_best,
-)
-from .trends import mann_kendall as mann_kendall

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from textrl_env.errors import require_above, require_at_least
 from textrl_env.reward_models.feedback.raters.simulated import sigmoid
 from textrl_env.reward_models.feedback.raters.votes import Votes
+from textrl_env.stats import percentile_interval
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -35,8 +36,7 @@ class CrowdBT:
 
     def interval(self, *, confidence: float = 0.95) -> tuple[FloatArray, FloatArray]:
         """Low and high ends of eta, (R,) each."""
-        low, high = np.quantile(self.reliability, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-        return low, high
+        return percentile_interval(self.reliability, confidence=confidence)
 
     def preference(self, first: IntArray, second: IntArray) -> FloatArray:
         """Probability that one item is truly preferred to another, the mean of sigmoid(s_i - s_j). (P,) -> (P,)"""

@@ -21,7 +21,7 @@ from textrl_env.reward_models.feedback.raters.comparisons import Comparison, Rat
 from textrl_env.reward_models.feedback.raters.crowd_bt import fit_crowd_bt
 from textrl_env.reward_models.feedback.raters.simulated import word_counts
 from textrl_env.reward_models.feedback.raters.votes import Votes, votes_of
-from textrl_env.stats import cluster_bootstrap
+from textrl_env.stats import bootstrap_estimate
 
 CARELESS_BELOW = 0.7
 """Reliability of someone who reads four times in ten and otherwise guesses: 0.4 + 0.6 / 2."""
@@ -140,8 +140,8 @@ def _alpha(counts: FloatArray, values: FloatArray, level: Level, rows: IntArray)
 
 
 def _agreement(name: str, statistic: Any, cluster: IntArray, rng: np.random.Generator, resamples: int) -> Agreement:
-    low, high = cluster_bootstrap(statistic, cluster, rng=rng, resamples=resamples)
-    return Agreement(name, statistic(np.arange(len(cluster))), low, high)
+    estimate = bootstrap_estimate(statistic, cluster, rng=rng, resamples=resamples)
+    return Agreement(name, estimate.value, estimate.low, estimate.high)
 
 
 def _lines(votes: Votes, given: dict[str, int], rng: np.random.Generator) -> tuple[RaterLine, ...]:

@@ -9,7 +9,7 @@ import pytest
 from textrl_env.agents import small_llama
 from textrl_env.agents.rollouts import best_of_n
 from textrl_env.oracle import PrefixTree, prefix_logprobs
-from textrl_env.stats import best_of_n_kl
+from textrl_env.stats.comparison import best_of_n_kl
 from textrl_env.worlds.enumerable import EnumerableWorld, LetterTokenizer
 
 

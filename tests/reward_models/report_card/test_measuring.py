@@ -18,7 +18,7 @@ from textrl_env.reward_models.report_card.probes import best_of_n_probes, measur
 from textrl_env.reward_models.report_card.samples import best_of_n_curve
 from textrl_env.reward_models.report_card.scored import ScoredPairs, score_preferences
 from textrl_env.reward_models.report_card.shallow import measure_shallow, shallow_features
-from textrl_env.stats import best_of_n_kl
+from textrl_env.stats.comparison import best_of_n_kl
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss
 from textrl_env.errors import InputError
 from textrl_env.reward_models.feedback.raters import cohen_kappa
 from textrl_env.reward_models.feedback.raters.agreement import Level, fleiss_kappa, krippendorff_alpha, value_counts
-from textrl_env.stats import cluster_bootstrap
+from textrl_env.stats import bootstrap_estimate, estimate_mean
 
 NONE = float("nan")
 # Four observers, twelve units, five categories, missing data: Krippendorff, "Computing Krippendorff's
@@ -117,12 +117,10 @@ def test_the_interval_covers_the_truth_and_single_units_out_of_clusters_would_no
     covered, covered_alone = 0, 0
     for _ in range(200):
         values = np.repeat(rng.standard_normal(40), 5) + 0.3 * rng.standard_normal(200)
-        low, high = cluster_bootstrap(lambda rows, v=values: float(v[rows].mean()), cluster, rng=rng, resamples=200)
-        covered += low < 0 < high
-        low, high = cluster_bootstrap(
-            lambda rows, v=values: float(v[rows].mean()), np.arange(200), rng=rng, resamples=200
-        )
-        covered_alone += low < 0 < high
+        mean = estimate_mean(values, cluster, rng=rng, resamples=200)
+        covered += mean.low < 0 < mean.high
+        mean = estimate_mean(values, np.arange(200), rng=rng, resamples=200)
+        covered_alone += mean.low < 0 < mean.high
     assert 180 <= covered <= 198
     assert covered_alone < 150
 
@@ -137,9 +135,11 @@ def test_the_interval_of_alpha_covers_the_alpha_of_a_large_sample() -> None:
     truth, covered = alpha(table(100_000), "ordinal"), 0
     for _ in range(200):
         counts, values = counts_of(table(60))
-        low, high = cluster_bootstrap(
+        estimate = bootstrap_estimate(
             lambda rows, c=counts, v=values: krippendorff_alpha(c[rows], v, level="ordinal"),
-            np.arange(60), rng=rng, resamples=200,
-        )  # fmt: skip
-        covered += low < truth < high
+            np.arange(60),
+            rng=rng,
+            resamples=200,
+        )
+        covered += estimate.low < truth < estimate.high
     assert 180 <= covered <= 198

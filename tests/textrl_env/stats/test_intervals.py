@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from textrl_env.stats import bootstrap_interval, distinct_n, student_interval, wins
+from textrl_env.stats import bootstrap_interval, student_interval
+from textrl_env.stats.comparison import distinct_n, wins
 
 
 @pytest.mark.parametrize("confidence", [0.95, 0.8])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from textrl_env import InputError
-from textrl_env.stats import best_of_n_kl, chance_of_best, expected_best
+from textrl_env.stats.comparison import best_of_n_kl, chance_of_best, expected_best
 
 
 def test_the_estimate_is_the_mean_over_all_subsets() -> None:
