@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import tyro
+from data.smollm2 import smollm2_path
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -34,7 +35,6 @@ from textrl_env.cli.reward_model import TrainRewardModel
 from textrl_env.cli.run_folder import write_json
 from textrl_env.cli.sft import TrainSFT
 from textrl_env.data import read_rows
-from textrl_env.sources import smollm2_path
 from textrl_env.stats import bootstrap_interval
 from textrl_env.stats.comparison import wins
 from textrl_env.worlds import support_desk

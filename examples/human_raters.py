@@ -1,7 +1,7 @@
 """How far do real people agree? The report on raters, of film-review snippets that 15 to 29 people scored from -4 to 4.
 
 The data is that of `examples/movie_reviews.py`, downloaded once (2.5 MB). It has no names; that the j-th score of each
-of a panel's 30 snippets is from one person is our inference (see `textrl_env.sources.movie_reviews`). You will see how
+of a panel's 30 snippets is from one person is our inference (see `data/movie_reviews.py`). You will see how
 far all agree, and which raters would not be told from chance.
 
 Takes about 40 seconds on one CPU core for the first 100 of 354 panels.
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+from data.movie_reviews import load_rated_texts
 
 from textrl_env.cli.raters import Raters
 from textrl_env.cli.run_folder import read_json
 from textrl_env.reward_models import write_preferences
-from textrl_env.sources import load_rated_texts
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import tyro
+from data.movie_reviews import load_rated_texts
+from data.smollm2 import smollm2_path
+from data.snippets import continuation_rows, split_by_review, vader_sentiment
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
@@ -48,7 +51,6 @@ from textrl_env.reward_models import (
     train_reward_model,
 )
 from textrl_env.reward_models.measuring import accuracy_against_raters, rankings_from_ratings
-from textrl_env.sources import continuation_rows, load_rated_texts, smollm2_path, split_by_review, vader_sentiment
 
 NEEDED = {"scratch": ["vaderSentiment"], "smollm2": ["vaderSentiment", "gguf", "accelerate"]}
 MAX_NEW_TOKENS = 24

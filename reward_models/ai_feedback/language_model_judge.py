@@ -1,5 +1,6 @@
 """A local causal LM as the judge: the logits of the answer letters, where the answer is due."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from textrl_env.lm import load_model, load_tokenizer
 from textrl_env.lm.forward import read_logits
 from textrl_env.reward_models.ai_feedback.judge import FloatArray, Question
 from textrl_env.reward_models.ai_feedback.requests import LETTERS, Request, comparison, without_control_tokens
-from textrl_env.sources import sha256_of
 
 
 class LanguageModelJudge:
@@ -92,7 +92,12 @@ class LanguageModelJudge:
 def identity_of(folder: Path) -> tuple[str, str]:
     """A model's name, its folder's, and its identity, which follows from its weights too."""
     name = folder.resolve().name
-    return name, "-".join([name, *(sha256_of(file)[:12] for file in sorted(folder.glob("*.safetensors")))])
+    return name, "-".join([name, *(_sha256(file)[:12] for file in sorted(folder.glob("*.safetensors")))])
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _letter_ids(tokenizer: Any) -> list[int]:

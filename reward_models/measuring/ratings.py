@@ -24,7 +24,7 @@ _CHUNK_PAIRS = 8_192
 
 
 class Rated(Protocol):
-    """What a rated text looks like here; `textrl_env.sources.movie_reviews.RatedText` is one."""
+    """What a rated text looks like here; `RatedText` of examples/data is one."""
 
     @property
     def id(self) -> str: ...

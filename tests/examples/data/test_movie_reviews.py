@@ -7,11 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from data import movie_reviews
+from data.movie_reviews import (
+    RatedText,
+    assign_panels,
+    clean_text,
+    count_rated_texts,
+    join_rated_texts,
+    load_rated_texts,
+)
+from data.pip_archive import PinnedArchive, sha256_of
+from data.snippets import split_by_review
 
 from textrl_env.errors import InputError
-from textrl_env.sources import load_rated_texts, movie_reviews, sha256_of, split_by_review
-from textrl_env.sources.movie_reviews import RatedText, assign_panels, clean_text, count_rated_texts, join_rated_texts
-from textrl_env.sources.pip_archive import PinnedArchive
 
 TEXTS = ["1_1\t1.5\tA fine film.", "1_2\t-0.333333333\tWell ...", "2_1\t0\tÉlan, of a sort."]
 RATINGS = ["1_1\t1.5\t0.5\t[1, 2]", "1_2\t-0.333\t1.2\t[-2, 0, 1]", "2_1\t0.0\t0.0\t[0]"]
