@@ -54,8 +54,8 @@ class PromptDataset:
         return not isinstance(self.prompts[0], str)
 
     @classmethod
-    def of(cls, prompts: "PromptSource", *, prompt_column: str = "prompt") -> "PromptDataset":
-        """From whatever a user has: a dataset, a file's path, or prompts or rows as `from_rows` takes them.
+    def of(cls, prompts: "PromptRows", *, prompt_column: str = "prompt") -> "PromptDataset":
+        """Returns a dataset from whatever a user has: one, a file's path, or prompts or rows as `from_rows` takes them.
 
         A single string is a path; to have one prompt, pass a list with one text.
         """
@@ -211,4 +211,4 @@ class PromptDataset:
                 yield np.array(ids, dtype=np.int64)
 
 
-PromptSource = PromptDataset | str | Path | Iterable[Prompt | Mapping[str, Any]]
+PromptRows = PromptDataset | str | Path | Iterable[Prompt | Mapping[str, Any]]

@@ -7,11 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from textrl_env.data import PromptDataset, PromptSource
+from textrl_env.data import PromptDataset, PromptIds, PromptSource
 from textrl_env.data.text import Prompt, Tokenizer, as_completion, pad_id
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.mdp.kl import KLShaping, Reference
-from textrl_env.mdp.prompt_ids import PromptIds
 from textrl_env.mdp.prompt_order import OrderName, PromptOrder, new_order
 from textrl_env.mdp.rewards import RewardSource, RewardSum
 
@@ -44,12 +43,13 @@ class TextGenTask:
         term_names: of the reward ledger.
 
     Args:
-        prompts: a `PromptDataset`, a path, a list of texts, of conversations or of rows (see `PromptDataset.of`).
+        prompts: a `PromptDataset`, a path, a list of texts, of conversations or of rows (see `PromptDataset.of`), or
+            `PromptIds`, whose prompts are not encoded again.
         reward: a reward function, or a mapping of names to (weighted) reward functions.
         tokenizer: a transformers tokenizer or anything that satisfies `textrl_env.data.text.tokenization.Tokenizer`.
         max_new_tokens: C, the most tokens of a completion.
         max_prompt_tokens: P, the most tokens of a prompt; None takes the longest prompt given, for which all are
-            encoded at once (see `textrl_env.mdp.prompt_ids` for what is checked when).
+            encoded at once (see `textrl_env.data.PromptIds` for what is checked when).
         prompt_order: `"uniform"`: every episode's prompt is drawn from all. `"epoch"`: every slot has every prompt
             once in each `len(prompts)` episodes whose prompt is not chosen by `reset`'s options, in a random order
             drawn anew for each epoch; a reset with a seed starts an epoch.
@@ -98,7 +98,7 @@ class TextGenTask:
             raise InputError("kl shaping needs reference=FrozenReference(model)")
         if max_prompt_tokens is not None:
             require_at_least(1, max_prompt_tokens=max_prompt_tokens)
-        self.prompts = PromptDataset.of(prompts)
+        self.prompts = prompts.dataset if isinstance(prompts, PromptIds) else PromptDataset.of(prompts)
         self.prompt_order: OrderName = prompt_order
         self.new_order()
         self.rewards = RewardSum(reward)
@@ -121,7 +121,8 @@ class TextGenTask:
         self.ending = self.is_end[self.action_tokens]
         if not (self.allowed & ~self.ending if min_new_tokens else self.allowed).any():
             raise InputError("action_tokens, banned_tokens and min_new_tokens leave no token to choose")
-        self.prompt_ids = PromptIds(self.prompts, tokenizer, max_prompt_tokens)
+        encoded = prompts if isinstance(prompts, PromptIds) else self.prompts
+        self.prompt_ids = PromptIds.of(encoded, tokenizer, max_prompt_tokens)
         self.max_prompt_tokens = self.prompt_ids.max_prompt_tokens
         self.length = self.max_prompt_tokens + max_new_tokens
         self.observation_space = spaces.Dict(

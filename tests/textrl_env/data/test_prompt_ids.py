@@ -1,15 +1,16 @@
-"""Prompts as token ids: what is checked at once and what when it is drawn."""
+"""Prompts as token ids: each is encoded once; what is checked at once and what when it is drawn."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from textrl_env import InputError, TextGenEnv
+from textrl_env import InputError, TextGenEnv, TextGenVectorEnv
 from textrl_env.agents import train_tokenizer
-from textrl_env.data import PromptDataset
+from textrl_env.data import PromptDataset, PromptIds
+from textrl_env.data.prompt_ids import CHECKED_AT_ONCE
 from textrl_env.data.text import encode_prompt
-from textrl_env.mdp.prompt_ids import CHECKED_AT_ONCE, PromptIds
 from textrl_env.worlds.enumerable import LetterTokenizer
 
 SHORT = 3 * CHECKED_AT_ONCE
@@ -32,6 +33,52 @@ def test_with_a_limit_the_longest_are_encoded_at_once_and_the_rest_when_drawn() 
     for _ in range(3):
         assert ids[SHORT - 1].tolist() == [1, 2, 3]
     assert tokenizer.n == CHECKED_AT_ONCE + 1
+
+
+def play(env: TextGenEnv | TextGenVectorEnv, tokens: Any) -> None:
+    """200 steps, an episode each; every one of 20 prompts is drawn many times."""
+    env.reset(seed=0)
+    for _ in range(200):
+        env.step(tokens)
+        if isinstance(env, TextGenEnv):
+            env.reset()
+
+
+@pytest.mark.parametrize("limit", [None, 5])
+def test_environments_encode_every_prompt_once(limit: int | None) -> None:
+    options: dict[str, Any] = {"max_new_tokens": 1, "max_prompt_tokens": limit}
+    prompts, reward = ["abc"] * 10 + ["de"] * 10, lambda p, c: [0.0] * len(p)
+
+    tokenizer = Counting(8)
+    play(TextGenEnv(prompts, reward, tokenizer, **options), 0)
+    assert tokenizer.n == 20
+
+    tokenizer = Counting(8)
+    play(TextGenVectorEnv(prompts, reward, tokenizer, num_envs=4, **options), np.zeros(4, dtype=int))
+    assert tokenizer.n == 20
+
+
+def test_what_was_encoded_for_a_check_serves_the_environments_too() -> None:
+    tokenizer, prompts, reward = Counting(8), ["abc"] * 10 + ["de"] * 10, lambda p, c: [0.0] * len(p)
+    ids = PromptIds(PromptDataset.of(prompts), tokenizer, room=4)
+    single = TextGenEnv(ids, reward, tokenizer, max_new_tokens=1)
+    vector = TextGenVectorEnv(ids, reward, tokenizer, max_new_tokens=1, num_envs=4)
+    play(single, 0)
+    play(vector, np.zeros(4, dtype=int))
+    assert tokenizer.n == 20
+    assert single.task.length == vector.task.length == 3 + 1, "as wide as the longest prompt, not as the room"
+    assert [ids[row].tolist() for row in (0, 19)] == [[1, 2, 3], [4, 5]] and len(ids) == 20
+
+
+def test_ids_that_do_not_fit_or_are_of_another_tokenizer_are_named() -> None:
+    dataset, tokenizer = PromptDataset.of(["ab", "abc"]), Counting(8)
+    with pytest.raises(InputError, match="prompt 1: the prompt has 3 tokens, at most 2 fit"):
+        PromptIds(dataset, tokenizer, room=2)
+    ids = PromptIds(dataset, tokenizer)
+    with pytest.raises(InputError, match="encoded by another tokenizer"):
+        TextGenEnv(ids, lambda p, c: [0.0], Counting(8))
+    with pytest.raises(InputError, match="max_prompt_tokens must be that of the PromptIds, 3, or None, got 5"):
+        TextGenEnv(ids, lambda p, c: [0.0], tokenizer, max_prompt_tokens=5)
 
 
 def test_without_a_limit_the_longest_of_all_prompts_decides() -> None:
