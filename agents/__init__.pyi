@@ -1,12 +1,10 @@
 from .a2c import A2C as A2C
 from .batch import Batch as Batch, Targets as Targets
 from .grpo import GRPO as GRPO, DrGRPO as DrGRPO
+from .offline.configs import DPOConfig as DPOConfig, KTOConfig as KTOConfig, SFTConfig as SFTConfig
 from .offline.dpo import train_dpo as train_dpo
-from .offline.dpo_config import DPOConfig as DPOConfig
 from .offline.kto import train_kto as train_kto
-from .offline.kto_config import KTOConfig as KTOConfig
 from .offline.sft import train_sft as train_sft
-from .offline.sft_config import SFTConfig as SFTConfig
 from .on_policy.loop import OnPolicyAlgorithm as OnPolicyAlgorithm
 from .policy.actor_critic import ActorCriticLM as ActorCriticLM
 from .policy.critic_init import init_critic_from as init_critic_from

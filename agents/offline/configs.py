@@ -1,13 +1,14 @@
-"""Options that every training on rows shares; no torch, so that the command line can show them at once."""
+"""Options of the trainings on rows; no torch, so that the command line can show them at once."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from textrl_env.errors import InputError, require_above, require_at_least
 
 
 @dataclass(frozen=True)
 class RowTrainingConfig:
-    """Options of `textrl_env.agents.offline.loop.train_on_rows`."""
+    """Options that SFT, DPO and KTO share."""
 
     n_steps: int = 400
     """Optimizer steps; at least 1."""
@@ -28,3 +29,58 @@ class RowTrainingConfig:
         require_at_least(0, weight_decay=self.weight_decay)
         if not 0 < self.warmup_fraction < 1:
             raise InputError(f"warmup_fraction must be in (0, 1), got {self.warmup_fraction}")
+
+
+@dataclass(frozen=True)
+class SFTConfig(RowTrainingConfig):
+    """Options of `textrl_env.agents.train_sft`; its rows are demonstrations."""
+
+
+@dataclass(frozen=True)
+class DPOConfig(RowTrainingConfig):
+    """Options of `textrl_env.agents.train_dpo`; its rows are pairs."""
+
+    learning_rate: float = 5e-4
+    """Peak of AdamW's one-cycle schedule; the default suits a small model, 1e-6 a pretrained one."""
+    beta: float = 0.1
+    """Score given up per nat of KL to the reference, with scores on the scale of log-odds; above 0."""
+    loss: Literal["sigmoid", "ipo"] = "sigmoid"
+    """DPO's logistic loss, or IPO's squared one, which does not chase log-ratios without end."""
+    label_smoothing: float = 0.0
+    """How likely a label is wrong (conservative DPO), in [0, 0.5)."""
+    max_new_tokens: int | None = None
+    """Completions are cut here, without an end token; None leaves them whole."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_above(0, beta=self.beta)
+        if self.loss not in ("sigmoid", "ipo"):
+            raise InputError(f"loss must be 'sigmoid' or 'ipo', got {self.loss!r}")
+        if not 0 <= self.label_smoothing < 0.5:
+            raise InputError(f"label_smoothing must be in [0, 0.5), got {self.label_smoothing}")
+        if self.max_new_tokens is not None:
+            require_at_least(1, max_new_tokens=self.max_new_tokens)
+
+
+@dataclass(frozen=True)
+class KTOConfig(RowTrainingConfig):
+    """Options of `textrl_env.agents.train_kto`; its rows are completions with a verdict."""
+
+    learning_rate: float = 5e-4
+    """Peak of AdamW's one-cycle schedule; the default suits a small model, 1e-6 a pretrained one."""
+    beta: float = 0.1
+    """How fast gains and losses saturate, per nat; small stays less near to the reference. Above 0."""
+    desirable_weight: float = 1.0
+    """Weight of desirable completions; 0 or more."""
+    undesirable_weight: float = 1.0
+    """Weight of undesirable completions; 0 or more."""
+    max_new_tokens: int | None = None
+    """Completions end here without an end token, as an environment's length limit ends them; None leaves them whole."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(2, batch_size=self.batch_size)
+        require_above(0, beta=self.beta)
+        require_at_least(0, desirable_weight=self.desirable_weight, undesirable_weight=self.undesirable_weight)
+        if self.max_new_tokens is not None:
+            require_at_least(1, max_new_tokens=self.max_new_tokens)

@@ -1,4 +1,7 @@
-"""Direct preference optimisation (Rafailov et al. 2023): a policy straight from pairs, without a reward model."""
+"""Direct preference optimisation (Rafailov et al. 2023): a policy straight from pairs, without a reward model.
+
+In the losses, log-ratios are log π(y|x) - log π_ref(y|x) of whole completions, in nats.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,18 +11,51 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
-from textrl_env.agents.offline.dpo_config import DPOConfig
-from textrl_env.agents.offline.loop import Metrics, train_on_rows
-from textrl_env.agents.offline.losses import PREFERENCE_LOSSES
-from textrl_env.agents.offline.sequences import Example, encode_example, fixed_logprobs, sequence_logprobs
+from textrl_env.agents.offline.configs import DPOConfig
+from textrl_env.agents.offline.loop import train_on_rows
+from textrl_env.agents.offline.sequences import TokenizedRow, reference_logprobs, sequence_logprobs, tokenize_row
 from textrl_env.data.text import pad_id
 from textrl_env.errors import InputError
+from textrl_env.training import Metrics
 from textrl_env.training.checkpoints import CheckpointSaver
 
 
+def dpo_loss(chosen: Tensor, rejected: Tensor, probability: Tensor, *, beta: float) -> Tensor:
+    """Direct preference optimisation (Rafailov et al. 2023, eq. 7), mean over pairs, in nats per pair.
+
+    h = chosen - rejected;   loss = -p log σ(β h) - (1 - p) log σ(-β h)
+
+    With p = 1 - ε it is the conservative loss for labels that are wrong with probability ε (Mitchell 2023).
+
+    Args:
+        chosen: log-ratios of the preferred completions, (M,).
+        rejected: of the others, (M,).
+        probability: p, how likely people prefer the chosen one, in [0, 1], (M,).
+        beta: score given up per nat of KL, above 0.
+    """
+    h = beta * (chosen - rejected)
+    return -(probability * logsigmoid(h) + (1 - probability) * logsigmoid(-h)).mean()
+
+
+def ipo_loss(chosen: Tensor, rejected: Tensor, probability: Tensor, *, beta: float) -> Tensor:
+    """Identity preference optimisation (Azar et al. 2023, eq. 17), mean over pairs.
+
+    h = chosen - rejected;   loss = p (h - 1 / 2β)² + (1 - p) (h + 1 / 2β)², least at h = (2 p - 1) / 2β
+
+    Where all labels agree the log-ratios stop at 1 / 2β instead of growing without end. Arguments as for `dpo_loss`;
+    `beta` is the paper's τ.
+    """
+    h, target = chosen - rejected, 0.5 / beta
+    return (probability * (h - target) ** 2 + (1 - probability) * (h + target) ** 2).mean()
+
+
+PREFERENCE_LOSSES = {"sigmoid": dpo_loss, "ipo": ipo_loss}
+
+
 @dataclass(frozen=True)
-class Pairs:
+class TokenizedPairs:
     """M pairs of completions.
 
     Attributes:
@@ -28,14 +64,14 @@ class Pairs:
         ref_logprobs: (M, 2), log π_ref of chosen and rejected.
     """
 
-    chosen: list[Example]
-    rejected: list[Example]
+    chosen: list[TokenizedRow]
+    rejected: list[TokenizedRow]
     probability: Tensor
     ref_logprobs: Tensor
 
-    def rows(self) -> list[tuple[list[int], list[int], float]]:
-        """What each pair is, for telling one training from another."""
-        ids = ([example.ids for example in side] for side in (self.chosen, self.rejected))
+    def identity(self) -> list[tuple[list[int], list[int], float]]:
+        """Lists ids and probability of each pair, by which one training is told from another."""
+        ids = ([row.ids for row in side] for side in (self.chosen, self.rejected))
         return list(zip(*ids, self.probability.tolist(), strict=True))
 
 
@@ -82,33 +118,41 @@ def train_dpo(
         raise InputError("no preferences to train on")
     model.eval()
     reference = model if reference is None else reference.eval()
-    encode = partial(_encode, reference, tokenizer, config=config)
+    encode = partial(_encode_pairs, reference, tokenizer, config=config)
     pairs, heldout_pairs = encode(preferences), encode(heldout)
-    measure = partial(_measure, model, tokenizer, config=config)
+    compute_loss = partial(_compute_loss, model, tokenizer, config=config)
 
     @torch.no_grad()
-    def measured() -> Metrics:
+    def measure_heldout() -> Metrics:
         n, totals = len(heldout_pairs.chosen), dict[str, float]()
         for start in range(0, n, config.batch_size):
             part = list(range(start, min(start + config.batch_size, n)))
-            loss, metrics = measure(heldout_pairs, part)
+            loss, metrics = compute_loss(heldout_pairs, part)
             for name, value in ({"loss": float(loss)} | metrics).items():
                 totals[name] = totals.get(name, 0.0) + value * len(part) / n
         return totals
 
-    last = train_on_rows(
-        model, pairs.rows(), lambda rows: measure(pairs, rows), config, description=f"DPO ({config.loss})",
-        heldout=lambda: {f"heldout/{name}": value for name, value in measured().items()}, log_dir=log_dir, seed=seed,
-        should_stop=should_stop, saver=saver, resume=resume,
-    )  # fmt: skip
-    return measured() or last
-
-
-def _encode(reference: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]], *, config: DPOConfig) -> Pairs:
-    limit = reference.config.get_text_config().max_position_embeddings
-    encode = partial(
-        encode_example, tokenizer, kind="preference", max_length=limit, max_new_tokens=config.max_new_tokens
+    metrics = train_on_rows(
+        model,
+        pairs.identity(),
+        lambda rows: compute_loss(pairs, rows),
+        config,
+        description=f"DPO ({config.loss})",
+        heldout=lambda: {f"heldout/{name}": value for name, value in measure_heldout().items()},
+        log_dir=log_dir,
+        seed=seed,
+        should_stop=should_stop,
+        saver=saver,
+        resume=resume,
     )
+    return measure_heldout() or metrics
+
+
+def _encode_pairs(
+    reference: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]], *, config: DPOConfig
+) -> TokenizedPairs:
+    limit = reference.config.get_text_config().max_position_embeddings
+    encode = partial(tokenize_row, tokenizer, kind="preference", max_length=limit, max_new_tokens=config.max_new_tokens)
     chosen = [encode(row, index=index, column="chosen") for index, row in enumerate(rows)]
     rejected = [encode(row, index=index, column="rejected") for index, row in enumerate(rows)]
     labels = [row.get("soft_label", 1.0) for row in rows]
@@ -117,17 +161,22 @@ def _encode(reference: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]], *
             raise InputError(f"{row.get('where', f'preference {index}')}: soft_label must be in [0, 1], got {label}")
     # A label of p says that the choice is wrong with probability 1 - p; smoothing flips it once more.
     probability = torch.tensor(labels) * (1 - 2 * config.label_smoothing) + config.label_smoothing
-    logprobs = fixed_logprobs(
-        reference, [*chosen, *rejected], fill=pad_id(tokenizer), vocab_size=len(tokenizer),
+    logprobs = reference_logprobs(
+        reference,
+        [*chosen, *rejected],
+        fill=pad_id(tokenizer),
+        vocab_size=len(tokenizer),
         batch_size=2 * config.batch_size,
-    )  # fmt: skip
-    return Pairs(chosen, rejected, probability, logprobs.view(2, -1).T)
+    )
+    return TokenizedPairs(chosen, rejected, probability, logprobs.view(2, -1).T)
 
 
-def _measure(model: Any, tokenizer: Any, pairs: Pairs, rows: list[int], *, config: DPOConfig) -> tuple[Tensor, Metrics]:
-    """The loss of some pairs, and TRL's numbers."""
-    examples = [side[row] for side in (pairs.chosen, pairs.rejected) for row in rows]
-    logprobs = sequence_logprobs(model, examples, fill=pad_id(tokenizer), vocab_size=len(tokenizer))
+def _compute_loss(
+    model: Any, tokenizer: Any, pairs: TokenizedPairs, rows: list[int], *, config: DPOConfig
+) -> tuple[Tensor, Metrics]:
+    """Computes the loss of some pairs, and TRL's numbers."""
+    sequences = [side[row] for side in (pairs.chosen, pairs.rejected) for row in rows]
+    logprobs = sequence_logprobs(model, sequences, fill=pad_id(tokenizer), vocab_size=len(tokenizer))
     chosen, rejected = logprobs.view(2, -1) - pairs.ref_logprobs[rows].T.to(logprobs.device)
     probability = pairs.probability[rows].to(logprobs.device)
     loss = PREFERENCE_LOSSES[config.loss](chosen, rejected, probability, beta=config.beta)

@@ -8,13 +8,40 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textrl_env.agents.offline.kto_config import KTOConfig
-from textrl_env.agents.offline.loop import Metrics, train_on_rows
-from textrl_env.agents.offline.losses import kto_loss
-from textrl_env.agents.offline.sequences import Example, encode_example, fixed_logprobs, sequence_logprobs
+from textrl_env.agents.offline.configs import KTOConfig
+from textrl_env.agents.offline.loop import train_on_rows
+from textrl_env.agents.offline.sequences import TokenizedRow, reference_logprobs, sequence_logprobs, tokenize_row
 from textrl_env.data.text import pad_id
 from textrl_env.errors import InputError
+from textrl_env.training import Metrics
 from textrl_env.training.checkpoints import CheckpointSaver
+
+
+def kto_loss(
+    log_ratios: Tensor,
+    desirable: Tensor,
+    kl: Tensor,
+    *,
+    beta: float,
+    desirable_weight: float,
+    undesirable_weight: float,
+) -> Tensor:
+    """Kahneman-Tversky optimisation (Ethayarajh et al. 2024, eq. 8), mean over completions.
+
+    loss = λ (1 - σ(β (log-ratio - kl))) for a desirable completion, λ (1 - σ(β (kl - log-ratio))) for another
+
+    Args:
+        log_ratios: (B,), of the completions.
+        desirable: (B,) bool.
+        kl: z_0, how far the policy is from the reference on completions of other prompts, 0 or more; no gradient.
+        beta: how fast gains and losses saturate, above 0.
+        desirable_weight: λ of desirable completions.
+        undesirable_weight: λ of the others.
+    """
+    gain = beta * (log_ratios - kl.detach())
+    value = torch.sigmoid(torch.where(desirable, gain, -gain))
+    weights = torch.where(desirable, desirable_weight, undesirable_weight)
+    return (weights * (1 - value)).mean()
 
 
 def train_kto(
@@ -36,15 +63,21 @@ def train_kto(
     next row, which says nothing of that prompt.
 
     Args:
-        model, tokenizer, reference, log_dir, seed, should_stop, saver, resume: as for
-            `textrl_env.agents.offline.dpo.train_dpo`.
+        model: a causal LM of transformers; its parameters that need gradients are trained.
+        tokenizer: its tokenizer.
         verdicts: rows with `prompt`, `completion` and `label` (True: desirable), as TRL names them, and optionally
             `where`; at least 2.
         config: β, weights, steps and so on.
+        reference: the causal LM to stay near; by default the model as it is at the start.
+        log_dir: for `progress.jsonl`, `progress.csv` and TensorBoard.
+        seed: of the order of the rows.
+        should_stop: asked before every step; True ends the training early, with the model as it is.
+        saver: of checkpoints.
+        resume: a checkpoint to go on from; everything else must be as it was, the model too.
 
     Returns:
-        of the last step: `loss`, `kl` (z_0), and TRL's `rewards/chosen` and `rewards/rejected`, the mean of β times
-        the log-ratio of desirable and of undesirable completions, where the step had any.
+        the last step's `loss`, `kl` (z_0), and TRL's `rewards/chosen` and `rewards/rejected`, the mean of β times the
+        log-ratio of desirable and of undesirable completions, where the step had any.
 
     Raises:
         InputError: fewer than two rows, a label that is not True or False or a row longer than the context, named.
@@ -58,40 +91,62 @@ def train_kto(
     reference = model if reference is None else reference.eval()
     limit = reference.config.get_text_config().max_position_embeddings
     encode = partial(
-        encode_example, tokenizer, column="completion", kind="row", max_length=limit,
+        tokenize_row,
+        tokenizer,
+        column="completion",
+        kind="row",
+        max_length=limit,
         max_new_tokens=config.max_new_tokens,
-    )  # fmt: skip
-    own = [encode(row, index=index) for index, row in enumerate(verdicts)]
-    foreign = [_with_completion(one, other, limit) for one, other in zip(own, [*own[1:], own[0]], strict=True)]
-    scored = {"fill": pad_id(tokenizer), "vocab_size": len(tokenizer)}
-    logprobs = fixed_logprobs(reference, [*own, *foreign], batch_size=2 * config.batch_size, **scored)
+    )
+    sequences = [encode(row, index=index) for index, row in enumerate(verdicts)]
+    mismatched = [
+        _swap_completion(sequence, neighbour, limit)
+        for sequence, neighbour in zip(sequences, [*sequences[1:], sequences[0]], strict=True)
+    ]
+    padding = {"fill": pad_id(tokenizer), "vocab_size": len(tokenizer)}
+    logprobs = reference_logprobs(reference, [*sequences, *mismatched], batch_size=2 * config.batch_size, **padding)
     ref_logprobs = logprobs.view(2, -1).to(model.device)
     labels = torch.tensor([bool(row["label"]) for row in verdicts], device=model.device)
 
     def loss_of(rows: list[int]) -> tuple[Tensor, Metrics]:
         with torch.no_grad():
-            away = sequence_logprobs(model, [foreign[row] for row in rows], **scored) - ref_logprobs[1, rows]
-            kl = away.mean().clamp_min(0)
-        log_ratios = sequence_logprobs(model, [own[row] for row in rows], **scored) - ref_logprobs[0, rows]
+            drift = sequence_logprobs(model, [mismatched[row] for row in rows], **padding) - ref_logprobs[1, rows]
+            kl = drift.mean().clamp_min(0)
+        log_ratios = sequence_logprobs(model, [sequences[row] for row in rows], **padding) - ref_logprobs[0, rows]
         desirable = labels[rows]
         loss = kto_loss(
-            log_ratios, desirable, kl, beta=config.beta, desirable_weight=config.desirable_weight,
+            log_ratios,
+            desirable,
+            kl,
+            beta=config.beta,
+            desirable_weight=config.desirable_weight,
             undesirable_weight=config.undesirable_weight,
-        )  # fmt: skip
+        )
         metrics = {"kl": float(kl)}
-        for name, kind in (("rewards/chosen", desirable), ("rewards/rejected", ~desirable)):
-            if kind.any():
-                metrics[name] = config.beta * float(log_ratios.detach()[kind].mean())
+        for name, mask in (("rewards/chosen", desirable), ("rewards/rejected", ~desirable)):
+            if mask.any():
+                metrics[name] = config.beta * float(log_ratios.detach()[mask].mean())
         return loss, metrics
 
-    rows = [(one.ids, other.ids, label) for one, other, label in zip(own, foreign, labels.tolist(), strict=True)]
+    identity = [
+        (sequence.ids, swapped.ids, label)
+        for sequence, swapped, label in zip(sequences, mismatched, labels.tolist(), strict=True)
+    ]
     return train_on_rows(
-        model, rows, loss_of, config, description="KTO", log_dir=log_dir, seed=seed, should_stop=should_stop,
-        saver=saver, resume=resume,
-    )  # fmt: skip
+        model,
+        identity,
+        loss_of,
+        config,
+        description="KTO",
+        log_dir=log_dir,
+        seed=seed,
+        should_stop=should_stop,
+        saver=saver,
+        resume=resume,
+    )
 
 
-def _with_completion(example: Example, other: Example, limit: int) -> Example:
-    """The prompt of one example with the completion of another, cut to the model's context."""
-    ids = example.ids[: example.prompt_length] + other.ids[other.prompt_length :]
-    return Example(ids[:limit], example.prompt_length)
+def _swap_completion(row: TokenizedRow, neighbour: TokenizedRow, limit: int) -> TokenizedRow:
+    """Joins the prompt of one row with the completion of another, cut to the model's context."""
+    ids = row.ids[: row.prompt_length] + neighbour.ids[neighbour.prompt_length :]
+    return TokenizedRow(ids[:limit], row.prompt_length)

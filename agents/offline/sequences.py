@@ -1,4 +1,4 @@
-"""Prompts with given completions as token ids: padded side by side, and how likely a model finds them."""
+"""Prompts with completions as token ids: padded side by side, and how likely a model finds them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,26 +14,36 @@ from textrl_env.training import progress_bar
 
 
 @dataclass(frozen=True)
-class Example:
+class TokenizedRow:
     """Token ids of a prompt, its completion and the end token, and how many of them are the prompt's."""
 
     ids: list[int]
     prompt_length: int
 
 
-def encode_example(
-    tokenizer: Any, row: Mapping[str, Any], *, index: int, column: str, kind: str, max_length: int,
+def tokenize_row(
+    tokenizer: Any,
+    row: Mapping[str, Any],
+    *,
+    index: int,
+    column: str,
+    kind: str,
+    max_length: int,
     max_new_tokens: int | None = None,
-) -> Example:  # fmt: skip
-    """A row's `prompt` and the completion in `column`.
+) -> TokenizedRow:
+    """Encodes a row's `prompt` and the completion in `column`.
 
     Args:
         tokenizer: the model's.
         row: may have its place (`file:line`) under `where`; else `kind` and `index` name it in messages.
-        index, kind: which row, and what the rows are.
+        index: the row's number.
         column: of the completion.
-        max_length: the most tokens the model takes; InputError names a row with more.
+        kind: what the rows are, for messages.
+        max_length: the most tokens the model takes.
         max_new_tokens: completions end here, then without the end token, as an environment's length limit ends them.
+
+    Raises:
+        InputError: more than `max_length` tokens.
     """
     prompt = encode_prompt(tokenizer, row["prompt"])
     ids = prompt + encode_completion(tokenizer, row[column])[:max_new_tokens]
@@ -42,41 +52,43 @@ def encode_example(
             f"{row.get('where', f'{kind} {index}')}: {len(ids)} tokens, the model's context is "
             f"{max_length}; shorten or remove it: {row['prompt']!r:.60}"
         )
-    return Example(ids, len(prompt))
+    return TokenizedRow(ids, len(prompt))
 
 
-def padded(examples: Sequence[Example], fill: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, attention mask and completion mask, (B, L) each, padded on the right."""
-    width = max(len(example.ids) for example in examples)
-    lengths = torch.tensor([len(example.ids) for example in examples])
-    prompts = torch.tensor([example.prompt_length for example in examples])
-    ids = torch.tensor([example.ids + [fill] * (width - len(example.ids)) for example in examples])
-    at = torch.arange(width)
-    attended = at < lengths[:, None]
-    counted = attended & (at >= prompts[:, None])
-    return ids.to(device), attended.to(device), counted.to(device)
+def pad_rows(rows: Sequence[TokenizedRow], fill: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Pads on the right with `fill`; returns ids, attention mask and completion mask, (B, L) each."""
+    width = max(len(row.ids) for row in rows)
+    lengths = torch.tensor([len(row.ids) for row in rows])
+    prompts = torch.tensor([row.prompt_length for row in rows])
+    ids = torch.tensor([row.ids + [fill] * (width - len(row.ids)) for row in rows])
+    position = torch.arange(width)
+    attention_mask = position < lengths[:, None]
+    completion_mask = attention_mask & (position >= prompts[:, None])
+    return ids.to(device), attention_mask.to(device), completion_mask.to(device)
 
 
-def sequence_logprobs(model: Any, examples: Sequence[Example], *, fill: int, vocab_size: int) -> Tensor:
-    """Log π(y|x) of each example, summed over the completion's tokens, in nats, with gradients: (B,).
+def sequence_logprobs(model: Any, rows: Sequence[TokenizedRow], *, fill: int, vocab_size: int) -> Tensor:
+    """Computes log π(y|x) of each row, summed over the completion's tokens, in nats, with gradients: (B,).
 
     The first `vocab_size` logits count: a padded vocabulary's further entries have no probability.
     """
-    ids, attended, counted = padded(examples, fill, next(model.parameters()).device)
+    ids, attention_mask, completion_mask = pad_rows(rows, fill, next(model.parameters()).device)
     # Right-padded and causal: the padding is never attended to by a token that counts.
-    logits = model(input_ids=ids, attention_mask=attended.long(), use_cache=False).logits
+    logits = model(input_ids=ids, attention_mask=attention_mask.long(), use_cache=False).logits
     # logits at position i predict token i + 1.
     nll = cross_entropy(logits[:, :-1, :vocab_size].transpose(1, 2).float(), ids[:, 1:], reduction="none")
-    return -torch.where(counted[:, 1:], nll, 0.0).sum(dim=1)
+    return -torch.where(completion_mask[:, 1:], nll, 0.0).sum(dim=1)
 
 
 @torch.no_grad()
-def fixed_logprobs(model: Any, examples: Sequence[Example], *, fill: int, vocab_size: int, batch_size: int) -> Tensor:
-    """The same without gradients, of a model that stays as it is: (M,).
+def reference_logprobs(
+    model: Any, rows: Sequence[TokenizedRow], *, fill: int, vocab_size: int, batch_size: int
+) -> Tensor:
+    """Computes `sequence_logprobs` without gradients, of a model that stays as it is: (M,).
 
     Completions that occur more than once, in the pairs of a ranking for instance, are scored once.
     """
-    distinct = {(example.prompt_length, *example.ids): example for example in examples}
+    distinct = {(row.prompt_length, *row.ids): row for row in rows}
     order = sorted(distinct, key=len)
     totals: dict[tuple[int, ...], float] = {}
     with progress_bar("reference", len(order)) as advance:
@@ -85,4 +97,4 @@ def fixed_logprobs(model: Any, examples: Sequence[Example], *, fill: int, vocab_
             logprobs = sequence_logprobs(model, [distinct[key] for key in part], fill=fill, vocab_size=vocab_size)
             totals |= zip(part, logprobs.tolist(), strict=True)
             advance(len(part))
-    return torch.tensor([totals[(example.prompt_length, *example.ids)] for example in examples])
+    return torch.tensor([totals[(row.prompt_length, *row.ids)] for row in rows])

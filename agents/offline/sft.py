@@ -9,21 +9,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from textrl_env.agents.offline.loop import Metrics, train_on_rows
-from textrl_env.agents.offline.sequences import Example, encode_example, padded
-from textrl_env.agents.offline.sft_config import SFTConfig
+from textrl_env.agents.offline.configs import SFTConfig
+from textrl_env.agents.offline.loop import train_on_rows
+from textrl_env.agents.offline.sequences import TokenizedRow, pad_rows, tokenize_row
 from textrl_env.data.text import pad_id
+from textrl_env.training import Metrics
 from textrl_env.training.checkpoints import CheckpointSaver
 
 
 def encode_demonstrations(
     tokenizer: Any, demonstrations: Sequence[Mapping[str, str]], *, max_length: int
-) -> list[Example]:
-    """Rows with `prompt` and `completion` as examples; InputError names a row of more than `max_length` tokens.
+) -> list[TokenizedRow]:
+    """Encodes rows with `prompt` and `completion`; InputError names a row of more than `max_length` tokens.
 
     A row may have its place (`file:line`) under `where`; else it is named by its index.
     """
-    encode = partial(encode_example, tokenizer, column="completion", kind="demonstration", max_length=max_length)
+    encode = partial(tokenize_row, tokenizer, column="completion", kind="demonstration", max_length=max_length)
     return [encode(row, index=index) for index, row in enumerate(demonstrations)]
 
 
@@ -74,22 +75,37 @@ def train_sft(
     def loss_of(rows: list[int]) -> tuple[Tensor, Metrics]:
         return _batch_loss(model, [examples[row] for row in rows], fill), {}
 
-    def measured() -> Metrics:
+    def measure_heldout() -> Metrics:
         return {"heldout_loss": heldout_loss(model, heldout_examples, fill)} if heldout_examples else {}
 
     model.train()
-    last = train_on_rows(
-        model, [(example.ids, example.prompt_length) for example in examples], loss_of, config,
-        description="supervised fine-tuning", heldout=measured, log_dir=log_dir, seed=seed, should_stop=should_stop,
-        saver=saver, resume=resume,
-    )  # fmt: skip
+    metrics = train_on_rows(
+        model,
+        [(example.ids, example.prompt_length) for example in examples],
+        loss_of,
+        config,
+        description="supervised fine-tuning",
+        heldout=measure_heldout,
+        log_dir=log_dir,
+        seed=seed,
+        should_stop=should_stop,
+        saver=saver,
+        resume=resume,
+    )
     model.eval()
-    return measured().get("heldout_loss", last["loss"])
+    return measure_heldout().get("heldout_loss", metrics["loss"])
 
 
 @torch.no_grad()
-def heldout_loss(model: Any, examples: Sequence[Example], fill: int, *, batch_size: int = 64) -> float:
-    """Mean loss per completion token over examples, in nats; leaves the model in the mode it was in."""
+def heldout_loss(model: Any, examples: Sequence[TokenizedRow], fill: int, *, batch_size: int = 64) -> float:
+    """Computes the mean loss per completion token, in nats; leaves the model in the mode it was in.
+
+    Args:
+        model: a causal LM.
+        examples: one or more.
+        fill: the token id that pads.
+        batch_size: examples per forward.
+    """
     training = model.training
     model.eval()
     total, count = 0.0, 0
@@ -102,8 +118,8 @@ def heldout_loss(model: Any, examples: Sequence[Example], fill: int, *, batch_si
     return total / count
 
 
-def _batch_loss(model: Any, examples: Sequence[Example], fill: int) -> Tensor:
-    ids, attended, counted = padded(examples, fill, next(model.parameters()).device)
+def _batch_loss(model: Any, examples: Sequence[TokenizedRow], fill: int) -> Tensor:
+    ids, attention_mask, completion_mask = pad_rows(examples, fill, next(model.parameters()).device)
     # Right-padded and causal: the padding is never attended to by a token that counts.
-    logits = model(input_ids=ids, attention_mask=attended.long(), use_cache=False).logits
-    return sft_loss(logits, ids, counted)
+    logits = model(input_ids=ids, attention_mask=attention_mask.long(), use_cache=False).logits
+    return sft_loss(logits, ids, completion_mask)

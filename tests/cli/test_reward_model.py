@@ -55,14 +55,14 @@ def test_a_signal_saves_and_resume_auto_ends_as_if_there_had_been_none(
     number: int, code: int, straight: Path, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    folder, train_on = prepared(run_dir, tmp_path), RewardModelTraining._train_on
+    folder, take_step = prepared(run_dir, tmp_path), RewardModelTraining._take_step
 
     def send(training: RewardModelTraining, *more: Any) -> None:
-        train_on(training, *more)
+        take_step(training, *more)
         if training.step == 3:
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(RewardModelTraining, "_train_on", send)
+    monkeypatch.setattr(RewardModelTraining, "_take_step", send)
     assert reward_model(folder, "--resume auto") == code
     monkeypatch.undo()
     out = folder / "reward_model"

@@ -4,12 +4,11 @@ import os
 import shutil
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from textrl_env.agents.offline import loop as row_training
 from textrl_env.cli import main
+from textrl_env.training import SupervisedTraining
 from textrl_env.training.checkpoints.run_checkpoints import list_checkpoints
 
 SFT = "--n-demonstrations 60 --n-steps 6 --hidden-size 32 --vocab-size 300"
@@ -51,14 +50,14 @@ def test_a_signal_saves_and_resume_auto_ends_as_if_there_had_been_none(
             shutil.copytree(request.getfixturevalue("run_dir") / name, folder / name)
     straight, stopped = folders
     assert textrl(straight, command, options) == 0
-    advance = row_training._Training.advance
+    take_step = SupervisedTraining._take_step
 
-    def send(training: Any, **given: Any) -> None:
-        advance(training, **given)
+    def send(training: SupervisedTraining, rows: list[int]) -> None:
+        take_step(training, rows)
         if training.step == 3:
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(row_training._Training, "advance", send)
+    monkeypatch.setattr(SupervisedTraining, "_take_step", send)
     assert textrl(stopped, command, f"{options} --resume auto") == code
     monkeypatch.undo()
     assert "go on with --resume auto" in capsys.readouterr().err

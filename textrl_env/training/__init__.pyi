@@ -6,3 +6,4 @@ from .progress import progress_bar as progress_bar, progress_columns as progress
 from .schedule import one_cycle as one_cycle
 from .seeding import generator_states as generator_states, restore_generators as restore_generators, seeded as seeded
 from .sharding import Skeleton as Skeleton, sharded_like as sharded_like, whole as whole
+from .supervised import Metrics as Metrics, SupervisedTraining as SupervisedTraining

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from textrl_env.agents.offline.losses import dpo_loss, ipo_loss, kto_loss
+from textrl_env.agents.offline.dpo import dpo_loss, ipo_loss
+from textrl_env.agents.offline.kto import kto_loss
 
 M = 7
 
