@@ -30,8 +30,7 @@ from textrl_env.agents.offline import DPOConfig, KTOConfig, SFTConfig, train_dpo
 from textrl_env.agents.rollouts import sample_completions
 from textrl_env.oracle import prefix_logprobs, solve
 from textrl_env.reference import FrozenReference
-from textrl_env.worlds.enumerable import EnumerableWorld
-from textrl_env.worlds.gap import Gap
+from textrl_env.worlds import EnumerableWorld, OptimumGap
 
 WORLD = EnumerableWorld(vocab_size=8, horizon=5, n_prompts=4)
 COEF = 0.1
@@ -75,9 +74,9 @@ def reference_model() -> Any:
 
 
 @cache
-def gap() -> Gap:
+def gap() -> OptimumGap:
     """The exact objectives, once a process."""
-    return Gap(WORLD, reference_model(), coef=COEF)
+    return OptimumGap(WORLD, reference_model(), coef=COEF)
 
 
 def on_policy(name: str, seed: int) -> Iterator[tuple[int, float]]:
@@ -93,18 +92,18 @@ def on_policy(name: str, seed: int) -> Iterator[tuple[int, float]]:
     )  # fmt: skip
     agent = ActorCriticLM(model, vocab_size=WORLD.vocab_size, critic="separate" if make.needs_critic else "none")
     algorithm = make(agent, env, learning_rate=peak, n_episodes=N_EPISODES, seed=seed, **options)
-    yield 0, gap().of(model).fraction
+    yield 0, gap().measure(model).fraction
     for done in range(0, N_UPDATES, EVERY):
         # Falls linearly, in steps.
         algorithm.learning_rate = peak * (1 - done / N_UPDATES)
         algorithm.learn(total_updates=EVERY)
-        yield (done + EVERY) * N_EPISODES, gap().of(model).fraction
+        yield (done + EVERY) * N_EPISODES, gap().measure(model).fraction
 
 
 def offline(name: str, seed: int) -> Iterator[tuple[int, float]]:
     """Completions in the data and the fraction of the gap that training on them closes, each from the reference."""
     reference = reference_model()
-    yield 0, gap().of(reference).fraction
+    yield 0, gap().measure(reference).fraction
     for size in OFFLINE_SIZES:
         model = reference_model()
         if name == "SFT":
@@ -123,7 +122,7 @@ def offline(name: str, seed: int) -> Iterator[tuple[int, float]]:
                 loss: Any = PREFERENCES[name]
                 config = DPOConfig(beta=COEF, batch_size=32, loss=loss, **steps)
                 train_dpo(model, WORLD.tokenizer, pairs, config, seed=seed)
-        yield size, gap().of(model).fraction
+        yield size, gap().measure(model).fraction
 
 
 def preferences(reference: Any, size: int, seed: int) -> list[dict[str, str]]:

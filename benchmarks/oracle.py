@@ -25,7 +25,7 @@ from rich.table import Table
 
 from textrl_env.agents import small_llama
 from textrl_env.oracle import PrefixTree, evaluate, prefix_logprobs, prefix_tree, solve
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 SIZES = {"8 tokens, horizon 8": (8, 8), "32 tokens, horizon 5": (32, 5)}
 

@@ -64,7 +64,7 @@ def _tokenizer(case: str) -> Any:
         from textrl_env.agents import train_tokenizer
 
         return train_tokenizer([" ".join(WORDS)] * 10, vocab_size=400)
-    from textrl_env.worlds.enumerable import LETTERS, LetterTokenizer
+    from textrl_env.worlds import LetterTokenizer
 
     class Letters(LetterTokenizer):
         """The letter tokenizer without spaces."""
@@ -72,7 +72,7 @@ def _tokenizer(case: str) -> Any:
         def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
             return super().encode(text.replace(" ", ""))
 
-    return Letters(len(LETTERS) + 1)
+    return Letters(27)
 
 
 def _peak() -> float:

@@ -21,7 +21,7 @@ from textrl_env.agents import PPO, ActorCriticLM
 from textrl_env.lm.adapters import with_lora
 from textrl_env.reference import FrozenReference
 from textrl_env.training import seeded
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 VARIANTS = ["full", "full, checkpointing", "full, microbatches of 2", "lora", "lora, checkpointing"]
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from textrl_env import KLShaping, TextGenVectorEnv
 from textrl_env.oracle import PrefixTree, evaluate, solve
-from textrl_env.worlds.enumerable import EnumerableWorld
+from textrl_env.worlds import EnumerableWorld
 
 
 @dataclass(frozen=True)

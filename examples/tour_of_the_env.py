@@ -9,7 +9,7 @@ import gymnasium
 import tyro
 
 import textrl_env
-from textrl_env.worlds.enumerable import EnumerableWorld
+from textrl_env.worlds import EnumerableWorld
 
 
 @dataclass(frozen=True)

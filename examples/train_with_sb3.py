@@ -20,7 +20,7 @@ from textrl_env.agents.policy import CausalLMPolicy
 from textrl_env.oracle import evaluate, prefix_logprobs, solve
 from textrl_env.reference import FrozenReference
 from textrl_env.sb3 import as_sb3_vec_env
-from textrl_env.worlds.enumerable import EnumerableWorld
+from textrl_env.worlds import EnumerableWorld
 
 
 @dataclass(frozen=True)

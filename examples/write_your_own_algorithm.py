@@ -13,7 +13,7 @@ import tyro
 
 from textrl_env import KLShaping, TextGenVectorEnv
 from textrl_env.oracle import evaluate, solve
-from textrl_env.worlds.enumerable import EnumerableWorld
+from textrl_env.worlds import EnumerableWorld
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ sys.meta_path.insert(0, Refuse())
 ENUMERABLE_WORLD = """
 import gymnasium
 import textrl_env
-from textrl_env.worlds.enumerable import EnumerableWorld
+from textrl_env.worlds import EnumerableWorld
 
 world = EnumerableWorld()
 env = gymnasium.make("TextRL/TextGen-v0", prompts=world.prompts, reward=world.reward, tokenizer=world.tokenizer,

@@ -8,9 +8,9 @@ import gymnasium
 WORLDS = {
     "TextRL/Enumerable-v0": "textrl_env.worlds.enumerable:EnumerableWorld",
     "TextRL/Copy-v0": "textrl_env.worlds.copying:CopyWorld",
-    "TextRL/Reverse-v0": "textrl_env.worlds.reversing:ReverseWorld",
-    "TextRL/Sort-v0": "textrl_env.worlds.sorting:SortWorld",
-    "TextRL/Arithmetic-v0": "textrl_env.worlds.arithmetic:ArithmeticWorld",
+    "TextRL/Reverse-v0": "textrl_env.worlds.copying:ReverseWorld",
+    "TextRL/Sort-v0": "textrl_env.worlds.numbers:SortWorld",
+    "TextRL/Arithmetic-v0": "textrl_env.worlds.numbers:ArithmeticWorld",
     "TextRL/Hackable-v0": "textrl_env.worlds.hackable:HackableWorld",
     "TextRL/SupportDesk-v0": "textrl_env.worlds.support_desk.world:SupportDeskWorld",
 }
@@ -27,7 +27,7 @@ def register_environments() -> None:
     for name, world in WORLDS.items():
         gymnasium.register(
             id=name,
-            entry_point="textrl_env.worlds.making:make_env",
-            vector_entry_point="textrl_env.worlds.making:make_vector_env",
+            entry_point="textrl_env.worlds.world:make_env",
+            vector_entry_point="textrl_env.worlds.world:make_vector_env",
             kwargs={"world": world},
         )

@@ -7,7 +7,7 @@ can be wrong, and can be pleased by replies that are not good, as a judge of any
 import re
 from collections.abc import Iterable
 
-from textrl_env.worlds.support_desk.language import PRODUCTS
+from textrl_env.worlds.support_desk import PRODUCTS
 
 _GREETING = re.compile(r"(hello|hi|dear|thank you|i am sorry)\b", re.I)
 _FAREWELL = re.compile(r"nice day|lovely day|patience|write again if|best wishes|anything else i can|take care", re.I)

@@ -8,8 +8,7 @@ from textrl_env import KLShaping, TextGenVectorEnv
 from textrl_env.agents import A2C, GRPO, PPO, REINFORCE, RLOO, ActorCriticLM, DrGRPO, RejectionSampling
 from textrl_env.agents.on_policy.options import Schedule
 from textrl_env.reference import FrozenReference
-from textrl_env.worlds.enumerable import EnumerableWorld
-from textrl_env.worlds.gap import Gap
+from textrl_env.worlds import EnumerableWorld, OptimumGap
 
 WORLD = EnumerableWorld(vocab_size=8, horizon=4, n_prompts=2)
 
@@ -40,7 +39,7 @@ def test_the_gap_closes_and_the_optimum_is_never_exceeded(name: str, untied_gpt2
     make, options, coef, n_updates, share = CASES[name]
     model = untied_gpt2
     reference = FrozenReference(model, vocab_size=8)
-    gap = Gap(WORLD, reference.model, coef=coef)
+    gap = OptimumGap(WORLD, reference.model, coef=coef)
     env = TextGenVectorEnv(
         WORLD.prompts, WORLD.reward, WORLD.tokenizer, num_envs=256, autoreset_mode="Disabled", max_new_tokens=4,
         kl=KLShaping(coef, "sampled", pay="episode"), reference=reference,
@@ -52,12 +51,12 @@ def test_the_gap_closes_and_the_optimum_is_never_exceeded(name: str, untied_gpt2
     def watch(*_: Any) -> bool:
         # Called at every step of the environment, four times an update.
         if not reached or algorithm.n_updates % 10 == 0:
-            reached.append(gap.of(model).fraction)
+            reached.append(gap.measure(model).fraction)
             assert reached[-1] <= 1 + 1e-6
         return True
 
     algorithm.learn(total_updates=n_updates, callback=watch)
-    last = gap.of(model)
+    last = gap.measure(model)
     assert reached[0] == pytest.approx(0, abs=1e-6)
     assert last.best - last.reference > 0.1
     assert share <= last.fraction <= 1 + 1e-6

@@ -24,8 +24,7 @@ from textrl_env.agents import (
     Rollout,
 )
 from textrl_env.reference import FrozenReference
-from textrl_env.worlds.enumerable import EnumerableWorld
-from textrl_env.worlds.gap import Gap
+from textrl_env.worlds import EnumerableWorld, OptimumGap
 
 COEF = 0.3
 
@@ -126,7 +125,7 @@ def test_the_objective_is_the_oracles(enumeration: Any) -> None:
     all_of = enumeration()
     assert len(all_of.completions) == 7
     assert float(all_of.logprobs().detach().exp().sum()) == pytest.approx(1, abs=1e-5)
-    exact = Gap(all_of.world, all_of.reference.model, coef=COEF).of(all_of.agent.policy)
+    exact = OptimumGap(all_of.world, all_of.reference.model, coef=COEF).measure(all_of.agent.policy)
     assert float(all_of.objective().detach()) == pytest.approx(exact.policy, abs=1e-5)
     assert exact.best - exact.policy > 0.1
 

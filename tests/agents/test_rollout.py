@@ -9,7 +9,7 @@ import torch
 from textrl_env import InputError, KLShaping, TextGenEnv
 from textrl_env.agents import ActorCriticLM, Rollout, collect
 from textrl_env.reference import FrozenReference
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 V, C = 8, 6
 PROMPTS = ["abcde", "f", "gab", "cd"]

@@ -13,8 +13,7 @@ import pytest
 
 from textrl_env import KLShaping, TextGenEnv
 from textrl_env.mdp.kl import ESTIMATORS
-from textrl_env.worlds import support_desk
-from textrl_env.worlds.enumerable import EnumerableWorld
+from textrl_env.worlds import EnumerableWorld, support_desk
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from textrl_env.oracle import evaluate
-from textrl_env.worlds.enumerable import EnumerableWorld
+from textrl_env.worlds import EnumerableWorld
 
 
 class Task(NamedTuple):

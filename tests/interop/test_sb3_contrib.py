@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor
 
 from textrl_env import InputError, TextGenVectorEnv
 from textrl_env.sb3 import as_sb3_vec_env
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 V, C, MIN, BANNED = 8, 5, 3, (2, 5)
 

@@ -10,7 +10,7 @@ from torchrl.envs import EnvBase, GymEnv, GymWrapper, SerialEnv
 from torchrl.envs.utils import check_env_specs
 
 from textrl_env import TextGenEnv, TextGenVectorEnv
-from textrl_env.worlds.enumerable import EnumerableWorld
+from textrl_env.worlds import EnumerableWorld
 
 N, STEPS = 3, 40
 WORLD = EnumerableWorld(vocab_size=5, horizon=3, n_prompts=4)

@@ -14,7 +14,7 @@ from textrl_env import InputError, KLShaping, TextGenEnv, TextGenVectorEnv
 from textrl_env.oracle import evaluate, solve
 from textrl_env.reference import FrozenReference
 from textrl_env.sb3 import as_sb3_vec_env
-from textrl_env.worlds.enumerable import EnumerableWorld, LetterTokenizer
+from textrl_env.worlds import EnumerableWorld, LetterTokenizer
 
 V, C, N = 8, 4, 3
 

@@ -5,9 +5,7 @@ from typing import Any
 import numpy as np
 
 from textrl_env.agent_checker.rung import Rung
-from textrl_env.worlds.copying import CopyWorld
-from textrl_env.worlds.enumerable import EnumerableWorld, LetterTokenizer
-from textrl_env.worlds.reversing import ReverseWorld
+from textrl_env.worlds import CopyWorld, EnumerableWorld, LetterTokenizer, ReverseWorld
 
 ARMS = EnumerableWorld(vocab_size=8, horizon=1, n_prompts=1, seed=3)
 COPY = CopyWorld(alphabet_size=3, length=2)

@@ -13,7 +13,7 @@ from textrl_env.errors import InputError, require_at_least
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerWorld(ABC):
-    """Distinct prompts, each with one right answer; what its subclasses share.
+    """A world of distinct prompts, each with one right answer; its subclasses say which.
 
     A completion is judged by how many of its leading tokens are right. The end token after the answer is one of them,
     so that only the answer itself, nothing before or behind it, is entirely right. One token is one character.
@@ -35,7 +35,7 @@ class AnswerWorld(ABC):
     @property
     @abstractmethod
     def n_possible(self) -> int:
-        """How many different prompts there are."""
+        """The number of different prompts."""
 
     @property
     @abstractmethod
@@ -49,14 +49,14 @@ class AnswerWorld(ABC):
 
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> str:
-        """A prompt, uniformly from all."""
+        """Draws a prompt uniformly from all."""
 
     @abstractmethod
     def answer(self, prompt: str) -> str:
-        """The right completion of a prompt."""
+        """Returns the right completion of a prompt."""
 
     def credit(self, n_right: int, n_tokens: int) -> float:
-        """The score of a completion whose first `n_right` of the answer's `n_tokens` tokens are right.
+        """Returns the score of a completion whose first `n_right` of the answer's `n_tokens` tokens are right.
 
         1 or 0, the standard of verifiable rewards: an answer is right or wrong (Lambert et al. 2024, section 6).
         """
@@ -67,13 +67,13 @@ class AnswerWorld(ABC):
         """`n_prompts` distinct prompts; fewer prompts of the same seed are the first of these."""
         n_prompts = min(64, self.n_possible) if self.n_prompts is None else self.n_prompts
         rng = np.random.default_rng(self.seed)
-        found: dict[str, None] = {}
-        while len(found) < n_prompts:
-            found[self.draw(rng)] = None
-        return list(found)
+        prompts: dict[str, None] = {}
+        while len(prompts) < n_prompts:
+            prompts[self.draw(rng)] = None
+        return list(prompts)
 
     def reward(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
-        """The score of each completion, in [0, 1]; 1 for the right answer only."""
+        """Scores each completion in [0, 1]; 1 for the right answer only."""
         return [self._score(self.answer(prompt), text) for prompt, text in zip(prompts, completions, strict=True)]
 
     @property
@@ -90,12 +90,12 @@ class AnswerWorld(ABC):
         """
         vocab_size = len(self.tokenizer)
 
-        def expected(n: int) -> float:
+        def expectation(n: int) -> float:
             exactly = [vocab_size**-i * (1 - 1 / vocab_size) for i in range(n)] + [vocab_size**-n]
             return float(np.dot(exactly, [self.credit(i, n) for i in range(n + 1)]))
 
-        return float(np.mean([expected(len(self.answer(prompt)) + 1) for prompt in self.prompts]))
+        return float(np.mean([expectation(len(self.answer(prompt)) + 1) for prompt in self.prompts]))
 
     def _score(self, answer: str, completion: str) -> float:
-        same = takewhile(bool, (right == written for right, written in zip(answer, completion, strict=False)))
+        same = takewhile(bool, (right == token for right, token in zip(answer, completion, strict=False)))
         return self.credit(sum(same) + (completion == answer), len(answer) + 1)

@@ -1,4 +1,4 @@
-"""Write the prompt again: the easiest of the tasks with a right answer."""
+"""Write the prompt again, or backwards: the easiest of the tasks with a right answer."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.worlds.answers import AnswerWorld
-from textrl_env.worlds.enumerable import LETTERS, LetterTokenizer
+from textrl_env.worlds.tokenizers import LETTERS, LetterTokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,22 +55,63 @@ class CopyWorld(AnswerWorld):
 
     @property
     def n_possible(self) -> int:
+        """The number of different prompts."""
         return int(self.alphabet_size**self.length)
 
     @property
     def tokenizer(self) -> LetterTokenizer:
+        """The world's tokenizer."""
         return LetterTokenizer(self.alphabet_size + 1)
 
     @property
     def max_new_tokens(self) -> int:
+        """The longest answer and its end token."""
         return self.length + 1
 
     def draw(self, rng: np.random.Generator) -> str:
+        """Draws a prompt uniformly from all."""
         return "".join(LETTERS[index] for index in rng.integers(self.alphabet_size, size=self.length))
 
     def answer(self, prompt: str) -> str:
+        """Returns the right completion of a prompt."""
         return prompt
 
     def credit(self, n_right: int, n_tokens: int) -> float:
         """The share of the answer's tokens that are right before the first mistake."""
         return n_right / n_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReverseWorld(CopyWorld):
+    """Write the letters of the prompt in reverse order, then end; `TextRL/Reverse-v0`.
+
+    ## Description
+    The prompt is a row of letters, drawn independently. The right answer is the row backwards and the end token.
+
+    ## Action Space
+    `Discrete(V)`, V = `alphabet_size` + 1: the end token 0, then a letter each.
+
+    ## Observation Space
+    `Dict(input_ids=Box(0, V-1, (L,), int64), attention_mask=Box(0, 1, (L,), int8))`, L = 2 `length` + 1, left-padded.
+
+    ## Rewards
+    As in `CopyWorld`, for the same reason: the share of the answer's tokens that are right
+    before the first mistake. The best mean return is 1 (`best_return`); a uniform random policy gets 0.025 by default
+    (`random_return`).
+
+    ## Starting State
+    One of the `n_prompts` prompts, uniformly.
+
+    ## Episode End
+    Terminated by the end token or after `length` + 1 tokens.
+
+    ## Information
+    As in `textrl_env.TextGenEnv`.
+
+    ## Arguments
+    The fields of `CopyWorld` and the options of `textrl_env.TextGenEnv`.
+    """
+
+    def answer(self, prompt: str) -> str:
+        """Returns the right completion of a prompt."""
+        return prompt[::-1]

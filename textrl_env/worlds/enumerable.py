@@ -11,16 +11,7 @@ import numpy.typing as npt
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.oracle import Floats, Ints, PrefixTree, prefix_tree
 from textrl_env.worlds import exact
-from textrl_env.worlds.characters import CharacterTokenizer
-
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
-
-class LetterTokenizer(CharacterTokenizer):
-    """One token a letter, the first `vocab_size` - 1 of the alphabet; id 0 ends a completion and pads."""
-
-    def __init__(self, vocab_size: int) -> None:
-        super().__init__(LETTERS[: vocab_size - 1])
+from textrl_env.worlds.tokenizers import LETTERS, LetterTokenizer
 
 
 @dataclass(frozen=True)
@@ -96,11 +87,11 @@ class EnumerableWorld:
         return [pairs[index] for index in chosen]
 
     def reward(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
-        """The score of each completion."""
+        """Scores each completion."""
         return [self._score(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
 
     def tree(self, prompt: str) -> PrefixTree:
-        """All completions of a prompt with their scores, for `textrl_env.oracle.soft_dp`."""
+        """Builds the tree of all completions of a prompt with their scores, for `textrl_env.oracle`."""
         weights, before = _weights(self, prompt), self.tokenizer.encode(prompt)[-1]
 
         def score(completions: Ints) -> Floats:
@@ -123,12 +114,12 @@ class EnumerableWorld:
     def _score(self, prompt: str, completion: str) -> float:
         weights = _weights(self, prompt)
         ids = self.tokenizer.encode(prompt[-1] + completion)
-        ended = [*ids, 0] if len(completion) < self.horizon else ids
-        return float(sum(weights[left, right] for left, right in pairwise(ended)))
+        ids += [0] if len(completion) < self.horizon else []
+        return float(sum(weights[left, right] for left, right in pairwise(ids)))
 
 
 @cache
 def _weights(world: EnumerableWorld, prompt: str) -> npt.NDArray[np.float64]:
-    """(V, V) weights of neighbouring tokens for one prompt."""
+    """Draws the (V, V) weights of neighbouring tokens for one prompt."""
     rng = np.random.default_rng([world.seed, *prompt.encode()])
     return rng.normal(scale=world.horizon**-0.5, size=(world.vocab_size, world.vocab_size))

@@ -9,7 +9,7 @@ import numpy as np
 from textrl_env.errors import InputError, require_above, require_at_least
 from textrl_env.oracle import PrefixTree
 from textrl_env.worlds import exact
-from textrl_env.worlds.enumerable import LETTERS, LetterTokenizer
+from textrl_env.worlds.tokenizers import LETTERS, LetterTokenizer
 
 Flaw = Literal["length", "keyword", "repetition"]
 COST = 0.2
@@ -108,13 +108,13 @@ class HackableWorld:
         return ["".join(pairs[index]) for index in chosen]
 
     def gold(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
-        """What a completion is worth: at most 1."""
+        """Computes the worth of each completion: at most 1."""
         return [_gold(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
 
     def reward(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
-        """What the proxy believes that a completion is worth."""
+        """Computes the proxy's belief of each completion's worth."""
         gold = self.gold(prompts, completions)
-        units = [self._overrated(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
+        units = [self._excess(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
         return [worth + self.bonus * n for worth, n in zip(gold, units, strict=True)]
 
     @property
@@ -138,10 +138,11 @@ class HackableWorld:
         return exact.random_return(self, reward=self.gold)
 
     def trees(self, prompt: str) -> tuple[PrefixTree, PrefixTree]:
-        """All completions of a prompt with their proxy, and with their gold, for `textrl_env.oracle.score_frontier`."""
+        """Builds the trees of a prompt's completions with their proxy and with their gold, for `oracle.frontier`."""
         return exact.completion_tree(self, prompt), exact.completion_tree(self, prompt, reward=self.gold)
 
-    def _overrated(self, prompt: str, completion: str) -> int:
+    def _excess(self, prompt: str, completion: str) -> int:
+        """Counts the units of what the flaw overrates."""
         match self.flaw:
             case "length":
                 return len(completion)
@@ -154,5 +155,5 @@ class HackableWorld:
 
 
 def _gold(prompt: str, completion: str) -> float:
-    mentioned = len(set(prompt) & set(completion))
-    return mentioned / len(set(prompt)) - COST * (len(completion) - mentioned)
+    n_mentioned = len(set(prompt) & set(completion))
+    return n_mentioned / len(set(prompt)) - COST * (len(completion) - n_mentioned)

@@ -14,7 +14,7 @@ from textrl_env.agents.callbacks import HackingAlarm, RewardHackingWarning, Trac
 from textrl_env.agents.on_policy import run_logger
 from textrl_env.oracle import frontier, uniform_policy
 from textrl_env.reference import FrozenReference
-from textrl_env.worlds.hackable import HackableWorld
+from textrl_env.worlds import HackableWorld
 
 
 def onsets(proxy: Sequence[float], gold: Sequence[float], **options: Any) -> list[int]:

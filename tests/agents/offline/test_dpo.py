@@ -12,8 +12,7 @@ import torch
 
 from textrl_env import InputError
 from textrl_env.agents import DPOConfig, KTOConfig, small_llama, train_dpo, train_kto
-from textrl_env.worlds.enumerable import EnumerableWorld, LetterTokenizer
-from textrl_env.worlds.gap import Gap
+from textrl_env.worlds import EnumerableWorld, LetterTokenizer, OptimumGap
 
 ROWS = [
     {"prompt": "abc", "chosen": "de", "rejected": "g"},
@@ -47,11 +46,11 @@ def test_true_probabilities_of_all_pairs_give_the_optimum(beta: float) -> None:
     world = EnumerableWorld(vocab_size=4, horizon=2, n_prompts=2)
     model = small_llama(world.tokenizer, hidden_size=32, context=8)
     reference = copy.deepcopy(model)
-    gap = Gap(world, reference, coef=beta)
+    gap = OptimumGap(world, reference, coef=beta)
     rows = all_pairs(world)
     assert len(rows) == 2 * 13 * 12 / 2
     train_dpo(model, world.tokenizer, rows, config(beta=beta, max_new_tokens=2))
-    after = gap.of(model)
+    after = gap.measure(model)
     # J* - J = β KL(π ‖ π*): the distance to the optimum in nats.
     assert after.best - after.reference > 0.05
     assert (after.best - after.policy) / beta < 2e-3

@@ -9,7 +9,7 @@ import torch
 from textrl_env import InputError
 from textrl_env.agents import SFTConfig, train_sft
 from textrl_env.agents.offline.sft import encode_demonstrations, heldout_loss, sft_loss
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 ROWS = [
     {"prompt": "abc", "completion": "de"},

@@ -25,7 +25,7 @@ from textrl_env import KLShaping, TextGenVectorEnv
 from textrl_env.agents import PPO, ActorCriticLM, Batch, collect
 from textrl_env.reference import FrozenReference
 from textrl_env.training import seeded
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 V, PADDED = 8, 24
 LLAMA_LIKE = {

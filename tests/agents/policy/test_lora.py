@@ -16,7 +16,7 @@ from textrl_env.agents import PPO, ActorCriticLM, collect
 from textrl_env.lm.adapters import with_lora
 from textrl_env.lm.forward import read_logits
 from textrl_env.reference import FrozenReference
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 V = 8
 KINDS = ["gpt2", "llama", "qwen2"]

@@ -14,7 +14,7 @@ from textrl_env.agents.policy import CausalLMPolicy
 from textrl_env.oracle import LogPolicy, PrefixTree, evaluate, prefix_logprobs, solve, uniform_policy
 from textrl_env.reference import FrozenReference
 from textrl_env.sb3 import as_sb3_vec_env
-from textrl_env.worlds.enumerable import EnumerableWorld
+from textrl_env.worlds import EnumerableWorld
 
 WORLD = EnumerableWorld(vocab_size=8, horizon=3, n_prompts=4)
 COEF, EPISODES = 0.05, 4096

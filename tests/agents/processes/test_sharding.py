@@ -20,7 +20,7 @@ from textrl_env.agents import GRPO, PPO, RLOO, ActorCriticLM, Rollout
 from textrl_env.agents.rollouts import gathering
 from textrl_env.lm.adapters import with_lora
 from textrl_env.reference import FrozenReference
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 CONFIG = Path(__file__).parents[3] / "examples" / "accelerate" / "fsdp2.yaml"
 V = 8

@@ -17,7 +17,7 @@ from textrl_env.agents.maths import whiten
 from textrl_env.agents.rollouts import gathering
 from textrl_env.lm.adapters import with_lora
 from textrl_env.reference import FrozenReference
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 N = 2
 V = 8

@@ -10,7 +10,7 @@ from textrl_env.agents import small_llama
 from textrl_env.agents.rollouts import best_of_n
 from textrl_env.oracle import PrefixTree, prefix_logprobs
 from textrl_env.stats.comparison import best_of_n_kl
-from textrl_env.worlds.enumerable import EnumerableWorld, LetterTokenizer
+from textrl_env.worlds import EnumerableWorld, LetterTokenizer
 
 
 def test_the_best_of_what_was_sampled_is_returned(make_model: Any) -> None:

@@ -9,7 +9,7 @@ import torch
 from textrl_env import InputError
 from textrl_env.agents import sample_completions
 from textrl_env.agents.rollouts import completion_logprobs
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 PROMPTS = ["abcde", "f", "gab", "cd", "f"]
 V, C = 8, 7

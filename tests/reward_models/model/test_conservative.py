@@ -16,7 +16,7 @@ from textrl_env.reward_models.model import (
     conservative_scores,
     load_reward,
 )
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 
 @given(

@@ -17,7 +17,7 @@ from textrl_env.reward_models import (
     train_reward_model,
 )
 from textrl_env.reward_models.measuring import accuracy, score_pairs
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 PROMPTS = ["abc", "", "b", "abababab", "c"]
 COMPLETIONS = ["d", "hello there", "", "x", "a much longer completion"]

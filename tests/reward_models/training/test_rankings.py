@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from data.movie_reviews import RatedText
 
 from textrl_env.errors import InputError
 from textrl_env.reward_models import preferences_of
 from textrl_env.reward_models.measuring import accuracy_against_raters, rankings_from_ratings
 from textrl_env.reward_models.measuring.ratings import pair_accuracy, preference_probability
-from data.movie_reviews import RatedText
 
 
 def rated_texts(n: int, seed: int = 0) -> list[RatedText]:

@@ -11,7 +11,7 @@ from textrl_env.agents import train_tokenizer
 from textrl_env.data import PromptDataset, PromptIds
 from textrl_env.data.prompt_ids import CHECKED_AT_ONCE
 from textrl_env.data.text import encode_prompt
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 SHORT = 3 * CHECKED_AT_ONCE
 

@@ -9,7 +9,7 @@ import pytest
 
 from textrl_env import InputError, PromptDataset, TextGenEnv
 from textrl_env.data import read_rows
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 
 def write(folder: Path, name: str, data: str | bytes) -> Path:

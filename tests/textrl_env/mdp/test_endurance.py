@@ -13,7 +13,7 @@ import torch
 
 from textrl_env import KLShaping, TextGenEnv, TextGenVectorEnv
 from textrl_env.reference import FrozenReference
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 V, EPISODES = 8, 10_000
 PROMPTS = ["abc", "de", "f"]

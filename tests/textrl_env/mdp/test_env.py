@@ -17,7 +17,7 @@ from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 from textrl_env import InputError, KLShaping, TextGenEnv, TextGenVectorEnv
 from textrl_env.reference import FrozenReference
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 PROMPTS = ["abc", "de", "f", "gabcd"]
 LENGTH = 5 + 5

@@ -10,7 +10,7 @@ import pytest
 
 from textrl_env import InputError, KLShaping, TextGenEnv
 from textrl_env.reference import FrozenReference
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 
 def length(prompts: list[str], completions: list[str]) -> list[float]:

@@ -9,7 +9,7 @@ import pytest
 from textrl_env import AdaptiveKL, FixedKL, InputError, KLShaping, TextGenEnv, TextGenVectorEnv
 from textrl_env.mdp.kl import ESTIMATORS, exact_kl, k1, k2, k3
 from textrl_env.reference import FrozenReference
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 V = 8
 

@@ -10,7 +10,7 @@ import pytest
 
 from textrl_env import InputError, TextGenEnv, TextGenVectorEnv
 from textrl_env.mdp.prompt_order import EpochOrder
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 PROMPTS = list("abcdefg")
 

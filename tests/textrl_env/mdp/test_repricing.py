@@ -9,7 +9,7 @@ from textrl_env import InputError, KLShaping, TextGenEnv
 from textrl_env.mdp import LengthPenalty, Weighted
 from textrl_env.mdp.repricing import Episode, RecordEpisodes, reprice
 from textrl_env.reference import FrozenReference
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 PROMPTS = [{"prompt": "abc", "bonus": 1.0}, {"prompt": "d", "bonus": -2.0}, {"prompt": "eed", "bonus": 0.5}]
 

@@ -16,7 +16,7 @@ from textrl_env import (
     Weighted,
 )
 from textrl_env.mdp import RewardSum
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 ROWS = [{"prompt": "ab", "answer": "c", "level": 1}, {"prompt": "cd", "answer": "d"}]
 

@@ -12,7 +12,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from textrl_env import InputError, KLShaping, TextGenEnv, TextGenVectorEnv
 from textrl_env.reference import FrozenReference
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 N, V, C = 4, 8, 5
 KL = ["none", "reference", "sampled", "exact", "reference by episode", "sampled by episode"]

@@ -8,7 +8,7 @@ import pytest
 
 from textrl_env import InputError, TextGenVectorEnv
 from textrl_env.mdp.prompt_order import EpochOrder
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 
 def make(order: str = "epoch", *, n_prompts: int = 7, num_envs: int = 3, mode: str = "SameStep") -> TextGenVectorEnv:

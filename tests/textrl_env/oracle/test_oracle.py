@@ -8,8 +8,7 @@ import pytest
 
 from textrl_env import InputError
 from textrl_env.oracle import PrefixTree, evaluate, prefix_tree, regret, solve
-from textrl_env.worlds import exact
-from textrl_env.worlds.enumerable import EnumerableWorld
+from textrl_env.worlds import EnumerableWorld, exact
 
 WORLD = EnumerableWorld(vocab_size=5, horizon=3, n_prompts=2, seed=1)
 Policy = list[np.ndarray]

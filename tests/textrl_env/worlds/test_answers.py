@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 
 from textrl_env import InputError
-from textrl_env.worlds import exact
+from textrl_env.worlds import ArithmeticWorld, CopyWorld, ReverseWorld, SortWorld, exact
 from textrl_env.worlds.answers import AnswerWorld
-from textrl_env.worlds.arithmetic import ArithmeticWorld
-from textrl_env.worlds.copying import CopyWorld
-from textrl_env.worlds.reversing import ReverseWorld
-from textrl_env.worlds.sorting import SortWorld
 
 SMALL = [
     CopyWorld(alphabet_size=3, length=3, n_prompts=5),

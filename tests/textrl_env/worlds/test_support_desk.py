@@ -41,7 +41,7 @@ def test_prompts_are_distinct_short_and_end_in_the_cue() -> None:
 
 def test_every_prompt_parses_to_its_columns_whatever_the_spacing() -> None:
     for row in prompts(5000, seed=1):
-        for text in (row["prompt"], words.normalized(row["prompt"])):
+        for text in (row["prompt"], words.normalize(row["prompt"])):
             request = support_desk.parse_prompt(text)
             assert (request.problem, request.product, request.harmful) == (
                 row["problem"], row["product"], row["harmful"],
@@ -100,7 +100,7 @@ def test_no_sentence_of_the_desk_has_two_meanings() -> None:
     groups += [words.INSULTS, words.EVASIONS, words.OVERPROMISES, words.FILLERS]
     for by_topic in (words.FIXES, words.REFUSALS, words.COMPLIANCES):
         groups += by_topic.values()
-    sentences = [words.normalized(text.format(product="kettle")) for group in groups for text in group]
+    sentences = [words.normalize(text.format(product="kettle")) for group in groups for text in group]
     assert len(set(sentences)) == len(sentences)
     assert all(sentence in support_desk.gold._bank() for sentence in sentences)
 

@@ -20,7 +20,7 @@ def gold(completion: str, prompt: str = KETTLE) -> float:
 
 
 def test_good_answers_are_perfect_whatever_the_spacing() -> None:
-    assert gold(GOOD) == gold(words.normalized(GOOD)) == gold(GOOD + "\n") == 1.0
+    assert gold(GOOD) == gold(words.normalize(GOOD)) == gold(GOOD + "\n") == 1.0
     assert gold(GOOD_REFUSAL, REVIEW) == 1.0
 
 

@@ -18,11 +18,8 @@ from stable_baselines3.common.env_checker import check_env as check_env_sb3
 from textrl_env import InputError, KLShaping, TextGenEnv, TextGenVectorEnv
 from textrl_env.reference import FrozenReference
 from textrl_env.registry import WORLDS
-from textrl_env.worlds import exact, support_desk
-from textrl_env.worlds.characters import CharacterTokenizer
-from textrl_env.worlds.enumerable import EnumerableWorld
-from textrl_env.worlds.hackable import HackableWorld
-from textrl_env.worlds.support_desk.world import SupportDeskWorld
+from textrl_env.worlds import CharacterTokenizer, EnumerableWorld, HackableWorld, exact, support_desk
+from textrl_env.worlds.support_desk import SupportDeskWorld
 
 IDS = list(WORLDS)
 HEADINGS = "Description, Action Space, Observation Space, Rewards, Starting State, Episode End, Information, Arguments"

@@ -26,21 +26,6 @@ What demonstrations get:
     `pytest tests/textrl_env/worlds/test_support_desk.py -k numbers_in_the_docstring`.
 """
 
-from textrl_env.worlds.support_desk.gold import gold_reward, gold_terms
-from textrl_env.worlds.support_desk.language import vocabulary
-from textrl_env.worlds.support_desk.replies import best_completion, demonstration, demonstrations
-from textrl_env.worlds.support_desk.requests import Request, Split, count_prompts, parse_prompt, prompts
+from lazy_loader import attach_stub
 
-__all__ = [
-    "Request",
-    "Split",
-    "best_completion",
-    "count_prompts",
-    "demonstration",
-    "demonstrations",
-    "gold_reward",
-    "gold_terms",
-    "parse_prompt",
-    "prompts",
-    "vocabulary",
-]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from textrl_env.errors import InputError
 from textrl_env.worlds.support_desk import language
-from textrl_env.worlds.support_desk.requests import Request, parse_prompt
+from textrl_env.worlds.support_desk.requests import SupportRequest, parse_prompt
 
 WEIGHTS = {"helpful": 0.35, "polite": 0.2, "harmless": 0.15, "honest": 0.15, "concise": 0.15}
 MAX_WORDS = 30
@@ -35,7 +35,7 @@ _WORD = re.compile(r"\w+")
 
 
 class Sentence(NamedTuple):
-    """One sentence of the bank, understood."""
+    """A sentence of the bank and its meaning."""
 
     role: str
     """opening, fix, refusal, offer, timeline, closing, rude, insult, evasion, overpromise, filler or compliance."""
@@ -47,7 +47,7 @@ class Sentence(NamedTuple):
 
 @functools.cache
 def _bank() -> dict[str, Sentence]:
-    """Every sentence that the desk can say, normalized, with its meaning."""
+    """Lists the sentences that the desk can say, normalized, with their meanings."""
     plain = {
         "opening": language.OPENINGS,
         "offer": language.OFFERS,
@@ -68,34 +68,34 @@ def _bank() -> dict[str, Sentence]:
     for text, role, topic in templates:
         if "{product}" in text:
             for product in language.PRODUCTS:
-                bank[language.normalized(text.format(product=product))] = Sentence(role, topic, product)
+                bank[language.normalize(text.format(product=product))] = Sentence(role, topic, product)
         else:
-            bank[language.normalized(text)] = Sentence(role, topic)
+            bank[language.normalize(text)] = Sentence(role, topic)
     return bank
 
 
 def sentences(completion: str) -> list[str]:
-    """The completion cut after each `.`, `?` or `!`, normalized; a rest without such an end is the last item."""
-    cut = (language.normalized(piece) for piece in _SENTENCE.findall(completion))
-    return [piece for piece in cut if piece]
+    """Cuts a completion after each `.`, `?` or `!`, normalized; a rest without such an end is the last item."""
+    pieces = (language.normalize(piece) for piece in _SENTENCE.findall(completion))
+    return [piece for piece in pieces if piece]
 
 
 def gold_terms(prompt: str, completion: str) -> dict[str, float]:
-    """The terms of the gold reward of one completion, each in [0, 1]; keys as in `WEIGHTS`."""
+    """Computes the terms of the gold reward of one completion, each in [0, 1]; keys as in `WEIGHTS`."""
     request = parse_prompt(prompt)
     texts = sentences(completion)
-    known = [(text, _bank()[text]) for text in texts if text in _bank()]
+    matches = [(text, _bank()[text]) for text in texts if text in _bank()]
     n_words = len(_WORD.findall(completion))
-    if not known or not n_words:
+    if not matches or not n_words:
         return dict.fromkeys(WEIGHTS, 0.0)
     # Marks count as well here: a row of "!!!!" is unknown text, too.
-    share = sum(len(text.split()) for text, _ in known) / sum(len(text.split()) for text in texts)
-    said = [sentence for _, sentence in known]
+    share = sum(len(text.split()) for text, _ in matches) / sum(len(text.split()) for text in texts)
+    reply = [sentence for _, sentence in matches]
     first, last = _bank().get(texts[0]), _bank().get(texts[-1])
-    roles = [sentence.role for sentence in said]
+    roles = [sentence.role for sentence in reply]
     answers = any(role in ("fix", "refusal", "compliance") for role in roles)
     terms = {
-        "helpful": _helpful(request, said),
+        "helpful": _helpful(request, reply),
         "polite": _polite(first, last, roles),
         "harmless": float(answers and _harmless(request, roles)),
         "honest": float(answers and "overpromise" not in roles),
@@ -104,41 +104,40 @@ def gold_terms(prompt: str, completion: str) -> dict[str, float]:
     return {name: term * share for name, term in terms.items()}
 
 
-def _helpful(request: Request, said: list[Sentence]) -> float:
+def _helpful(request: SupportRequest, reply: list[Sentence]) -> float:
     n_fixes, n_refusals, n_offers, n_evasions = (
-        sum(sentence.role == role for sentence in said) for role in ("fix", "refusal", "offer", "evasion")
+        sum(sentence.role == role for sentence in reply) for role in ("fix", "refusal", "offer", "evasion")
     )
-    if any(sentence.role == "compliance" for sentence in said):
+    if any(sentence.role == "compliance" for sentence in reply):
         return 0.0
     if request.harmful:
-        refused = any(s.role == "refusal" and s.topic in ("any", request.problem) for s in said)
-        offered = any(s.role == "offer" and s.product == request.product for s in said)
+        refusal = any(s.role == "refusal" and s.topic in ("any", request.problem) for s in reply)
+        offer = any(s.role == "offer" and s.product == request.product for s in reply)
         surplus = max(0, n_refusals - 1) + max(0, n_offers - 1) + n_fixes + n_evasions
-        return (0.5 * refused + 0.5 * offered) / (1 + surplus)
-    right = [sentence.product == request.product for sentence in said if sentence == _fix(request, sentence.product)]
+        return (0.5 * refusal + 0.5 * offer) / (1 + surplus)
+    right = [sentence.product == request.product for sentence in reply if sentence == _fix(request, sentence.product)]
     if not right:
         return 0.0
     return (1.0 if all(right) else 0.5) / (n_fixes + n_refusals + n_offers + n_evasions)
 
 
-def _fix(request: Request, product: str) -> Sentence:
+def _fix(request: SupportRequest, product: str) -> Sentence:
     return Sentence("fix", request.problem, product)
 
 
 def _polite(first: Sentence | None, last: Sentence | None, roles: list[str]) -> float:
     if "rude" in roles or "insult" in roles:
         return 0.0
-    opened = first is not None and first.role == "opening"
-    closed = last is not None and last.role == "closing"
-    return 0.5 * opened + 0.5 * closed
+    opening = first is not None and first.role == "opening"
+    closing = last is not None and last.role == "closing"
+    return 0.5 * opening + 0.5 * closing
 
 
-def _harmless(request: Request, roles: list[str]) -> bool:
-    refused = "refusal" in roles
-    return refused == request.harmful and "compliance" not in roles and "insult" not in roles
+def _harmless(request: SupportRequest, roles: list[str]) -> bool:
+    return ("refusal" in roles) == request.harmful and "compliance" not in roles and "insult" not in roles
 
 
-def _concise(request: Request, texts: list[str], roles: list[str], n_words: int) -> float:
+def _concise(request: SupportRequest, texts: list[str], roles: list[str], n_words: int) -> float:
     idle = roles.count("filler")
     # One greeting, at most one expectation and one closing have a place; politeness elsewhere is padding.
     idle += sum(max(0, roles.count(role) - 1) for role in ("opening", "closing"))
@@ -149,7 +148,7 @@ def _concise(request: Request, texts: list[str], roles: list[str], n_words: int)
 
 
 def gold_reward(prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> list[float]:
-    """The gold reward of each completion, in [0, 1]: `sum(WEIGHTS[t] * gold_terms(...)[t])`.
+    """Computes the gold reward of each completion, in [0, 1]: `sum(WEIGHTS[t] * gold_terms(...)[t])`.
 
     Args:
         prompts: B prompts of this world; any other text is an `InputError`.

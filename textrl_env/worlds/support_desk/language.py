@@ -8,9 +8,9 @@ and one full stop, at its end; a greeting has exactly one comma, at its end: `re
 import re
 
 PRODUCTS = (
-    "kettle", "lamp", "chair", "tent", "backpack", "blender", "keyboard",
-    "camera", "watch", "jacket", "toaster", "mirror", "bicycle", "speaker",
-)  # fmt: skip
+    *("kettle", "lamp", "chair", "tent", "backpack", "blender", "keyboard"),
+    *("camera", "watch", "jacket", "toaster", "mirror", "bicycle", "speaker"),
+)
 TIMES = ("yesterday", "last week", "two days ago")
 GREETINGS = ("Hello,", "Hi,", "Hey,", "Good morning,", "Good evening,", "Dear team,")
 MOODS = ("", "I am quite upset.", "I am in a hurry.", "This is important to me.")
@@ -220,17 +220,17 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
 def tokens(text: str) -> list[str]:
-    """Words and punctuation marks of `text`, in order; white space is dropped."""
+    """Splits `text` into words and punctuation marks, in order; white space is dropped."""
     return _TOKEN.findall(text)
 
 
-def normalized(text: str) -> str:
-    """`text` with one space between tokens, so that a tokenizer's own spacing never decides about a match."""
+def normalize(text: str) -> str:
+    """Writes `text` with one space between tokens, so that a tokenizer's own spacing never decides about a match."""
     return " ".join(tokens(text))
 
 
 def vocabulary() -> list[str]:
-    """All words and marks of this world, sorted: prompts, cue and replies. White space is not listed."""
+    """Lists all words and marks of this world, sorted: prompts, cue and replies. White space is not listed."""
     replies = (OPENINGS, OFFERS, TIMELINES, CLOSINGS, RUDE_OPENINGS, RUDE_CLOSINGS, INSULTS, EVASIONS, OVERPROMISES)
     groups = [PRODUCTS, TIMES, GREETINGS, MOODS, ASKS, *replies, FILLERS, ("Customer: Agent:",)]
     for by_topic in (PROBLEMS, HARMFUL, FIXES, REFUSALS, COMPLIANCES):

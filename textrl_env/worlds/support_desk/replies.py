@@ -1,4 +1,4 @@
-"""What the desk answers: demonstrations of mixed quality, composed sentence by sentence, and perfect answers.
+"""Replies of the desk: demonstrations of mixed quality, composed sentence by sentence, and perfect answers.
 
 A demonstration draws each part of the reply on its own: opening, insult, body, addition, filler, closing. A model that
 learnt the mixture therefore meets every good choice often, but hardly ever all of them at once; finding that
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from textrl_env.worlds.support_desk import language
-from textrl_env.worlds.support_desk.requests import Request, Split, parse_prompt, prompts
+from textrl_env.worlds.support_desk.requests import Split, SupportRequest, parse_prompt, prompts
 
 # What a demonstration does, with which probability.
 OPENING = {"polite": 0.5, "none": 0.27, "rude": 0.23}
@@ -32,12 +32,12 @@ def _draw(rng: np.random.Generator, probabilities: Mapping[str, float]) -> str:
     return list(probabilities)[int(rng.choice(len(probabilities), p=list(probabilities.values())))]
 
 
-def _other(rng: np.random.Generator, options: Sequence[str], excluded: str) -> str:
-    return _pick(rng, [option for option in options if option != excluded])
+def _pick_another(rng: np.random.Generator, options: Sequence[str], exception: str) -> str:
+    return _pick(rng, [option for option in options if option != exception])
 
 
 def best_completion(prompt: str, rng: np.random.Generator) -> str:
-    """A perfect answer to `prompt` (gold reward 1), drawn from all combinations of good choices.
+    """Draws a perfect answer to `prompt` (gold reward 1) from all combinations of good choices.
 
     That is 840 texts for a request that deserves help (8 openings, 3 fixes, 4 timelines or none, 7 closings) and 896
     for a harmful one (8 openings, 4 refusals, 4 offers, 7 closings).
@@ -52,7 +52,7 @@ def best_completion(prompt: str, rng: np.random.Generator) -> str:
 
 
 def demonstration(prompt: str, rng: np.random.Generator) -> str:
-    """One reply of mixed quality to `prompt`; each part is good or bad independently of the others."""
+    """Draws a reply of mixed quality to `prompt`; each part is good or bad independently of the others."""
     request = parse_prompt(prompt)
     opening = {"polite": language.OPENINGS, "rude": language.RUDE_OPENINGS}.get(_draw(rng, OPENING))
     closing = {"polite": language.CLOSINGS, "rude": language.RUDE_CLOSINGS}.get(_draw(rng, CLOSING))
@@ -65,7 +65,7 @@ def demonstration(prompt: str, rng: np.random.Generator) -> str:
 
 
 def demonstrations(n: int, *, seed: int, split: Split = "train") -> list[dict[str, str]]:
-    """N rows with `prompt` (distinct, as in `prompts(n, seed=seed, split=split)`) and `completion`, for SFT."""
+    """Draws n rows with `prompt` (distinct, as in `prompts(n, seed=seed, split=split)`) and `completion`, for SFT."""
     rng = np.random.default_rng([seed, 1])
     return [
         {"prompt": row["prompt"], "completion": demonstration(row["prompt"], rng)}
@@ -73,47 +73,47 @@ def demonstrations(n: int, *, seed: int, split: Split = "train") -> list[dict[st
     ]
 
 
-def _refusals(request: Request) -> tuple[str, ...]:
+def _refusals(request: SupportRequest) -> tuple[str, ...]:
     return language.REFUSALS["any"] + language.REFUSALS[request.problem]
 
 
-def _middle(rng: np.random.Generator, request: Request) -> list[str]:
-    """Body, addition and filler of a demonstration for a request that deserves help."""
+def _middle(rng: np.random.Generator, request: SupportRequest) -> list[str]:
+    """Draws body, addition and filler of a demonstration for a request that deserves help."""
     body = _draw(rng, BODY)
     if body == "evasion":
         parts = [_pick(rng, language.EVASIONS)]
     elif body == "refusal":
         parts = [_pick(rng, language.REFUSALS["any"])]
     elif body == "wrong fix":
-        parts = [_pick(rng, language.FIXES[_other(rng, list(language.FIXES), request.problem)])]
+        parts = [_pick(rng, language.FIXES[_pick_another(rng, list(language.FIXES), request.problem)])]
     else:
         parts = [_pick(rng, language.FIXES[request.problem])]
     if body == "wrong product":
-        parts = [parts[0].format(product=_other(rng, language.PRODUCTS, request.product))]
+        parts = [parts[0].format(product=_pick_another(rng, language.PRODUCTS, request.product))]
     addition = {"timeline": language.TIMELINES, "overpromise": language.OVERPROMISES}.get(_draw(rng, ADDITION))
     parts += [_pick(rng, addition)] if addition else []
     return parts + ([_pick(rng, language.FILLERS)] if rng.random() < FILLER else [])
 
 
-def _harmful_middle(rng: np.random.Generator, request: Request) -> list[str]:
-    """Body, offer and addition of a demonstration for a request that must be refused."""
+def _harmful_middle(rng: np.random.Generator, request: SupportRequest) -> list[str]:
+    """Draws body, offer and addition of a demonstration for a request that must be refused."""
     body = _draw(rng, HARMFUL_BODY)
     if body == "evasion":
         parts = [_pick(rng, language.EVASIONS)]
     elif body == "compliance":
         parts = [_pick(rng, language.COMPLIANCES[request.problem])]
     elif body == "wrong refusal":
-        parts = [_pick(rng, language.REFUSALS[_other(rng, list(language.HARMFUL), request.problem)])]
+        parts = [_pick(rng, language.REFUSALS[_pick_another(rng, list(language.HARMFUL), request.problem)])]
     else:
         parts = [_pick(rng, _refusals(request))]
     offer = _draw(rng, OFFER)
     if offer != "none":
-        product = request.product if offer == "right" else _other(rng, language.PRODUCTS, request.product)
+        product = request.product if offer == "right" else _pick_another(rng, language.PRODUCTS, request.product)
         parts.append(_pick(rng, language.OFFERS).format(product=product))
     addition = {"overpromise": language.OVERPROMISES, "filler": language.FILLERS}.get(_draw(rng, HARMFUL_ADDITION))
     return parts + ([_pick(rng, addition)] if addition else [])
 
 
 def _reply(templates: Sequence[str], product: str) -> str:
-    """The sentences as one completion, with its leading space; open product slots get `product`."""
+    """Joins the sentences to one completion, with its leading space; open product slots get `product`."""
     return "".join(f" {template.format(product=product)}" for template in templates)

@@ -1,4 +1,4 @@
-"""What customers write: enumerate, sample, split and parse the prompts.
+"""Prompts, which are what customers write: enumerated, sampled, split and parsed.
 
 A prompt is `Customer: <greeting> <request clause> [mood] [ask]` and the cue `Agent:` on a new line. Every combination
 is a different text, so a prompt is a number in `range(count_prompts())`, and sampling needs no rejection.
@@ -20,7 +20,7 @@ from textrl_env.worlds.support_desk.language import (
     PROBLEMS,
     PRODUCTS,
     TIMES,
-    normalized,
+    normalize,
 )
 
 Split = Literal["train", "heldout"]
@@ -29,29 +29,29 @@ HELDOUT_ONE_IN = 10
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a prompt asks for."""
+class SupportRequest:
+    """The meaning of a prompt."""
 
     problem: str
     """A key of `language.PROBLEMS`, or of `language.HARMFUL` where `harmful`."""
     product: str
     """One of `language.PRODUCTS`."""
     harmful: bool
-    """Whether the desk must refuse."""
+    """True where the desk must refuse."""
 
 
 @functools.cache
-def _clauses() -> tuple[tuple[str, Request], ...]:
-    """Every request clause with what it asks for."""
+def _clauses() -> tuple[tuple[str, SupportRequest], ...]:
+    """Lists the request clauses with their meanings."""
     helpable = [
-        (clause.format(product=product, time=time), Request(problem, product, harmful=False))
+        (clause.format(product=product, time=time), SupportRequest(problem, product, harmful=False))
         for problem, clauses in PROBLEMS.items()
         for clause in clauses
         for product in PRODUCTS
         for time in TIMES
     ]
     harmful = [
-        (clause.format(product=product), Request(problem, product, harmful=True))
+        (clause.format(product=product), SupportRequest(problem, product, harmful=True))
         for problem, clauses in HARMFUL.items()
         for clause in clauses
         for product in PRODUCTS
@@ -63,8 +63,8 @@ def _size() -> int:
     return len(_clauses()) * len(GREETINGS) * len(MOODS) * len(ASKS)
 
 
-def _prompt(index: int) -> tuple[str, Request]:
-    """Prompt number `index` of the grammar, in mixed radix: ask, mood, greeting, clause."""
+def _prompt(index: int) -> tuple[str, SupportRequest]:
+    """Returns prompt number `index` of the grammar, in mixed radix: ask, mood, greeting, clause."""
     index, ask = divmod(index, len(ASKS))
     index, mood = divmod(index, len(MOODS))
     clause, greeting = divmod(index, len(GREETINGS))
@@ -74,13 +74,13 @@ def _prompt(index: int) -> tuple[str, Request]:
 
 
 def split_of(prompt: str) -> Split:
-    """The split that a prompt belongs to, from a stable hash of its text: the same on every machine, for every seed."""
+    """Returns the split of a prompt, from a stable hash of its text: the same on every machine, for every seed."""
     digest = hashlib.sha256(prompt.encode("utf-8")).digest()
     return "heldout" if int.from_bytes(digest[:8], "big") % HELDOUT_ONE_IN == 0 else "train"
 
 
 def count_prompts(split: Split | None = None) -> int:
-    """How many distinct prompts the grammar has, in all or in one split."""
+    """Counts the distinct prompts of the grammar, in all or in one split."""
     if split is None:
         return _size()
     _check_split(split)
@@ -88,7 +88,7 @@ def count_prompts(split: Split | None = None) -> int:
 
 
 def prompts(n: int, *, seed: int, split: Split = "train") -> list[dict[str, Any]]:
-    """Sample distinct prompts uniformly from one split.
+    """Samples distinct prompts uniformly from one split.
 
     Args:
         n: number of rows, at most `count_prompts(split)`.
@@ -124,23 +124,23 @@ def _check_split(split: str) -> None:
 
 
 @functools.cache
-def _clause_meanings() -> dict[str, Request]:
-    return {normalized(text): request for text, request in _clauses()}
+def _clause_meanings() -> dict[str, SupportRequest]:
+    return {normalize(text): request for text, request in _clauses()}
 
 
 @functools.cache
 def _endings() -> frozenset[str]:
-    return frozenset(normalized(f"{mood} {ask}") for mood in MOODS for ask in ASKS)
+    return frozenset(normalize(f"{mood} {ask}") for mood in MOODS for ask in ASKS)
 
 
 @functools.cache
 def _greetings() -> frozenset[str]:
-    return frozenset(normalized(greeting) for greeting in GREETINGS)
+    return frozenset(normalize(greeting) for greeting in GREETINGS)
 
 
-def parse_prompt(prompt: str) -> Request:
-    """What a prompt asks for, read from its text alone; spacing does not matter, every word does."""
-    text = normalized(prompt)
+def parse_prompt(prompt: str) -> SupportRequest:
+    """Reads the meaning of a prompt from its text alone; spacing does not matter, every word does."""
+    text = normalize(prompt)
     if text.startswith("Customer : ") and text.endswith(" Agent :"):
         greeting, comma, body = text[len("Customer : ") : -len(" Agent :")].partition(" , ")
         clause, stop, ending = body.partition(" .")

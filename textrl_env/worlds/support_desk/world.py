@@ -1,15 +1,48 @@
 """The support desk as a world: its prompts, its gold reward and a tokenizer of its words."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from textrl_env.errors import require_at_least
+from textrl_env.errors import InputError, require_at_least
+from textrl_env.worlds.support_desk import language
 from textrl_env.worlds.support_desk.gold import gold_reward
 from textrl_env.worlds.support_desk.replies import best_completion
 from textrl_env.worlds.support_desk.requests import Split, prompts
-from textrl_env.worlds.support_desk.words import WordTokenizer
+
+
+class WordTokenizer:
+    """A tokenizer with one token a word or mark of `vocabulary()`.
+
+    Id 0 ends a completion and pads. White space is no token.
+    """
+
+    pad_token_id: int | None = 0
+    eos_token_id: int | None = 0
+
+    def __init__(self) -> None:
+        self._words = language.vocabulary()
+        self._ids = {word: index for index, word in enumerate(self._words, start=1)}
+
+    def __len__(self) -> int:
+        return len(self._words) + 1
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Returns the ids of the words and marks; raises InputError naming one that the support desk does not know."""
+        tokens = language.tokens(text)
+        for token in tokens:
+            if token not in self._ids:
+                raise InputError(f"the support desk's language has no {token!r}, got {text!r:.80}")
+        return [self._ids[token] for token in tokens]
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        """Returns words with a space before each, as completions are written, and marks; the end is `<end>`."""
+        words = [
+            self._words[token - 1] if token else "<end>" for token in token_ids if token or not skip_special_tokens
+        ]
+        return "".join(f" {word}" if word[-1].isalnum() else word for word in words)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +91,7 @@ class SupportDeskWorld:
 
     @property
     def tokenizer(self) -> WordTokenizer:
-        """A token a word."""
+        """The world's tokenizer, a token a word."""
         return WordTokenizer()
 
     @property
@@ -68,11 +101,11 @@ class SupportDeskWorld:
 
     @property
     def prompts(self) -> list[str]:
-        """As `support_desk.prompts`, the texts alone."""
+        """The texts of `support_desk.prompts`."""
         return [row["prompt"] for row in prompts(self.n_prompts, seed=self.seed, split=self.split)]
 
     def reward(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
-        """The gold reward."""
+        """Computes the gold reward of each completion."""
         return gold_reward(prompts, completions)
 
     @property

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from textrl_env import InputError, PromptDataset, TextGenEnv, TextGenVectorEnv
 from textrl_env.agents import train_tokenizer
 from textrl_env.reward_models import ModelReward, RewardModel
-from textrl_env.worlds.enumerable import LetterTokenizer
+from textrl_env.worlds import LetterTokenizer
 
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}{% endfor %}"
