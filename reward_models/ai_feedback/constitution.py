@@ -1,4 +1,4 @@
-"""A constitution: the principles that AI feedback goes by, a row of a file each (Bai et al. 2022)."""
+"""The constitution: principles that AI feedback goes by, a row of a file each (Bai et al. 2022)."""
 
 import math
 import re
@@ -22,7 +22,7 @@ MAX_LENGTH = 2000
 
 @dataclass(frozen=True)
 class Principle:
-    """What a good reply does, in words that a judge reads.
+    """A rule of conduct: it says what a good reply does, in words that a judge reads.
 
     Attributes:
         id: letters, digits, `_`, `-` and `.`; goes into the column `principle` of the labels.
@@ -44,26 +44,31 @@ class Constitution:
     principles: tuple[Principle, ...]
 
     def draw(self, n: int, rng: np.random.Generator, *, each: int = 1) -> list[list[Principle]]:
-        """For n comparisons `each` different principles, drawn by weight; InputError where there are fewer."""
+        """Draws `each` different principles for each of n comparisons, by weight; InputError where there are fewer."""
         if not 1 <= each <= len(self.principles):
             raise InputError(f"the constitution has {len(self.principles)} principles to draw from, got each={each}")
         weights = np.array([principle.weight for principle in self.principles])
         chances = weights / weights.sum()
-        drawn = (rng.choice(len(weights), size=each, replace=False, p=chances) for _ in range(n))
-        return [[self.principles[index] for index in indices] for indices in drawn]
+        draws = (rng.choice(len(weights), size=each, replace=False, p=chances) for _ in range(n))
+        return [[self.principles[index] for index in indices] for indices in draws]
 
 
 def read_constitution(path: str | Path) -> Constitution:
-    """From JSONL, or any other file that `textrl_env.data.rows.read_rows` knows; in a `.txt` each line is a principle.
+    """Reads JSONL, or any other file that `textrl_env.data.read_rows` knows; in a `.txt` each line is a principle.
 
     Columns: `principle`, and optionally `id` (by default principle-1, principle-2, …), `weight` and `rule`. Rows are
     text and stay text: a rule is named, and its code is the program's.
 
-    Raises InputError: names `file:line` and what is wrong there; see `read_rows`.
+    Raises:
+        InputError: names `file:line` and what is wrong there; see `read_rows`.
     """
-    seen: set[str] = set()
+    ids: set[str] = set()
     rows = read_rows(
-        path, text_columns=["principle"], optional=["id"], fault_of=lambda row: _fault(row, seen), on_bad_row="error"
+        path,
+        text_columns=["principle"],
+        optional=["id"],
+        fault_of=lambda row: _find_fault(row, ids),
+        on_bad_row="error",
     )
     return Constitution(
         tuple(
@@ -79,12 +84,12 @@ def read_constitution(path: str | Path) -> Constitution:
 
 
 def support_desk_constitution() -> Constitution:
-    """The one that ships with the package: five principles of a support desk, each with a rule."""
+    """Returns the constitution that ships with the package: five principles of a support desk, each with a rule."""
     return read_constitution(Path(str(files("textrl_env.reward_models.ai_feedback") / "support_desk.jsonl")))
 
 
-def _fault(row: Mapping[str, Any], seen: set[str]) -> str | None:
-    """What is wrong with a row whose `principle` is a text; remembers its id in `seen`."""
+def _find_fault(row: Mapping[str, Any], ids: set[str]) -> str | None:
+    """Says what is wrong with a row whose `principle` is a text; remembers its id in `ids`."""
     if unknown := [name for name in row if name not in COLUMNS]:
         return f"no column is called {unknown[0]!r:.60}; expected {', '.join(map(repr, COLUMNS))}"
     if len(row["principle"]) > MAX_LENGTH:
@@ -92,9 +97,9 @@ def _fault(row: Mapping[str, Any], seen: set[str]) -> str | None:
     if (name := row.get("id")) is not None:
         if not re.fullmatch(r"[-.\w]{1,60}", name):
             return f"'id' must be 1 to 60 letters, digits, '_', '-' or '.', got {name!r:.80}"
-        if name in seen:
+        if name in ids:
             return f"'id' {name!r} is there twice"
-        seen.add(name)
+        ids.add(name)
     if not (math.isfinite(weight := number(row.get("weight", 1.0))) and weight > 0):
         return f"'weight' must be a number above 0, got {row['weight']!r:.60}"
     if (rule := row.get("rule") or None) is not None and (not isinstance(rule, str) or rule not in RULES):

@@ -1,6 +1,6 @@
 """`textrl ai-feedback`: preferences by a constitution, and how far their judge is to be believed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -20,7 +20,6 @@ from textrl_env.errors import InputError, require_at_least
 from textrl_env.training import Interrupt
 
 if TYPE_CHECKING:
-    from textrl_env.reward_models.ai_feedback import HumanPairs, Judged, Slice
     from textrl_env.reward_models.feedback.desk import Item
 
 
@@ -58,14 +57,11 @@ class CollectAIFeedback:
         constitution = self.judging.principles(principles_per_pair=self.principles_per_pair)
 
         from textrl_env.reward_models.ai_feedback import (
-            JudgeReport,
-            by_pair,
-            judge_all,
+            judge_pairs,
             label_rows,
             mixed_rows,
-            position_bias,
-            questions_of,
             read_human_pairs,
+            report_judge,
         )
 
         human = (
@@ -75,37 +71,33 @@ class CollectAIFeedback:
         )
         judge = self.judging.make_judge()
         items = self._items(run_dir, seed)
-        asked = [*items, *(human.items if human else ())]
-        if not asked:
+        pairs = [*items, *(human.items if human else ())]
+        if not pairs:
             raise InputError("n_prompts: with 0 there is nothing to judge; give --completions or --human")
         # Generators of their own: more replies leave the questions about people's pairs as they are, and answered.
-        drawn = [
-            principles
-            for stream, n in enumerate((len(items), len(asked) - len(items)))
-            for principles in constitution.draw(n, np.random.default_rng([seed, stream]), each=self.principles_per_pair)
+        principles = [
+            row
+            for stream, n in enumerate((len(items), len(pairs) - len(items)))
+            for row in constitution.draw(n, np.random.default_rng([seed, stream]), each=self.principles_per_pair)
         ]
         out = run_dir / self.folder
         with Interrupt() as stop:
-            judgements = judge_all(questions_of(asked, drawn), judge, out / "log.jsonl", should_stop=stop)
-        if judgements is None:
-            raise Stopped(
+            verdicts = judge_pairs(pairs, principles, judge, out / "log.jsonl", should_stop=stop)
+        if verdicts is None:
+            message = (
                 f"stopped before every pair was judged; the answers so far are in {out / 'log.jsonl'}, and the same "
-                "command asks only the rest", stop.exit_code,
-            )  # fmt: skip
-        rng = np.random.default_rng(seed)
-        pairs = by_pair(judgements, self.principles_per_pair)
-        labels = label_rows(pairs[: len(items)], judge.name)
+                "command asks only the rest"
+            )
+            raise Stopped(message, stop.exit_code)
+        labels = label_rows(verdicts[: len(items)], judge.name)
         for name in ("preferences.jsonl", "mixed.jsonl"):  # An earlier run's would pass for this one's.
             (out / name).unlink(missing_ok=True)
         if items:
             write_jsonl(out / "preferences.jsonl", labels)
-        slices: tuple[Slice, ...] = ()
-        if human is not None:
-            slices = _slices(pairs[len(items) :], human, rng)
-            if items:
-                mixed = mixed_rows(human.rows, labels, human_weight=self.human_weight, ai_weight=self.ai_weight)
-                write_jsonl(out / "mixed.jsonl", mixed)
-        report = JudgeReport(judge.name, position_bias(judgements, rng=rng), slices)
+        report = report_judge(judge.name, verdicts, human, rng=np.random.default_rng(seed))
+        if human is not None and items:
+            mixed = mixed_rows(human.rows, labels, human_weight=self.human_weight, ai_weight=self.ai_weight)
+            write_jsonl(out / "mixed.jsonl", mixed)
         return {
             "n_pairs": len(items),
             "n_labels": len(labels),
@@ -143,20 +135,6 @@ class CollectAIFeedback:
             return read_items(self.completions, "pair", on_bad_row=self.replies.on_bad_row)
         sampled = self.replies.sampled(run_dir, seed, k=self.k)
         return [item for prompt, texts in sampled for item in items_of("pair", prompt, texts)]
-
-
-def _slices(pairs: "Sequence[Sequence[Judged]]", human: "HumanPairs", rng: np.random.Generator) -> "tuple[Slice, ...]":
-    """Agreement of the labels, and of each principle by itself."""
-    from textrl_env.reward_models.ai_feedback import agreement_by_slice, margin_of
-
-    signs, prompts = np.array(human.signs), [item.prompt for item in human.items]
-    slices = agreement_by_slice(np.array([margin_of(pair) for pair in pairs]), signs, prompts, human.columns, rng=rng)
-    owner = np.repeat(np.arange(len(pairs)), [len(pair) for pair in pairs])
-    single = [each for pair in pairs for each in pair]
-    principles = {"principle": [each.question.principle.id for each in single]}
-    margins = np.array([each.margin for each in single])
-    _, *by_principle = agreement_by_slice(margins, signs[owner], [prompts[at] for at in owner], principles, rng=rng)
-    return (*slices, *by_principle)
 
 
 def _table(slices: list[dict[str, Any]]) -> Table:

@@ -1,6 +1,5 @@
 """Options that `textrl ai-feedback` and `textrl revise` share: who judges by which constitution, and which replies."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,14 +8,15 @@ from textrl_env.cli.fitting import fitting_tokenizer
 from textrl_env.cli.optional import OptionalPath
 from textrl_env.cli.run_folder import existing_model
 from textrl_env.data import OnBadRow, PromptDataset
-from textrl_env.data.text import encode_prompt
+from textrl_env.data.text import Prompt, encode_prompt
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.lm import load_config, load_model, load_tokenizer
-from textrl_env.reward_models.ai_feedback import Endpoint, EndpointConfig
+from textrl_env.reward_models.ai_feedback.judges import EndpointConfig
 from textrl_env.worlds import support_desk
 
 if TYPE_CHECKING:
-    from textrl_env.reward_models.ai_feedback import Constitution, Judge, Request, Reviser
+    from textrl_env.reward_models.ai_feedback import Constitution
+    from textrl_env.reward_models.ai_feedback.judges import EndpointJudge, Judge, LanguageModelReviser, Reviser
 
 
 @dataclass(frozen=True)
@@ -32,58 +32,44 @@ class JudgeOptions:
     endpoint: EndpointConfig = field(default_factory=EndpointConfig)
     """How an endpoint is asked."""
 
-    def principles(self, **each: int) -> "Constitution":
-        """The constitution, checked; `each` is how many of its principles an option of that name draws at once."""
+    def principles(self, **counts: int) -> "Constitution":
+        """Returns the constitution; checks the options by whose number its principles are drawn at once."""
         from textrl_env.reward_models.ai_feedback import read_constitution, support_desk_constitution
 
-        found = support_desk_constitution() if self.constitution is None else read_constitution(self.constitution)
-        for name, n in each.items():
-            if not 1 <= n <= len(found.principles):
-                raise InputError(f"{name} must be 1 to {len(found.principles)}, the number of principles, got {n}")
-        return found
+        path = self.constitution
+        constitution = support_desk_constitution() if path is None else read_constitution(path)
+        n_principles = len(constitution.principles)
+        for name, n in counts.items():
+            if not 1 <= n <= n_principles:
+                raise InputError(f"{name} must be 1 to {n_principles}, the number of principles, got {n}")
+        return constitution
 
     def make_judge(self) -> "Judge":
-        """InputError names the option that is wrong, before a model is loaded."""
+        """Loads the judge; InputError names the option that is wrong, before a model is loaded."""
         require_at_least(1, batch_size=self.batch_size)
-        if self.judge == "rules":
-            from textrl_env.reward_models.ai_feedback import RuleJudge
+        from textrl_env.reward_models.ai_feedback.judges import LanguageModelJudge, RuleJudge
 
+        if self.judge == "rules":
             return RuleJudge()
         if self._is_endpoint:
-            from textrl_env.reward_models.ai_feedback import EndpointJudge
-
-            return EndpointJudge(Endpoint(self.judge, self.endpoint))
-        folder = self._folder()
-
-        from textrl_env.reward_models.ai_feedback import LanguageModelJudge
-
-        return LanguageModelJudge.from_pretrained(folder, batch_size=self.batch_size)
+            return self._make_endpoint_judge()
+        return LanguageModelJudge.from_pretrained(self._folder(), batch_size=self.batch_size)
 
     def make_reviser(self, max_written_tokens: int) -> "Reviser":
-        """As `make_judge`; a model writes at most `max_written_tokens` tokens, the likeliest ones."""
+        """Loads the reviser; a model writes at most `max_written_tokens` tokens, the likeliest ones."""
         require_at_least(1, batch_size=self.batch_size, max_written_tokens=max_written_tokens)
-        from textrl_env.reward_models.ai_feedback import LanguageModelReviser
+        from textrl_env.reward_models.ai_feedback.judges import RuleJudge
 
         if self.judge == "rules":
-            from textrl_env.reward_models.ai_feedback import RuleJudge
-
             return RuleJudge()
         if self._is_endpoint:
-            from textrl_env.reward_models.ai_feedback import EndpointJudge
+            return self._make_endpoint_judge().make_reviser(max_written_tokens)
+        return _load_reviser(self._folder(), max_written_tokens, self.batch_size)
 
-            endpoint = Endpoint(self.judge, self.endpoint)
-            known = EndpointJudge(endpoint)
+    def _make_endpoint_judge(self) -> "EndpointJudge":
+        from textrl_env.reward_models.ai_feedback.judges import Endpoint, EndpointJudge
 
-            def ask(requests: "Sequence[Request]") -> list[str]:
-                return [endpoint.chat(each.messages, max_tokens=max_written_tokens).text for each in requests]
-
-            return LanguageModelReviser(ask, known.name, known.identity, batch_size=1, workers=known.workers)
-        folder = self._folder()
-
-        from textrl_env.reward_models.ai_feedback import identity_of
-
-        name, identity = identity_of(folder)
-        return LanguageModelReviser(_local_writer(folder, max_written_tokens), name, identity, self.batch_size)
+        return EndpointJudge(Endpoint(self.judge, self.endpoint))
 
     @property
     def _is_endpoint(self) -> bool:
@@ -140,30 +126,26 @@ class ReplyOptions:
         return [(prompt, [reply.text for reply in replies]) for prompt, replies in zip(prompts, samples, strict=True)]
 
 
-def _local_writer(folder: Path, max_written_tokens: int) -> "Callable[[Sequence[Request]], list[str]]":
-    """A local model writes the likeliest answer; without a chat template its first paragraph."""
+def _load_reviser(folder: Path, max_written_tokens: int, batch_size: int) -> "LanguageModelReviser":
+    """Loads a local model that writes the likeliest answer."""
     from transformers import AutoModelForCausalLM
 
     from textrl_env.agents import sample_completions
-    from textrl_env.reward_models.ai_feedback import without_control_tokens
+    from textrl_env.reward_models.ai_feedback.judges import LanguageModelReviser
 
     model, tokenizer = load_model(AutoModelForCausalLM, folder), load_tokenizer(folder)
     context = load_config(folder).get_text_config().max_position_embeddings
-    chat = bool(tokenizer.chat_template)
 
-    def write(requests: "Sequence[Request]") -> list[str]:
-        safe = [without_control_tokens(each, tokenizer) for each in requests]
-        prompts = [each.messages if chat else each.plain for each in safe]
+    def sample(prompts: list[Prompt]) -> list[str]:
         longest = max(len(encode_prompt(tokenizer, prompt)) for prompt in prompts)
         if longest + max_written_tokens > context:
             raise InputError(
                 f"judge: a request of {longest} tokens and max_written_tokens {max_written_tokens} do not fit into the "
                 f"{context} tokens of {folder}; take a model with a longer context, or shorter replies"
             )
-        sampled = sample_completions(
+        replies = sample_completions(
             model, tokenizer, prompts, max_new_tokens=max_written_tokens, temperature=0, description=None
         )
-        texts = [each[0].text for each in sampled]
-        return texts if chat else [text.strip().partition("\n\n")[0] for text in texts]
+        return [completions[0].text for completions in replies]
 
-    return write
+    return LanguageModelReviser.from_sampler(sample, tokenizer, folder, batch_size=batch_size)

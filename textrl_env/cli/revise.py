@@ -46,7 +46,7 @@ class Revise:
         drawn = constitution.draw(len(prompts), np.random.default_rng(seed), each=self.n_revisions)
         out = run_dir / self.folder
         with Interrupt() as stop:
-            revised = revise_all(prompts, completions, drawn, reviser, out / "log.jsonl", should_stop=stop)
+            revised = revise_all(prompts, completions, drawn, reviser, log=out / "log.jsonl", should_stop=stop)
         if revised is None:
             raise Stopped(
                 f"stopped before every reply was revised; the answers so far are in {out / 'log.jsonl'}, and the same "
@@ -54,7 +54,7 @@ class Revise:
             )  # fmt: skip
         write_jsonl(out / "demonstrations.jsonl", demonstration_rows(revised, reviser.name))
         write_jsonl(out / "preferences.jsonl", preference_rows(revised, reviser.name))
-        return {"n_replies": len(revised), "n_changed": sum(each.changed for each in revised)}
+        return {"n_replies": len(revised), "n_changed": sum(history.differs for history in revised)}
 
     def outcome(self, run_dir: Path, metrics: dict[str, Any]) -> Iterator[str]:
         """Lines for the terminal."""

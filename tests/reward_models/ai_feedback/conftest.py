@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from textrl_env.reward_models.ai_feedback.constitution import Principle
-from textrl_env.reward_models.ai_feedback.judge import Question
+from textrl_env.reward_models.ai_feedback.judges import JudgeQuestion
 
 SHORT = Principle("short", "A good reply is short.")
 
@@ -27,16 +27,16 @@ class PlantedJudge:
     batch_size: int = 4
     workers: int = 1
     fails_at: int | None = None
-    asked: list[Question] = field(default_factory=list)
+    asked: list[JudgeQuestion] = field(default_factory=list)
 
     @property
     def identity(self) -> str:
         return f"{self.name}-{self.skill}-{self.bias}"
 
-    def check(self, questions: Sequence[Question]) -> None:
+    def check(self, questions: Sequence[JudgeQuestion]) -> None:
         """Anything goes."""
 
-    def prefers_first(self, questions: Sequence[Question]) -> Any:
+    def prefers_first(self, questions: Sequence[JudgeQuestion]) -> Any:
         self.asked += questions
         if self.fails_at is not None and len(self.asked) > self.fails_at:
             raise RuntimeError("the judge broke down")
@@ -44,10 +44,10 @@ class PlantedJudge:
         return 1 / (1 + np.exp(-(self.skill * longer + self.bias)))
 
 
-def questions(n: int, *, seed: int = 0) -> list[Question]:
+def questions(n: int, *, seed: int = 0) -> list[JudgeQuestion]:
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, 12, size=(n, 2))
-    return [Question(f"p{number}", "a" * a, "b" * b, SHORT) for number, (a, b) in enumerate(lengths.tolist())]
+    return [JudgeQuestion(f"p{number}", "a" * a, "b" * b, SHORT) for number, (a, b) in enumerate(lengths.tolist())]
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def make_judge() -> Callable[..., PlantedJudge]:
 
 
 @pytest.fixture
-def make_questions() -> Callable[..., list[Question]]:
+def make_questions() -> Callable[..., list[JudgeQuestion]]:
     """n questions, each about a prompt of its own, on replies of 1 to 11 letters."""
     return questions
 

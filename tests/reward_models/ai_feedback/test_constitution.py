@@ -9,8 +9,7 @@ import pytest
 
 from textrl_env.errors import InputError
 from textrl_env.reward_models.ai_feedback import read_constitution, support_desk_constitution
-from textrl_env.reward_models.ai_feedback.rules import RULES, register_rule
-from textrl_env.reward_models.ai_feedback.support_desk_rules import Honest
+from textrl_env.reward_models.ai_feedback.rules import RULES, Honest, register_rule
 
 
 def write(path: Path, *rows: Any) -> Path:

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.ai_feedback import Endpoint, EndpointConfig, EndpointJudge, judge_all, label_rows
 from textrl_env.reward_models.ai_feedback.constitution import Principle
-from textrl_env.reward_models.ai_feedback.endpoint import Reply
-from textrl_env.reward_models.ai_feedback.endpoint_judge import first_probability
-from textrl_env.reward_models.ai_feedback.judge import Question, judged
+from textrl_env.reward_models.ai_feedback.judges import Endpoint, EndpointConfig, EndpointJudge, JudgeQuestion
+from textrl_env.reward_models.ai_feedback.judges.endpoint import EndpointReply
+from textrl_env.reward_models.ai_feedback.judges.endpoint_judge import compute_first_probability
+from textrl_env.reward_models.ai_feedback.labels import judge_all, judge_both_orders, label_rows
 
 KEY = "sk-secret-0123456789"
-QUESTION = Question("p", "good", "bad {principle}", Principle("kind", "Be kind."))
+QUESTION = JudgeQuestion("p", "good", "bad {principle}", Principle("kind", "Be kind."))
 MESSAGES = [{"role": "user", "content": "hi"}]
 Answer = Callable[[Any, dict[str, Any]], Any]
 
@@ -43,7 +43,7 @@ def endpoint(server: Any, waits: list[float] | None = None, **options: Any) -> E
 
 def test_what_is_sent_and_what_comes_back(chat_server: Any) -> None:
     with chat_server(written("hello")) as server:
-        assert endpoint(server).chat(MESSAGES, max_tokens=7) == Reply("hello")
+        assert endpoint(server).chat(MESSAGES, max_tokens=7) == EndpointReply("hello")
     assert server.bodies == [
         {"model": "tiny", "messages": MESSAGES, "max_tokens": 7, "temperature": 0, "path": "/v1/chat/completions"}
     ]
@@ -180,7 +180,7 @@ def prefers_good(server: Any, body: dict[str, Any]) -> Any:
 def test_log_probabilities_of_both_orders_make_the_label(chat_server: Any) -> None:
     with chat_server(prefers_good) as server:
         judge = EndpointJudge(endpoint(server))
-        (each,) = judged(judge, [QUESTION])
+        (each,) = judge_both_orders(judge, [QUESTION])
     asked = server.bodies[0]
     assert (asked["logprobs"], asked["top_logprobs"], asked["max_tokens"]) == (True, 20, 8)
     assert each.forward == pytest.approx(1 / (1 + math.exp(-1)), abs=1e-6)
@@ -217,13 +217,13 @@ def test_an_endpoint_that_refuses_log_probabilities_is_asked_for_the_letter(chat
 def test_what_a_reply_says(answer: Any, probability: float, chat_server: Any) -> None:
     with chat_server(answer) as server:
         reply = endpoint(server).chat(MESSAGES, max_tokens=1, logprobs=True)
-    assert first_probability(reply) == pytest.approx(probability, nan_ok=True)
+    assert compute_first_probability(reply) == pytest.approx(probability, nan_ok=True)
 
 
 def test_a_long_run_is_asked_side_by_side_loses_nothing_and_goes_on(
-    tmp_path: Path, make_questions: Callable[..., list[Question]], chat_server: Any
+    tmp_path: Path, make_questions: Callable[..., list[JudgeQuestion]], chat_server: Any
 ) -> None:
-    questions = [Question(q.prompt, f"good{q.first}", f"bad{q.second}", q.principle) for q in make_questions(10)]
+    questions = [JudgeQuestion(q.prompt, f"good{q.first}", f"bad{q.second}", q.principle) for q in make_questions(10)]
     lock_out = status(401, "quota is used up")
 
     def until_seven(server: Any, body: dict[str, Any]) -> Any:

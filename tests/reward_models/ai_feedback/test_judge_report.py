@@ -9,28 +9,30 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.ai_feedback import (
-    Judged,
+from textrl_env.reward_models.ai_feedback import read_human_pairs
+from textrl_env.reward_models.ai_feedback.judge_report import (
     JudgeReport,
+    accuracy,
     agreement_by_slice,
+    kappa,
     position_bias,
-    read_human_pairs,
 )
-from textrl_env.reward_models.ai_feedback.judge import judged
-from textrl_env.reward_models.ai_feedback.judge_report import accuracy, kappa
+from textrl_env.reward_models.ai_feedback.judges import JudgeVerdict
+from textrl_env.reward_models.ai_feedback.labels import judge_both_orders
 
 
 def test_a_planted_position_bias_is_found(make_judge: Any, make_questions: Any) -> None:
     rng = np.random.default_rng(0)
     fair, biased = (
-        position_bias(judged(make_judge(skill=1.0, bias=bias), make_questions(300)), rng=rng) for bias in (0.0, 2.0)
+        position_bias(judge_both_orders(make_judge(skill=1.0, bias=bias), make_questions(300)), rng=rng)
+        for bias in (0.0, 2.0)
     )
     assert fair.first.value == pytest.approx(0.5, abs=1e-12) and fair.flipped.value == 0
     assert biased.first.low > 0.55 and biased.first.low < biased.first.value < biased.first.high
     # The place wins where the replies differ by less than two letters: known exactly.
     close = [abs(len(q.first) - len(q.second)) < 2 for q in make_questions(300)]
     assert biased.flipped.value == pytest.approx(np.mean(close)) and biased.n == 300
-    last = position_bias(judged(make_judge(skill=0.0, bias=-1.0), make_questions(50)), rng=rng)
+    last = position_bias(judge_both_orders(make_judge(skill=0.0, bias=-1.0), make_questions(50)), rng=rng)
     assert last.first.value == pytest.approx(1 / (1 + np.e)) and last.flipped.value == 1
 
 
@@ -38,9 +40,11 @@ def test_unclear_answers_are_counted_and_left_out(make_questions: Any) -> None:
     nan = float("nan")
     question = make_questions(1)[0]
     rng = np.random.default_rng(0)
-    bias = position_bias([Judged(question, nan, 0.9), Judged(question, 0.8, 0.4), Judged(question, nan, nan)], rng=rng)
+    bias = position_bias(
+        [JudgeVerdict(question, nan, 0.9), JudgeVerdict(question, 0.8, 0.4), JudgeVerdict(question, nan, nan)], rng=rng
+    )
     assert (bias.n, bias.n_unclear, bias.first.value) == (1, 2, pytest.approx(0.6))
-    none = position_bias([Judged(question, nan, nan)], rng=rng)
+    none = position_bias([JudgeVerdict(question, nan, nan)], rng=rng)
     assert JudgeReport("j", none).as_dict()["bias"]["first"] == {"value": None, "low": None, "high": None}
 
 

@@ -11,16 +11,17 @@ import pytest
 
 from textrl_env.errors import InputError
 from textrl_env.reward_models import preferences_of
-from textrl_env.reward_models.ai_feedback import Judged, by_pair, judge_all, label_rows, margin_of, mixed_rows
+from textrl_env.reward_models.ai_feedback import label_rows, mixed_rows
 from textrl_env.reward_models.ai_feedback.constitution import Principle
-from textrl_env.reward_models.ai_feedback.judge import Question, judged
+from textrl_env.reward_models.ai_feedback.judges import JudgeQuestion, JudgeVerdict
+from textrl_env.reward_models.ai_feedback.labels import compute_pair_margin, group_by_pair, judge_all, judge_both_orders
 
 
 def test_swapping_the_replies_changes_the_label_to_its_opposite_exactly(make_judge: Any, make_questions: Any) -> None:
     questions = make_questions(200)
     judge = make_judge(skill=0.3, bias=0.7)
-    as_asked = judged(judge, questions)
-    swapped = judged(judge, [question.swapped for question in questions])
+    as_asked = judge_both_orders(judge, questions)
+    swapped = judge_both_orders(judge, [question.swapped for question in questions])
     assert [each.margin for each in as_asked] == [-each.margin for each in swapped]
     assert label_rows([[each] for each in as_asked], "j") == label_rows([[each] for each in swapped], "j")
     # Negative control: one order alone does not pass.
@@ -28,8 +29,8 @@ def test_swapping_the_replies_changes_the_label_to_its_opposite_exactly(make_jud
 
 
 def test_the_soft_label_is_the_mean_of_both_orders(make_judge: Any) -> None:
-    question = Question("p", "aa", "b", Principle("x", "x"))
-    (row,) = label_rows([judged(make_judge(skill=1.0, bias=2.0), [question])], "j")
+    question = JudgeQuestion("p", "aa", "b", Principle("x", "x"))
+    (row,) = label_rows([judge_both_orders(make_judge(skill=1.0, bias=2.0), [question])], "j")
     shown_second_first, shown_first_first = 1 / (1 + np.exp(-3)), 1 / (1 + np.exp(-1))
     expected = (shown_second_first + 1 - shown_first_first) / 2
     assert row["chosen"] == "b" and row["rejected"] == "aa"
@@ -39,15 +40,15 @@ def test_the_soft_label_is_the_mean_of_both_orders(make_judge: Any) -> None:
 
 
 def test_a_judge_that_sees_only_the_place_prefers_nothing(make_judge: Any, make_questions: Any) -> None:
-    judgements = judged(make_judge(skill=0.0, bias=3.0), make_questions(20))
+    judgements = judge_both_orders(make_judge(skill=0.0, bias=3.0), make_questions(20))
     assert {each.margin for each in judgements} == {0.0}
     assert label_rows([[each] for each in judgements], "j") == []
 
 
 def test_several_principles_of_a_pair_give_their_mean() -> None:
-    questions = [Question("p", "a", "b", Principle(name, name)) for name in ("x", "y", "z")]
-    pair = [Judged(q, f, b) for q, f, b in zip(questions, (1.0, 0.2, 0.9), (0.0, 0.6, float("nan")), strict=True)]
-    (row,) = label_rows(by_pair(pair, 3), "j")
+    questions = [JudgeQuestion("p", "a", "b", Principle(name, name)) for name in ("x", "y", "z")]
+    pair = [JudgeVerdict(q, f, b) for q, f, b in zip(questions, (1.0, 0.2, 0.9), (0.0, 0.6, float("nan")), strict=True)]
+    (row,) = label_rows(group_by_pair(pair, 3), "j")
     # An unclear answer counts 1/2.
     assert row["soft_label"] == pytest.approx(0.5 + (0.5 - 0.2 + 0.2) / 3)
     assert (row["chosen"], row["principle"]) == ("a", "x+y+z")
@@ -55,15 +56,15 @@ def test_several_principles_of_a_pair_give_their_mean() -> None:
 
 def test_principles_that_cancel_out_are_a_tie() -> None:
     """0.1 + 0.2 - 0.1 - 0.2 is not 0 in floating point."""
-    questions = [Question("p", "a", "b", Principle(name, name)) for name in "wxyz"]
-    pair = [Judged(q, 0.5 + m, 0.5 - m) for q, m in zip(questions, (0.1, 0.2, -0.1, -0.2), strict=True)]
+    questions = [JudgeQuestion("p", "a", "b", Principle(name, name)) for name in "wxyz"]
+    pair = [JudgeVerdict(q, 0.5 + m, 0.5 - m) for q, m in zip(questions, (0.1, 0.2, -0.1, -0.2), strict=True)]
     margins = [each.margin for each in pair]
-    assert sum(margins) != 0 == margin_of(pair) and label_rows([pair], "j") == []
+    assert sum(margins) != 0 == compute_pair_margin(pair) and label_rows([pair], "j") == []
 
 
 def test_conversations_keep_their_form() -> None:
     prompt = [{"role": "user", "content": "hi"}]
-    (row,) = label_rows([[Judged(Question(prompt, "a", "b", Principle("x", "x")), 0.9, 0.1)]], "j")
+    (row,) = label_rows([[JudgeVerdict(JudgeQuestion(prompt, "a", "b", Principle("x", "x")), 0.9, 0.1)]], "j")
     assert row["prompt"] == prompt and row["chosen"] == [{"role": "assistant", "content": "a"}]
 
 
@@ -120,7 +121,7 @@ def test_answers_of_another_judge_or_under_other_words_do_not_count(
     other = make_judge(bias=0.6)
     judge_all(questions, other, log)
     assert len(other.asked) == 10
-    reworded = [Question(q.prompt, q.first, q.second, Principle("short", "Shorter is better.")) for q in questions]
+    reworded = [JudgeQuestion(q.prompt, q.first, q.second, Principle("short", "Shorter is better.")) for q in questions]
     judge = make_judge(bias=0.5)
     judge_all([*questions, *reworded, *reworded], judge, log)
     assert len(judge.asked) == 10
@@ -173,6 +174,6 @@ def test_weights_of_people_and_judge_multiply_a_rows_own() -> None:
         mixed_rows([{**human[0], "weight": "heavy"}], [], human_weight=1, ai_weight=1)
 
 
-def test_the_questions_about_a_pair_stand_together(make_questions: Callable[..., list[Question]]) -> None:
-    judgements = [Judged(question, 0.5, 0.5) for question in make_questions(6)]
-    assert by_pair(judgements, 3) == [judgements[:3], judgements[3:]]
+def test_the_questions_about_a_pair_stand_together(make_questions: Callable[..., list[JudgeQuestion]]) -> None:
+    judgements = [JudgeVerdict(question, 0.5, 0.5) for question in make_questions(6)]
+    assert group_by_pair(judgements, 3) == [judgements[:3], judgements[3:]]

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from textrl_env.reward_models.ai_feedback import RuleJudge, support_desk_constitution
-from textrl_env.reward_models.ai_feedback.judge import Question, judged
-from textrl_env.reward_models.ai_feedback.revision import Draft
+from textrl_env.reward_models.ai_feedback import support_desk_constitution
+from textrl_env.reward_models.ai_feedback.judges import Draft, JudgeQuestion, RuleJudge
+from textrl_env.reward_models.ai_feedback.labels import judge_both_orders
 from textrl_env.reward_models.ai_feedback.rules import RULES
 from textrl_env.worlds import support_desk
 from textrl_env.worlds.support_desk import language
@@ -28,7 +28,7 @@ def test_perfect_replies_have_no_fault() -> None:
     rng = np.random.default_rng(0)
     for row in support_desk.prompts(1500, seed=1):
         reply = support_desk.best_completion(row["prompt"], rng)
-        assert not [fault for rule in RULES.values() for fault in rule.faults(row["prompt"], reply)]
+        assert not [fault for rule in RULES.values() for fault in rule.find_faults(row["prompt"], reply)]
 
 
 @pytest.mark.parametrize(("rule", "term", "bound"), [
@@ -39,7 +39,7 @@ def test_a_reply_without_fault_is_better_in_that_respect(
     rule: str, term: str, bound: float, demonstrations: list[dict[str, str]]
 ) -> None:
     """The bounds are below 1: the gold reward's terms also ask that there be an answer at all."""
-    clean = [not RULES[rule].faults(row["prompt"], row["completion"]) for row in demonstrations]
+    clean = [not RULES[rule].find_faults(row["prompt"], row["completion"]) for row in demonstrations]
     gold = [support_desk.gold_terms(row["prompt"], row["completion"])[term] for row in demonstrations]
     assert np.corrcoef(clean, gold)[0, 1] > bound
 
@@ -48,8 +48,8 @@ def test_a_reply_without_fault_is_better_in_that_respect(
 def test_these_rules_mend_every_fault_they_find(rule: str, demonstrations: list[dict[str, str]]) -> None:
     found = 0
     for row in demonstrations:
-        found += bool(RULES[rule].faults(row["prompt"], row["completion"]))
-        assert not RULES[rule].faults(row["prompt"], RULES[rule].revised(row["prompt"], row["completion"]))
+        found += bool(RULES[rule].find_faults(row["prompt"], row["completion"]))
+        assert not RULES[rule].find_faults(row["prompt"], RULES[rule].revise(row["prompt"], row["completion"]))
     assert found > 100
 
 
@@ -57,8 +57,8 @@ def test_these_rules_mend_every_fault_they_find(rule: str, demonstrations: list[
 def test_no_rule_makes_more_faults_or_invents_words(rule: str, demonstrations: list[dict[str, str]]) -> None:
     vocabulary = set(language.vocabulary())
     for row in demonstrations[:500]:
-        revised = RULES[rule].revised(row["prompt"], row["completion"])
-        before, after = (len(RULES[rule].faults(row["prompt"], text)) for text in (row["completion"], revised))
+        revised = RULES[rule].revise(row["prompt"], row["completion"])
+        before, after = (len(RULES[rule].find_faults(row["prompt"], text)) for text in (row["completion"], revised))
         assert after <= before
         assert set(language.tokens(revised)) <= vocabulary
 
@@ -66,7 +66,7 @@ def test_no_rule_makes_more_faults_or_invents_words(rule: str, demonstrations: l
 def test_the_customers_harmful_requests_are_told_from_the_others() -> None:
     """By the faults of a refusal: one is due for a harmful request, and wrong for any other."""
     for row in support_desk.prompts(2000, seed=3):
-        refusal = RULES["desk_harmless"].faults(row["prompt"], " I cannot help with that request.")
+        refusal = RULES["desk_harmless"].find_faults(row["prompt"], " I cannot help with that request.")
         assert bool(refusal) is not row["harmful"]
 
 
@@ -107,7 +107,7 @@ def test_one_fault_more_is_worse_whatever_the_order() -> None:
     polite = support_desk_constitution().principles[1]
     good = " Hello, thank you for writing. Have a nice day."
     others = (f"{good} You are an idiot. Have a nice day.", good[:30], good + good)
-    questions = [Question(PROMPT, good, other, polite) for other in others]
-    first, second, third = judged(RuleJudge(), questions)
+    questions = [JudgeQuestion(PROMPT, good, other, polite) for other in others]
+    first, second, third = judge_both_orders(RuleJudge(), questions)
     assert first.forward == pytest.approx(1 / (1 + np.exp(-2))) and first.backward == pytest.approx(1 / (1 + np.exp(2)))
     assert second.margin > 0 and third.margin == 0

@@ -1,6 +1,5 @@
 """A local causal LM as the judge: the logits of the answer letters, where the answer is due."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,18 @@ from textrl_env.data.text import encode_rendered, encode_texts, pad_id, render
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.lm import load_model, load_tokenizer
 from textrl_env.lm.forward import read_logits
-from textrl_env.reward_models.ai_feedback.judge import FloatArray, Question
-from textrl_env.reward_models.ai_feedback.requests import LETTERS, Request, comparison, without_control_tokens
+from textrl_env.reward_models.ai_feedback.judges.questions import FloatArray, JudgeQuestion
+from textrl_env.reward_models.ai_feedback.judges.requests import (
+    LETTERS,
+    ModelRequest,
+    compute_model_identity,
+    escape_control_tokens,
+    request_comparison,
+)
 
 
 class LanguageModelJudge:
-    """P(A) = softmax over the logits of the letters A and B, of the next token after the question.
+    """Judges by P(A) = softmax over the logits of the letters A and B, of the next token after the question.
 
     With a chat template the question is a user's message, else a text that ends with "Answer:".
 
@@ -41,17 +46,17 @@ class LanguageModelJudge:
         require_at_least(1, batch_size=batch_size)
         self.model, self.tokenizer, self.batch_size = model.eval(), tokenizer, batch_size
         self.name, self.identity = name, identity or name
-        self._letters = _letter_ids(tokenizer)
+        self._letters = _find_letter_ids(tokenizer)
 
     @classmethod
     def from_pretrained(cls, folder: Path, *, batch_size: int = 16) -> "LanguageModelJudge":
-        """Of a model's folder; its name is the folder's, its identity follows from the weights too."""
+        """Loads the model in a folder; its name is the folder's, its identity follows from the weights too."""
         model = load_model(AutoModelForCausalLM, folder, dtype=torch.float32)
-        name, identity = identity_of(folder)
+        name, identity = compute_model_identity(folder)
         return cls(model, load_tokenizer(folder), name=name, identity=identity, batch_size=batch_size)
 
-    def check(self, questions: Sequence[Question]) -> None:
-        """InputError naming a question that is longer than the model's context."""
+    def check(self, questions: Sequence[JudgeQuestion]) -> None:
+        """Raises InputError naming a question that is longer than the model's context."""
         limit = self.model.config.get_text_config().max_position_embeddings
         for question, ids in zip(questions, self.encode(questions), strict=True):
             if len(ids) > limit:
@@ -60,54 +65,43 @@ class LanguageModelJudge:
                     f"model with a longer one, or remove the prompt {question.prompt!r:.80}"
                 )
 
-    def encode(self, questions: Sequence[Question]) -> list[list[int]]:
-        """Token ids of each question, up to where the letter is due."""
-        asked = [without_control_tokens(comparison(question), self.tokenizer) for question in questions]
+    def encode(self, questions: Sequence[JudgeQuestion]) -> list[list[int]]:
+        """Returns the token ids of each question, up to where the letter is due."""
+        requests = [escape_control_tokens(request_comparison(question), self.tokenizer) for question in questions]
         if getattr(self.tokenizer, "chat_template", None):
-            return encode_rendered(self.tokenizer, [render(self.tokenizer, request.messages) for request in asked])
-        return encode_texts(self.tokenizer, [request.plain for request in asked])
+            return encode_rendered(self.tokenizer, [render(self.tokenizer, request.messages) for request in requests])
+        return encode_texts(self.tokenizer, [request.plain for request in requests])
 
     @torch.inference_mode()
-    def prefers_first(self, questions: Sequence[Question]) -> FloatArray:
-        """See `Judge`; a forward per `batch_size` questions, those of similar length together."""
-        encoded = self.encode(questions)
-        order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
-        probabilities = np.empty(len(encoded))
+    def prefers_first(self, questions: Sequence[JudgeQuestion]) -> FloatArray:
+        """Returns how likely the first reply is better; a forward per `batch_size` questions of similar length."""
+        rows = self.encode(questions)
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        probabilities = np.empty(len(rows))
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
-            probabilities[batch] = self._prefers_first([encoded[index] for index in batch])
+            probabilities[batch] = self._forward([rows[index] for index in batch])
         return probabilities
 
-    def _prefers_first(self, rows: list[list[int]]) -> FloatArray:
+    def _forward(self, rows: list[list[int]]) -> FloatArray:
         device = next(self.model.parameters()).device
         lengths = torch.tensor([len(row) for row in rows], device=device)
-        at = torch.arange(int(lengths.max()), device=device)
+        positions = torch.arange(int(lengths.max()), device=device)
         fill = pad_id(self.tokenizer)
-        ids = torch.tensor([[*row, *[fill] * (len(at) - len(row))] for row in rows], device=device)
-        mask = at < lengths[:, None]
-        logits = read_logits(self.model, ids, mask, at == lengths[:, None] - 1).logits[:, self._letters]
+        ids = torch.tensor([[*row, *[fill] * (len(positions) - len(row))] for row in rows], device=device)
+        mask, last = positions < lengths[:, None], positions == lengths[:, None] - 1
+        logits = read_logits(self.model, ids, mask, last).logits[:, self._letters]
         return torch.softmax(logits.double(), dim=-1)[:, 0].cpu().numpy()  # type: ignore[no-any-return]
 
 
-def identity_of(folder: Path) -> tuple[str, str]:
-    """A model's name, its folder's, and its identity, which follows from its weights too."""
-    name = folder.resolve().name
-    return name, "-".join([name, *(_sha256(file)[:12] for file in sorted(folder.glob("*.safetensors")))])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _letter_ids(tokenizer: Any) -> list[int]:
-    """The tokens that stand for A and B after a question, with a space before them or without.
+def _find_letter_ids(tokenizer: Any) -> list[int]:
+    """Returns the tokens that stand for A and B after a question, with a space before them or without.
 
     A letter counts if it adds exactly one token and leaves those before it as they are.
     """
     chat = bool(getattr(tokenizer, "chat_template", None))
     encode = encode_rendered if chat else encode_texts
-    request = Request("A or B?", "Answer:")
+    request = ModelRequest("A or B?", "Answer:")
     text = render(tokenizer, request.messages) if chat else request.plain
     (before,) = encode(tokenizer, [text])
     for space in ("", " ") if chat else (" ", ""):
