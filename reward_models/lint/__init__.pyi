@@ -1,5 +1,4 @@
-from .case import read_case as read_case
-from .checks import lint as lint
-from .finding import Finding as Finding, LintReport as LintReport
-from .options import LintOptions as LintOptions
-from .tokens import Limit as Limit
+from .corpus import PreferenceCorpus as PreferenceCorpus, read_corpus as read_corpus
+from .linter import CHECKS as CHECKS, lint as lint
+from .report import LintOptions as LintOptions, LintReport as LintReport
+from .texts import TokenBudget as TokenBudget

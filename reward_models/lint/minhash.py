@@ -8,16 +8,15 @@ are as likely as that; texts are compared where all values of a band are equal, 
 import numpy as np
 from numpy.typing import NDArray
 
-from textrl_env.reward_models.lint.words import Ragged
+from textrl_env.reward_models.lint.texts import IntArray, Ragged
 
-IntArray = NDArray[np.int64]
 N_BANDS, BAND = 14, 5
 SHINGLE = 3
 _BLOCK = 1 << 18
 
 
-def sketches(texts: Ragged) -> NDArray[np.uint64]:
-    """The band values of T texts of word numbers, (T, N_BANDS); equal ones make a pair worth comparing.
+def compute_sketches(texts: Ragged) -> NDArray[np.uint64]:
+    """Computes the band values of T texts of word numbers, (T, N_BANDS); equal ones make a pair worth comparing.
 
     A text's ends count as two words more, so that one of a single word has triples too.
     """
@@ -30,63 +29,66 @@ def sketches(texts: Ragged) -> NDArray[np.uint64]:
     first = 0
     while first < len(texts):
         last = max(first + 1, int(np.searchsorted(texts.starts, texts.starts[first] + _BLOCK)) - 1)
-        hashes, starts = _shingles(texts, first, last, weights)
+        hashes, starts = _hash_triples(texts, first, last, weights)
         lowest = np.stack([np.minimum.reduceat(hashes * m >> np.uint64(32), starts) for m in multipliers], axis=1)
         bands[first:last] = (lowest.reshape(last - first, N_BANDS, BAND) * mixers).sum(axis=2)
         first = last
     return bands
 
 
-def _shingles(texts: Ragged, first: int, last: int, weights: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], IntArray]:
-    """Hashes of the word triples of texts first to last, and where each text's begin."""
+def _hash_triples(
+    texts: Ragged, first: int, last: int, weights: NDArray[np.uint64]
+) -> tuple[NDArray[np.uint64], IntArray]:
+    """Returns hashes of the word triples of texts first to last, and where each text's begin."""
     pad = SHINGLE - 1
     starts = texts.starts[first : last + 1] - texts.starts[first]
     numbers = np.arange(last - first + 1)
-    padded = np.zeros(int(starts[-1]) + pad * (last - first + 1), dtype=np.uint64)
-    own = np.arange(int(starts[-1])) + pad * (1 + np.repeat(numbers[:-1], np.diff(starts)))
-    padded[own] = texts.values[texts.starts[first] : texts.starts[last]].astype(np.uint64) + np.uint64(1)
-    n = len(padded) - pad
-    hashes = sum((padded[i : i + n] * weights[i] for i in range(SHINGLE)), start=np.zeros(n, dtype=np.uint64))
+    words = np.zeros(int(starts[-1]) + pad * (last - first + 1), dtype=np.uint64)
+    places = np.arange(int(starts[-1])) + pad * (1 + np.repeat(numbers[:-1], np.diff(starts)))
+    words[places] = texts.values[texts.starts[first] : texts.starts[last]].astype(np.uint64) + np.uint64(1)
+    n = len(words) - pad
+    hashes = sum((words[i : i + n] * weights[i] for i in range(SHINGLE)), start=np.zeros(n, dtype=np.uint64))
     hashes ^= hashes >> np.uint64(29)
     hashes *= np.uint64(0xBF58476D1CE4E5B9)
     hashes ^= hashes >> np.uint64(32)
     return hashes, (starts + pad * numbers)[:-1]
 
 
-def candidates(bands: NDArray[np.uint64]) -> IntArray:
-    """Pairs (N, 2) worth comparing, the smaller number first.
+def find_candidates(bands: NDArray[np.uint64]) -> IntArray:
+    """Finds pairs (N, 2) worth comparing, the smaller number first.
 
     Of the texts that share a band, each is paired with the first and with the one before it: pairs grow with the texts
     and not with their square, however alike they are.
     """
-    found = [np.zeros((0, 2), dtype=np.int64)]
+    pairs = [np.zeros((0, 2), dtype=np.int64)]
     for band in bands.T:
         order = np.argsort(band, kind="stable")
         repeats = np.flatnonzero(band[order][1:] == band[order][:-1]) + 1
         starts = np.arange(len(order))
         starts[repeats] = 0
         leader = np.maximum.accumulate(starts)
-        found += [np.stack([order[partner], order[repeats]], axis=1) for partner in (repeats - 1, leader[repeats])]
-    return np.unique(np.concatenate(found), axis=0)
+        pairs += [np.stack([order[partner], order[repeats]], axis=1) for partner in (repeats - 1, leader[repeats])]
+    return np.unique(np.concatenate(pairs), axis=0)
 
 
-def candidates_across(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> IntArray:
-    """Pairs (N, 2) of a text of `left` and one of `right` worth comparing: the first and the last that share a band."""
-    found = [np.zeros((0, 2), dtype=np.int64)]
-    for one, other in zip(left.T, right.T, strict=True):
-        order = np.argsort(one, kind="stable")
-        begin, end = (np.searchsorted(one[order], other, side=side) for side in ("left", "right"))
-        both = np.flatnonzero(end > begin)
-        found += [np.stack([order[place[both]], both], axis=1) for place in (begin, end - 1)]
-    return np.unique(np.concatenate(found), axis=0)
+def find_candidates_across(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> IntArray:
+    """Finds pairs (N, 2) of a text of `left` and one of `right`: the first and the last that share a band."""
+    pairs = [np.zeros((0, 2), dtype=np.int64)]
+    for left_band, right_band in zip(left.T, right.T, strict=True):
+        order = np.argsort(left_band, kind="stable")
+        begin = np.searchsorted(left_band[order], right_band, side="left")
+        end = np.searchsorted(left_band[order], right_band, side="right")
+        matches = np.flatnonzero(end > begin)
+        pairs += [np.stack([order[place[matches]], matches], axis=1) for place in (begin, end - 1)]
+    return np.unique(np.concatenate(pairs), axis=0)
 
 
-def similarity(first: NDArray[np.int32], second: NDArray[np.int32]) -> float:
-    """Jaccard similarity of the word triples of two texts, exact."""
-    one, other = _triples(first), _triples(second)
-    return len(one & other) / len(one | other)
+def compute_similarity(first: NDArray[np.int32], second: NDArray[np.int32]) -> float:
+    """Computes the Jaccard similarity of the word triples of two texts, exactly."""
+    a, b = _list_triples(first), _list_triples(second)
+    return len(a & b) / len(a | b)
 
 
-def _triples(text: NDArray[np.int32]) -> set[tuple[int, ...]]:
-    padded = [-1] * (SHINGLE - 1) + text.tolist() + [-1] * (SHINGLE - 1)
-    return set(zip(*(padded[i:] for i in range(SHINGLE)), strict=False))
+def _list_triples(text: NDArray[np.int32]) -> set[tuple[int, ...]]:
+    words = [-1] * (SHINGLE - 1) + text.tolist() + [-1] * (SHINGLE - 1)
+    return set(zip(*(words[i:] for i in range(SHINGLE)), strict=False))
