@@ -15,7 +15,7 @@ import numpy as np
 import tyro
 
 from textrl_env.reward_models import read_preferences
-from textrl_env.reward_models.lint import LintOptions, lint, read_case
+from textrl_env.reward_models.lint import LintOptions, lint, read_corpus
 
 VOCABULARY = 30_000
 
@@ -39,7 +39,7 @@ def main(args: Args) -> dict[str, float]:
         read_preferences(files[0])
         read = time.process_time() - started
         started = time.process_time()
-        report = lint(read_case(files[0], LintOptions(), against=files[1]))
+        report = lint(read_corpus(files[0], LintOptions(), against=files[1]))
         linted = time.process_time() - started
     found = {
         "read_seconds": round(read, 1),

@@ -46,7 +46,7 @@ def _find_ties(corpus: PreferenceCorpus) -> Finding | None:
         count=int(ties.sum()),
         of=len(ties),
         unit="rows",
-        effects=(Effect("P(tie)", share.value, share.low, share.high),),
+        effects=(Effect.of("P(tie)", share),),
         examples=corpus.cite_labels(np.flatnonzero(ties).tolist()),
     )
 

@@ -26,7 +26,7 @@ def _find_length_bias(corpus: PreferenceCorpus) -> Finding:
     more = (words[pairs.better] - words[pairs.worse]).astype(np.float64)
     longer = estimate_share((1 + np.sign(more)) / 2, corpus.pair_cluster)
     d = estimate_standardised_mean(more, corpus.pair_cluster)
-    effects = [_effect("P(chosen is longer)", longer)] + ([] if d is None else [_effect("Cohen's d", d)])
+    effects = [Effect.of("P(chosen is longer)", longer)] + ([] if d is None else [Effect.of("Cohen's d", d)])
     return Finding(
         grade_effect(_distance(longer), notice=SMALL, warning=MEDIUM),
         f"prefer the {'longer' if longer.value > 0.5 else 'shorter'} text",
@@ -48,12 +48,8 @@ def _find_position_bias(corpus: PreferenceCorpus) -> Finding:
         count=int((place > 0).sum()),
         of=len(place),
         unit="pairs",
-        effects=(_effect("P(first shown is chosen)", first),),
+        effects=(Effect.of("P(first shown is chosen)", first),),
     )
-
-
-def _effect(name: str, estimate: Estimate) -> Effect:
-    return Effect(name, estimate.value, estimate.low, estimate.high)
 
 
 def _distance(share: Estimate) -> float:
@@ -114,7 +110,7 @@ def _find_one_sided_annotators(corpus: PreferenceCorpus) -> Finding | None:
             if (share.low > ONE_SIDED or share.high < 1 - ONE_SIDED) and not share.low <= usual <= share.high:
                 rows = list(dict.fromkeys(pairs.row[signed].tolist()))[:2]
                 text = f"{names[index]!r} takes what is {side} in {hits.mean():.0%} of pairs, others in {usual:.0%}"
-                effects.append(_effect(f"{names[index]}: {side}", share))
+                effects.append(Effect.of(f"{names[index]}: {side}", share))
                 examples.append(Evidence(tuple(corpus.labels[row].where for row in rows), text))
     if not effects:
         return None

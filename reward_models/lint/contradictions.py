@@ -1,4 +1,4 @@
-"""Preferences that contradict each other: a pair preferred both ways, and circles such as a over b, b over c, c over a."""
+"""Preferences that contradict each other: pairs preferred both ways, circles such as a over b, b over c, c over a."""
 
 from collections.abc import Sequence
 
@@ -93,7 +93,8 @@ def _find_cycles(corpus: PreferenceCorpus) -> Finding | None:
         of=len({label.prompt for label in corpus.labels}),
         unit="prompts",
         examples=tuple(
-            _cite_cycle(corpus, find_shortest_cycle(graph, start), row_of) for start in starts[: corpus.options.examples]
+            _cite_cycle(corpus, find_shortest_cycle(graph, start), row_of)
+            for start in starts[: corpus.options.examples]
         ),
     )
 

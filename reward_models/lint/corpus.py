@@ -139,7 +139,8 @@ class PreferenceCorpus:
     @cached_property
     def same(self) -> list[int]:
         """A number per text, equal where two differ in case, white space and punctuation only."""
-        return self.words.number_texts(self.texts).tolist()
+        numbers: list[int] = self.words.number_texts(self.texts).tolist()
+        return numbers
 
     @cached_property
     def tokens(self) -> TokenIds | None:

@@ -50,9 +50,7 @@ def _report_repeats(corpus: PreferenceCorpus, message: str, repeats: list[tuple[
         corpus.cite([first, row], corpus.labels[row].prompt, *corpus.labels[row].ranking)
         for first, row in repeats[: corpus.options.examples]
     ]
-    return Finding(
-        "warning", message, count=len(repeats), of=len(corpus.labels), unit="rows", examples=tuple(examples)
-    )
+    return Finding("warning", message, count=len(repeats), of=len(corpus.labels), unit="rows", examples=tuple(examples))
 
 
 def _find_near(corpus: PreferenceCorpus) -> Finding | None:

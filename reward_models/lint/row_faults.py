@@ -1,4 +1,4 @@
-"""Rows that cannot be learned from: unreadable ones, texts that are equal or empty, and rows that a model cannot hold."""
+"""Rows that cannot be learned from: unreadable ones, equal or empty texts, and rows that a model cannot hold."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Words that go with the preferred or with the other text: their log-odds ratios with an informative Dirichlet prior."""
+"""Words that go with the preferred or the other text: log-odds ratios with an informative Dirichlet prior."""
 
 from dataclasses import dataclass
 

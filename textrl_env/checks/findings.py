@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from textrl_env.stats import Estimate
+
 Outcome = Literal["passed", "failed", "not measured", "not applicable", "ok", "notice", "warning", "error"]
 """A verdict against a limit (`passed`, `failed`), a grade of data (`SEVERITIES`), or neither."""
 SEVERITIES: tuple[Outcome, ...] = ("ok", "notice", "warning", "error")
@@ -26,6 +28,11 @@ class Effect:
     value: float
     low: float = math.nan
     high: float = math.nan
+
+    @classmethod
+    def of(cls, name: str, estimate: Estimate) -> "Effect":
+        """Names an estimate."""
+        return cls(name, estimate.value, estimate.low, estimate.high)
 
     def __str__(self) -> str:
         return f"{self.name} {self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
@@ -74,7 +81,7 @@ class Finding:
 
     @property
     def sure(self) -> bool:
-        """Whether the interval of the first effect, where there is one, lies on one side of the limit."""
+        """True unless the interval of the first effect reaches across the limit."""
         return self.limit is None or not any(effect.low <= self.limit <= effect.high for effect in self.effects[:1])
 
     def as_row(self, columns: Mapping[str, str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`textrl lint`: what in a file of preferences would mislead a reward model."""
+"""`textrl lint`: faults in a file of preferences that would mislead a reward model."""
 
 import json
 from collections.abc import Iterator
@@ -7,22 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
-from rich.box import SIMPLE
-from rich.console import Console, Group
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console
 
+from textrl_env.cli.finding_tables import severity_table
 from textrl_env.cli.run_folder import existing, write_json
-from textrl_env.data.text import printable
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.reward_models.lint import LintOptions
 
 if TYPE_CHECKING:
-    from textrl_env.reward_models.lint import Finding, Limit, LintReport
+    from textrl_env.reward_models.lint import LintReport, TokenBudget
 
 PATH = tyro.conf.arg(metavar="PATH", help_behavior_hint="")
-STYLES = {"ok": "green", "notice": "cyan", "warning": "yellow", "error": "bold red"}
-N_EFFECTS = 6
 
 
 @dataclass(frozen=True)
@@ -45,26 +40,26 @@ class Lint:
 
     def run(self) -> None:
         """Prints the findings; SystemExit(1) if one is as grave as `fail_on`."""
-        limit = self._limit()
+        budget = self._read_budget()
 
-        from textrl_env.reward_models.lint import lint, read_case
+        from textrl_env.reward_models.lint import lint, read_corpus
 
-        report = lint(read_case(self.data, self.options, against=self.against, limit=limit))
+        report = lint(read_corpus(self.data, self.options, against=self.against, budget=budget))
         grave = report.at_least(self.fail_on)
-        found: dict[str, Any] = {"passed": not grave, **report.as_dict()}
+        values: dict[str, Any] = {"passed": not grave, **report.as_dict()}
         if self.json and str(self.json) == "-":
-            print(json.dumps(found, indent=1, ensure_ascii=False))
+            print(json.dumps(values, indent=1, ensure_ascii=False))
         else:
             console = Console()
-            for line in shown(report):
+            for line in render_report(report):
                 console.print(line, soft_wrap=isinstance(line, str), highlight=False)
         if self.json and str(self.json) != "-":
-            write_json(self.json, found)
+            write_json(self.json, values)
         if grave:
             raise SystemExit(1)
 
-    def _limit(self) -> "Limit | None":
-        """The tokenizer and how many of its tokens fit; InputError where one of the two is missing."""
+    def _read_budget(self) -> "TokenBudget | None":
+        """Returns the tokenizer and how many of its tokens fit; InputError where one of the two is missing."""
         if self.tokenizer is None:
             if self.max_tokens is not None:
                 raise InputError("max_tokens needs a tokenizer to count with; add --tokenizer FOLDER, or use max_chars")
@@ -72,7 +67,7 @@ class Lint:
         existing(self.tokenizer, made_by="save_pretrained of the model that will read the rows")
 
         from textrl_env.lm import load_config, load_tokenizer
-        from textrl_env.reward_models.lint import Limit
+        from textrl_env.reward_models.lint import TokenBudget
 
         most = self.max_tokens
         if most is None and (self.tokenizer / "config.json").is_file():
@@ -81,34 +76,15 @@ class Lint:
         if most is None:
             raise InputError(f"{self.tokenizer}: no config.json that says how long a text may be; give max_tokens")
         require_at_least(1, max_tokens=most)
-        return Limit(load_tokenizer(self.tokenizer), most)
+        return TokenBudget(load_tokenizer(self.tokenizer), most)
 
 
-def shown(report: "LintReport") -> Iterator[Any]:
-    """The report for the terminal."""
+def render_report(report: "LintReport") -> Iterator[Any]:
+    """Yields the report as lines and a table for the terminal."""
     yield f"{report.source}: {report.n_rows} rows, {report.n_pairs} pairs, {report.n_prompts} prompts"
-    table = Table(box=SIMPLE, show_header=False, pad_edge=False, padding=(0, 2, 1, 0))
-    for finding in report.findings:
-        table.add_row(Text(finding.severity, style=STYLES[finding.severity]), told(finding))
     if report.findings:
-        yield table
+        yield severity_table(report.findings)
     if report.clean:
         yield f"nothing found: {', '.join(report.clean)}"
     for name, reason in report.skipped.items():
         yield f"not looked at: {name} ({reason})"
-
-
-def told(finding: "Finding") -> Group:
-    """What was found, how large it is, where it can be seen and what to do."""
-    count = f"{finding.count}" if finding.count == finding.of else f"{finding.count} of {finding.of}"
-    lines = [Text(f"{finding.check}: {count} {finding.unit} {finding.message}", style="bold")]
-    lines += [Text(printable(str(effect))) for effect in finding.effects[:N_EFFECTS]]
-    if len(finding.effects) > N_EFFECTS:
-        lines.append(Text(f"and {len(finding.effects) - N_EFFECTS} more"))
-    if finding.severity != "ok":
-        for each in finding.examples:
-            # The whole path is in the JSON; here it would fill the line.
-            places = ", ".join(Path(where).name for where in each.where)
-            lines.append(Text(printable(f"{places}: {each.text}"), style="dim"))
-        lines.append(Text(f"to do: {finding.remedy}"))
-    return Group(*lines)

@@ -336,9 +336,7 @@ def a_score_that_is_lost(patch: Patch) -> None:
 
 def masks_that_forbid_everything(patch: Patch) -> None:
     masks = TextGenVectorEnv.action_masks
-    patch.setattr(
-        TextGenVectorEnv, "action_masks", lambda self: masks(self) & (self._episodes.n_tokens < 3)[:, None]
-    )  # fmt: skip
+    patch.setattr(TextGenVectorEnv, "action_masks", lambda self: masks(self) & (self._episodes.n_tokens < 3)[:, None])
 
 
 IN_ENVIRONMENT = [

@@ -26,11 +26,16 @@ def run(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 EASY = [
     option
     for name, limit in {
-        "accuracy": 0, "slice-accuracy": 0, "calibration": 1, "tilt": 1, "substance": 0, "best-of-n": 0,
+        "accuracy": 0,
+        "slice-accuracy": 0,
+        "calibration": 1,
+        "tilt": 1,
+        "substance": 0,
+        "best-of-n": 0,
         "far-agreement": 0,
     }.items()
     for option in (f"--limit.{name}", str(limit))
-]  # fmt: skip
+]
 
 
 def judge(path: Path, *options: str) -> None:
@@ -118,9 +123,13 @@ def test_other_people_s_preferences_need_no_policy_and_know_no_gold(run: Path, t
     ],
 )
 def test_bad_input_is_one_line(
-    arguments: str, message: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    arguments: str,
+    message: str,
+    run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
         main(["report", "rm", *arguments.replace("RUN", str(run)).split()])

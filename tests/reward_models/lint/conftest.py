@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from textrl_env.reward_models.lint import Limit, LintOptions, LintReport, lint, read_case
+from textrl_env.reward_models.lint import LintOptions, LintReport, TokenBudget, lint, read_corpus
 
 Row = dict[str, Any]
 VOCABULARY = [start + end for start in "bdfgklmnprst" for end in ("a", "ab", "el", "in", "o", "or", "u", "um", "it")]
@@ -52,13 +52,13 @@ def report(tmp_path: Path) -> Callable[..., LintReport]:
     """The report on rows; those of `against` are held out."""
 
     def of(
-        rows: Sequence[Any], *, against: Sequence[Any] | None = None, limit: Limit | None = None, **options: Any
+        rows: Sequence[Any], *, against: Sequence[Any] | None = None, budget: TokenBudget | None = None, **options: Any
     ) -> LintReport:
         files = {}
         for name, given in (("data", rows), ("heldout", against)):
             if given is not None:
                 files[name] = tmp_path / f"{name}.jsonl"
                 files[name].write_text("".join(json.dumps(row) + "\n" for row in given))
-        return lint(read_case(files["data"], LintOptions(**options), against=files.get("heldout"), limit=limit))
+        return lint(read_corpus(files["data"], LintOptions(**options), against=files.get("heldout"), budget=budget))
 
     return of

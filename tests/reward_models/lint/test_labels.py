@@ -11,8 +11,8 @@ from hypothesis import given, settings, strategies as st
 from pyarrow import parquet
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.lint import LintOptions, lint, read_case
-from textrl_env.reward_models.lint.labels import Labels, read_labels
+from textrl_env.reward_models.lint import LintOptions, lint, read_corpus
+from textrl_env.reward_models.lint.labels import LabelFile, read_labels
 
 PLAIN = [{"prompt": f"p{i}", "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(3)]
 
@@ -33,7 +33,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def read(path: Path) -> tuple[Labels, list[str]]:
+def read(path: Path) -> tuple[LabelFile, list[str]]:
     numbers: dict[str, int] = {}
     return read_labels(path, numbers), list(numbers)
 
@@ -66,10 +66,10 @@ def test_conversations_are_read_as_trl_has_them(tmp_path: Path) -> None:
 def test_rankings_places_and_annotators_are_kept(tmp_path: Path) -> None:
     row = {"prompt": "p", "ranking": ["a", "b", "c"], "annotator": 7, "shown": [2, 0, 1], "soft_labels": [1, 0.5, 0.2]}
     ((label,), _) = read(write(tmp_path / "data.jsonl", [row]))[0].labels, None
-    assert (label.shown, label.annotator, label.probabilities) == ((2, 0, 1), "7", (1.0, 0.5, 0.2))
+    assert (label.places, label.annotator, label.probabilities) == ((2, 0, 1), "7", (1.0, 0.5, 0.2))
     for other in ([0, 0, 1], [1, 2], "021", [True, False, 2]):
         ((label,), _) = read(write(tmp_path / "data.jsonl", [row | {"shown": other}]))[0].labels, None
-        assert label.shown is None
+        assert label.places is None
 
 
 @pytest.mark.parametrize("content", ["", "\n\n"])
@@ -106,7 +106,7 @@ def test_no_row_ends_the_lint_with_anything_but_findings(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    report = lint(read_case(path, LintOptions(max_chars=2), against=path))
+    report = lint(read_corpus(path, LintOptions(max_chars=2), against=path))
     assert report.n_rows + sum(f.count for f in report.findings if f.check in ("bad rows", "identical texts")) == len(
         rows
     )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from textrl_env.reward_models.lint import Limit, LintReport
+from textrl_env.reward_models.lint import LintReport, TokenBudget
 
 Row = dict[str, Any]
 Report = Callable[..., LintReport]
@@ -47,8 +47,8 @@ def other_prompts(rows: list[Row]) -> list[Row]:
 
 def test_nothing_is_found_where_nothing_is(clean: list[Row], report: Report) -> None:
     looked = report(
-        clean, against=other_prompts(clean), limit=Limit(Characters(), 2000), by="kind", max_chars=2000
-    )  # fmt: skip
+        clean, against=other_prompts(clean), budget=TokenBudget(Characters(), 2000), by="kind", max_chars=2000
+    )
     assert found(looked) == [] and looked.skipped == {}
     assert (looked.n_rows, looked.n_pairs, looked.n_prompts) == (400, 400, 200)
     assert {finding.check for finding in looked.findings} == {"length bias", "position bias", "labels per slice"}
@@ -70,14 +70,14 @@ def test_nothing_is_found_where_nothing_is(clean: list[Row], report: Report) -> 
 )
 def test_a_bad_row_is_a_finding_and_does_not_end_the_lint(clean: list[Row], report: Report, row: Any) -> None:
     finding = only(report([*clean[:5], row, *clean[5:]]))
-    assert finding.check == "bad rows" and finding.severity == "error" and (finding.count, finding.of) == (1, 401)
+    assert finding.check == "bad rows" and finding.outcome == "error" and (finding.count, finding.of) == (1, 401)
     assert at(finding) == [[6]] and finding.examples[0].text
 
 
 def test_identical_texts(clean: list[Row], report: Report) -> None:
     same = [{"prompt": "p", "chosen": "a b", "rejected": "a b"}, {"prompt": "q", "ranking": ["a", "b", "a"]}]
     finding = only(report([*clean, *same]))
-    assert finding.check == "identical texts" and finding.severity == "error" and finding.count == 2
+    assert finding.check == "identical texts" and finding.outcome == "error" and finding.count == 2
     assert at(finding) == [[401], [402]]
 
 
@@ -112,8 +112,9 @@ def test_a_repeat_of_a_near_repeat_is_counted_once(clean: list[Row], report: Rep
     shouted = clean[3] | {"chosen": clean[3]["chosen"].upper()}
     looked = report([*clean, shouted, shouted])
     assert {finding.check: at(finding) for finding in looked.at_least("notice")} == {
-        "duplicates": [[401, 402]], "duplicates but for punctuation": [[4, 401]],
-    }  # fmt: skip
+        "duplicates": [[401, 402]],
+        "duplicates but for punctuation": [[4, 401]],
+    }
 
 
 def test_signs_that_mean_something_are_no_punctuation(clean: list[Row], report: Report) -> None:
@@ -124,16 +125,16 @@ def test_signs_that_mean_something_are_no_punctuation(clean: list[Row], report: 
 def test_near_duplicates(clean: list[Row], report: Report) -> None:
     copy = {column: f"{clean[3][column]} indeed" for column in ("prompt", "chosen", "rejected")}
     finding = only(report([*clean, clean[3] | copy], similar=0.6))
-    assert finding.check == "near-duplicates" and at(finding) == [[4, 401]] and finding.severity == "notice"
+    assert finding.check == "near-duplicates" and at(finding) == [[4, 401]] and finding.outcome == "notice"
     assert found(report([*clean, clean[3] | copy | {"rejected": clean[5]["rejected"]}], similar=0.6)) == []
 
 
 def test_contradictory_pairs(clean: list[Row], report: Report) -> None:
     turned = clean[3] | {"chosen": clean[3]["rejected"], "rejected": clean[3]["chosen"]}
     finding = only(report([*clean, turned]))
-    assert finding.check == "contradictory pairs" and finding.severity == "warning" and at(finding) == [[4, 401]]
+    assert finding.check == "contradictory pairs" and finding.outcome == "warning" and at(finding) == [[4, 401]]
     finding = only(report([*clean, turned | {"annotator": "somebody else"}]))
-    assert finding.check == "disagreement" and finding.severity == "notice" and at(finding) == [[4, 401]]
+    assert finding.check == "disagreement" and finding.outcome == "notice" and at(finding) == [[4, 401]]
     assert found(report([*clean, turned | {"tie": True}])) == []
 
 
@@ -169,12 +170,12 @@ def test_over_long_rows_and_texts_that_differ_beyond_the_limit(clean: list[Row],
     start = "k" * 300
     rows = [{"prompt": "What?", "chosen": f"{start} ab", "rejected": f"{start} el"}]
     assert found(report([*clean, *rows])) == []
-    looked = report([*clean, *rows], limit=Limit(Characters(), 306))
+    looked = report([*clean, *rows], budget=TokenBudget(Characters(), 306))
     assert found(looked) == ["over-long rows", "identical after truncation"]
     assert [at(finding) for finding in looked.at_least("notice")] == [[[401]], [[401]]]
     # What? + 300 + " ab" + end = 309 tokens.
-    assert found(report([*clean, *rows], limit=Limit(Characters(), 308))) == ["over-long rows"]
-    assert found(report([*clean, *rows], limit=Limit(Characters(), 309))) == []
+    assert found(report([*clean, *rows], budget=TokenBudget(Characters(), 308))) == ["over-long rows"]
+    assert found(report([*clean, *rows], budget=TokenBudget(Characters(), 309))) == []
     assert found(report([*clean, *rows], max_chars=306)) == ["identical after truncation"]
     assert found(report([*clean, *rows], max_chars=307)) == []
 
@@ -195,25 +196,25 @@ def test_conversations_are_as_long_as_their_template_makes_them(report: Report) 
     )
     row = dict(zip(("prompt", "chosen", "rejected"), turns, strict=True))
     # 50 characters and the two of the template, the longer answer and the end.
-    assert "over-long rows" not in found(report([row], limit=Limit(Chatty(), 56)))
-    assert "over-long rows" in found(report([row], limit=Limit(Chatty(), 55)))
+    assert "over-long rows" not in found(report([row], budget=TokenBudget(Chatty(), 56)))
+    assert "over-long rows" in found(report([row], budget=TokenBudget(Chatty(), 55)))
 
 
 def test_leakage(clean: list[Row], report: Report) -> None:
     apart = other_prompts(clean)
     turned = clean[3] | {"chosen": clean[3]["rejected"].upper(), "rejected": clean[3]["chosen"]}
     pair, prompt = report(clean, against=[*apart, turned]).at_least("notice")
-    assert (pair.check, pair.severity, at(pair)) == ("leakage", "error", [[4, 401]])
-    assert (prompt.check, prompt.severity, at(prompt)) == ("leakage", "warning", [[3, 401]]), "the prompt's other label"
+    assert (pair.check, pair.outcome, at(pair)) == ("leakage", "error", [[4, 401]])
+    assert (prompt.check, prompt.outcome, at(prompt)) == ("leakage", "warning", [[3, 401]]), "the prompt's other label"
     near = only(report(clean, against=[*apart, turned | {"prompt": f"{clean[3]['prompt']} Indeed."}], similar=0.6))
-    assert (near.severity, at(near)) == ("notice", [[3, 401], [4, 401]])
+    assert (near.outcome, at(near)) == ("notice", [[3, 401], [4, 401]])
 
 
 def test_position_bias(clean: list[Row], report: Report) -> None:
     rng = np.random.default_rng(1)
     rows = [row | {"shown": [0, 1] if rng.random() < 0.7 else [1, 0]} for row in clean]
     finding = only(report(rows))
-    assert finding.check == "position bias" and finding.severity == "warning"
+    assert finding.check == "position bias" and finding.outcome == "warning"
     (effect,) = finding.effects
     assert effect.low < 0.7 < effect.high and effect.low > 0.6
 
@@ -225,7 +226,7 @@ def test_length_bias_alone_makes_no_word_suspicious(make_rows: Any, report: Repo
         longer, shorter = sorted((row["chosen"], row["rejected"]), key=lambda text: -len(text.split()))
         row["chosen"], row["rejected"] = (longer, shorter) if rng.random() < 0.8 else (shorter, longer)
     finding = only(report(rows))
-    assert finding.check == "length bias" and finding.severity == "warning" and "longer" in finding.message
+    assert finding.check == "length bias" and finding.outcome == "warning" and "longer" in finding.message
     longer_share, d = finding.effects
     assert longer_share.low < 0.79 < longer_share.high + 0.01 and d.low > 0.5
     turned = [row | {"chosen": row["rejected"], "rejected": row["chosen"]} for row in rows]

@@ -74,6 +74,11 @@ def planted() -> Any:
     import types
 
     return types.SimpleNamespace(
-        Planted=Planted, DependsOnBatch=DependsOnBatch, truth_of=truth_of, preferences=make_preferences, text=text,
-        best_accuracy=best_accuracy, NOISE=NOISE,
-    )  # fmt: skip
+        Planted=Planted,
+        DependsOnBatch=DependsOnBatch,
+        truth_of=truth_of,
+        preferences=make_preferences,
+        text=text,
+        best_accuracy=best_accuracy,
+        NOISE=NOISE,
+    )

@@ -105,9 +105,13 @@ def test_the_ceiling_from_repeats_is_right_where_all_pairs_are_alike_and_never_b
 def test_features_by_hand() -> None:
     found = shallow_features(["where is it", "p"], ["It is , it is here !", ""])
     assert {name: values.tolist() for name, values in found.items()} == {
-        "words": [7, 0], "characters": [20, 0], "punctuation": [2, 0], "repetition": [0.25, 0],
-        "variety": [0.6, 0], "prompt overlap": [0.8, 0],
-    }  # fmt: skip
+        "words": [7, 0],
+        "characters": [20, 0],
+        "punctuation": [2, 0],
+        "repetition": [0.25, 0],
+        "variety": [0.6, 0],
+        "prompt overlap": [0.8, 0],
+    }
 
 
 def test_matched_lengths_and_tilt_of_a_calibrated_model(planted: Any) -> None:

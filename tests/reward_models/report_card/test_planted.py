@@ -49,9 +49,11 @@ def hash_of(text: str) -> float:
 def test_a_lover_of_length_fails_for_substance_only(planted: Any) -> None:
     """Calibrated, and as accurate as length allows: nothing but the regression finds it out."""
     card = card_of(
-        planted, planted.Planted(lambda text: float(len(text.split())), scale=0.27), length_matters=1.5,
+        planted,
+        planted.Planted(lambda text: float(len(text.split())), scale=0.27),
+        length_matters=1.5,
         limits=Limits(accuracy=0.3),
-    )  # fmt: skip
+    )
     assert card.failed == ["substance"]
     assert card.measured.shallow.explained > 0.99 and card.measured.shallow.left.value == 0.5
 
