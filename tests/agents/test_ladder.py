@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from textrl_env import TextGenVectorEnv
-from textrl_env.agent_checker import LADDER, Report, check_agent
+from textrl_env.agent_checker import LADDER, AgentReport, check_agent
 from textrl_env.agents import (
     A2C,
     GRPO,
@@ -52,7 +52,7 @@ def test_it_climbs_the_ladder(algorithm: Any) -> None:
         )  # fmt: skip
         return made
 
-    def climb(seed: int, *left_out: str) -> Report:
+    def climb(seed: int, *left_out: str) -> AgentReport:
         ladder = [rung for rung in LADDER if rung.name not in left_out]
         return check_agent(
             make, seed=seed, ladder=ladder, num_envs=n_episodes, autoreset_mode="Disabled", kl_mode="sampled", verbose=0

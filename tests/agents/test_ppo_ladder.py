@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from textrl_env import TextGenVectorEnv
-from textrl_env.agent_checker import LADDER, Report, check_agent
+from textrl_env.agent_checker import LADDER, AgentReport, check_agent
 from textrl_env.agents import PPO, ActorCriticLM, small_llama
 from textrl_env.reference import FrozenReference
 
 
-def climb(*names: str, **options: Any) -> Report:
+def climb(*names: str, **options: Any) -> AgentReport:
     def make(env: TextGenVectorEnv, seed: int) -> PPO:
         tokenizer = env.task.tokenizer
         model = small_llama(tokenizer, hidden_size=32, heads=2, seed=seed)

@@ -1,4 +1,4 @@
-"""Is this algorithm right? A ladder of tiny worlds with exact answers, for any agent; see `check_agent`."""
+"""A check that an algorithm is right: a ladder of tiny worlds with exact answers, for any agent; see `check_agent`."""
 
 from lazy_loader import attach_stub
 

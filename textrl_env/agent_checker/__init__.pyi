@@ -1,5 +1,4 @@
-from .check import MakeAgent as MakeAgent, check_agent as check_agent
+from .check import Agent as Agent, MakeAgent as MakeAgent, check_agent as check_agent
 from .ladder import LADDER as LADDER
-from .measuring import Agent as Agent
-from .report import AgentCheckError as AgentCheckError, Report as Report, RungResult as RungResult
+from .report import AgentCheckError as AgentCheckError, AgentReport as AgentReport, RungResult as RungResult
 from .rung import Rung as Rung

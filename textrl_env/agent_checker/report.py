@@ -1,4 +1,4 @@
-"""What `check_agent` found: a row per rung, a table for people, a dictionary for machines."""
+"""The report of `check_agent`: a row per rung, a table for people, a dictionary for machines."""
 
 import io
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ class AgentCheckError(AssertionError):
 
 @dataclass(frozen=True)
 class RungResult:
-    """What an agent reached on a rung, and what there was to reach; all values are of the rung's objective.
+    """An agent's objective on a rung, and what there was to reach; all values are of the rung's objective.
 
     Attributes:
         name, asks, cause: of the rung; `cause` is what a failure points to.
@@ -43,24 +43,24 @@ class RungResult:
 
     @property
     def regret(self) -> float:
-        """How far the agent is below the oracle; a little below 0 can happen by the luck of sampling."""
+        """The oracle's objective minus the agent's; a little below 0 can happen by the luck of sampling."""
         return self.oracle - self.agent
 
     @property
     def passed(self) -> bool:
-        """Whether the agent is above the mark beyond doubt."""
+        """True where the agent is above the mark beyond doubt."""
         return self.agent - self.margin >= self.mark
 
 
 @dataclass(frozen=True)
-class Report:
+class AgentReport:
     """The rungs that an agent was tried on; `str()` is the table."""
 
     rungs: tuple[RungResult, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether every rung was passed."""
+        """True where every rung was passed."""
         return all(rung.passed for rung in self.rungs)
 
     @property
@@ -69,7 +69,7 @@ class Report:
         return [rung.name for rung in self.rungs if not rung.passed]
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as JSON can hold it."""
+        """Returns everything as JSON can hold it."""
         rungs = [asdict(rung) | {"regret": rung.regret, "passed": rung.passed} for rung in self.rungs]
         return {"passed": self.passed, "rungs": rungs}
 
@@ -79,23 +79,23 @@ class Report:
             raise AgentCheckError(f"the agent fell short of: {', '.join(self.failed)}\n{self}")
 
     def table(self) -> Table:
-        """For a terminal. The cause is told at the lowest rung that failed: those above need what it asks for."""
-        shown = Table(title="check_agent", title_justify="left", show_lines=True)
-        shown.add_column("rung and what it asks for", ratio=1)
+        """Returns the table. The cause stands at the lowest rung that failed: those above need what it asks for."""
+        table = Table(title="check_agent", title_justify="left", show_lines=True)
+        table.add_column("rung and what it asks for", ratio=1)
         for name in ("random", "best of n", "agent", "oracle", "regret"):
-            shown.add_column(name, justify="right", no_wrap=True)
-        shown.add_column("", no_wrap=True)
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True)
         for rung in self.rungs:
-            told = Text(f"{rung.name}: {rung.asks}")
+            heading = Text(f"{rung.name}: {rung.asks}")
             if rung.name in self.failed[:1]:
-                told.append(f"\nlikely cause: {rung.cause}", style="bold red")
+                heading.append(f"\nlikely cause: {rung.cause}", style="bold red")
             values = (rung.random, rung.best_of_n, rung.agent, rung.oracle, rung.regret)
             cells = [f"{value:.3f}" for value in values]
             cells[2] += f" ± {rung.margin:.3f}"
             verdict = Text("passed", style="green") if rung.passed else Text("FAILED", style="bold red")
             verdict.append(f"\nat {rung.mark:.3f}", style="dim")
-            shown.add_row(told, *cells, verdict)
-        return shown
+            table.add_row(heading, *cells, verdict)
+        return table
 
     def __str__(self) -> str:
         console = Console(file=io.StringIO(), width=120, color_system=None)

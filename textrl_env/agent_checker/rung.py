@@ -1,20 +1,53 @@
-"""A rung of the ladder: a tiny task, what passing it proves, and its exact values."""
+"""A rung of the ladder: a tiny task, its exact values, and a reference policy that is a table."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 
-from textrl_env.agent_checker.bigram_reference import BigramReference
 from textrl_env.agent_checker.completions import Completions, best_of_n
 from textrl_env.data.text import Tokenizer, encode_prompt
 from textrl_env.errors import InputError, require_above, require_at_least
 from textrl_env.mdp import KLShaping, RewardCallable, TextGenVectorEnv
-from textrl_env.oracle import Floats, Ints, PrefixTree, evaluate, prefix_tree, solve, uniform_policy
+from textrl_env.oracle import PrefixTree, evaluate, prefix_tree, solve, uniform_policy
 
+Floats = npt.NDArray[np.float64]
 KLMode = Literal["reference", "sampled", "exact"]
+
+
+class BigramReference:
+    """A reference policy that is a table (`textrl_env.mdp.Reference`), so that its distributions are known exactly.
+
+    Args:
+        logits: (V, V), row i for the token after token i; each row is normalised.
+    """
+
+    def __init__(self, logits: Floats) -> None:
+        self.logprobs: Floats = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+    def decoder(self) -> "BigramReference":
+        """Returns the table itself, which needs no cache."""
+        return self
+
+    def next_logprobs(
+        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], live: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float32]:
+        """Returns log π_ref(·|s): (N, L) -> (N, V)."""
+        return self.logprobs[input_ids[:, -1]].astype(np.float32)
+
+    def completion_logprobs(
+        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], n_tokens: int
+    ) -> npt.NDArray[np.float32]:
+        """Returns log π_ref of the last `n_tokens` tokens of each row: (N, L) -> (N, n_tokens)."""
+        return self.logprobs[input_ids[:, -n_tokens - 1 : -1], input_ids[:, -n_tokens:]].astype(np.float32)
+
+    def log_policy(self, last_prompt_token: int, tree: PrefixTree) -> list[Floats]:
+        """Returns the log-probabilities on every prefix of a prompt's tree, for `textrl_env.oracle`."""
+        first = self.logprobs[[last_prompt_token]]
+        return [first, *(self.logprobs[prefixes[:, -1]] for prefixes in tree.prefixes[1:])]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,9 +60,9 @@ class Rung:
 
     name: str
     asks: str
-    """What an agent needs here that the rungs below did not ask for."""
+    """Skill that an agent needs here and that the rungs below did not ask for."""
     cause: str
-    """What is likely wrong with an agent that passes the rungs below and fails here."""
+    """The likely fault of an agent that passes the rungs below and fails here."""
     prompts: list[str]
     """Distinct prompts; each counts the same."""
     reward: RewardCallable
@@ -47,7 +80,7 @@ class Rung:
     share: float = 0.9
     """The pass mark: random + share · (oracle - random); in (0, 1)."""
     n: int = 4
-    """Of best-of-n."""
+    """Completions that best-of-n draws."""
 
     def __post_init__(self) -> None:
         require_at_least(1, timesteps=self.timesteps, n=self.n)
@@ -65,14 +98,14 @@ class Rung:
 
     @cached_property
     def completions(self) -> list[Completions]:
-        """Per prompt, every completion with its score and its probability under the reference."""
+        """Every completion of each prompt, with its score and its probability under the reference."""
         return [Completions.of(tree, log_reference) for tree, log_reference in self._trees]
 
     @cached_property
     def oracle(self) -> float:
         """The best objective of all policies."""
         if self.coef == 0:
-            return float(np.mean([each.scores.max() for each in self.completions]))
+            return float(np.mean([completions.scores.max() for completions in self.completions]))
         return float(np.mean([solve(tree, ref, coef=self.coef).objective for tree, ref in self._trees]))
 
     @cached_property
@@ -84,7 +117,8 @@ class Rung:
     @cached_property
     def best_of_n(self) -> float:
         """The objective of the best of n completions drawn from the reference."""
-        return float(np.mean([best_of_n(each, self.n, coef=self.coef).objective for each in self.completions]))
+        values = [best_of_n(completions, self.n, coef=self.coef).objective for completions in self.completions]
+        return float(np.mean(values))
 
     @property
     def mark(self) -> float:
@@ -92,28 +126,33 @@ class Rung:
         return self.random + self.share * (self.oracle - self.random)
 
     def training_env(self, *, num_envs: int, autoreset_mode: AutoresetMode | str, kl_mode: KLMode) -> TextGenVectorEnv:
-        """What an agent trains in; KL shaping has coefficient 0 where the objective has none."""
+        """Makes the environment that an agent trains in; KL shaping has coefficient 0 where the objective has none."""
         return self._env(num_envs, autoreset_mode, kl=KLShaping(self.coef, kl_mode), reference=self.reference)
 
     def playing_env(self, num_envs: int) -> TextGenVectorEnv:
-        """What a trained agent is watched in: its actions are plain tokens."""
+        """Makes the environment that a trained agent plays in: its actions are plain tokens."""
         return self._env(num_envs, AutoresetMode.DISABLED)
 
     def _env(self, num_envs: int, autoreset_mode: AutoresetMode | str, **options: Any) -> TextGenVectorEnv:
         return TextGenVectorEnv(
-            self.prompts, self.reward, self.tokenizer, num_envs=num_envs, autoreset_mode=autoreset_mode,
-            max_new_tokens=self.max_new_tokens, **options,
-        )  # fmt: skip
+            self.prompts,
+            self.reward,
+            self.tokenizer,
+            num_envs=num_envs,
+            autoreset_mode=autoreset_mode,
+            max_new_tokens=self.max_new_tokens,
+            **options,
+        )
 
     @cached_property
     def _trees(self) -> list[tuple[PrefixTree, list[Floats]]]:
-        """Per prompt, all completions, and the reference's log-probabilities on them."""
+        """The completions of each prompt, and the reference's log-probabilities on them."""
         trees = [self._tree(prompt) for prompt in self.prompts]
         last = [encode_prompt(self.tokenizer, prompt)[-1] for prompt in self.prompts]
         return [(tree, self.reference.log_policy(token, tree)) for tree, token in zip(trees, last, strict=True)]
 
     def _tree(self, prompt: str) -> PrefixTree:
-        def score(completions: Ints) -> list[float]:
+        def score(completions: npt.NDArray[np.int64]) -> list[float]:
             texts = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in completions.tolist()]
             return list(self.reward([prompt] * len(texts), texts))
 

@@ -1,11 +1,14 @@
 from .model_logprobs import prefix_logprobs as prefix_logprobs
-from .score_frontier import best_score_within as best_score_within, frontier as frontier
 from .soft_dp import (
-    Evaluation as Evaluation,
+    Frontier as Frontier,
     LogPolicy as LogPolicy,
+    PolicyValue as PolicyValue,
+    Solution as Solution,
+    best_score_within as best_score_within,
     evaluate as evaluate,
+    frontier as frontier,
     regret as regret,
     solve as solve,
     uniform_policy as uniform_policy,
 )
-from .tree import Floats as Floats, Ints as Ints, PrefixTree as PrefixTree, prefix_tree as prefix_tree
+from .tree import PrefixTree as PrefixTree, prefix_tree as prefix_tree

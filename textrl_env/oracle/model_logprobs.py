@@ -15,7 +15,7 @@ from textrl_env.oracle.tree import Floats, Ints, PrefixTree
 def prefix_logprobs(
     model: Any, prompt_ids: npt.NDArray[np.int64], tree: PrefixTree, *, vocab_size: int, batch_size: int = 256
 ) -> list[Floats]:
-    """Per depth t, log π(·|prompt, prefix) as (n_t, V) float64, in the order of `tree.prefixes`.
+    """Computes log π(·|prompt, prefix) at each depth t, as (n_t, V) float64 in the order of `tree.prefixes`.
 
     A prefix is its newest token, forwarded on its parent's cache. The tree is walked depth first in batches, so that
     `horizon` caches of at most `batch_size` rows exist at a time, whatever the number of prefixes. Every cache of
@@ -40,20 +40,20 @@ def prefix_logprobs(
             "use the tokenizer the model was trained with"
         )
     model.eval()
-    walk = _Walk(model, prompt_ids, tree, vocab_size, batch_size)
+    walk = _Walk(model, prompt_ids, tree, vocab_size=vocab_size, batch_size=batch_size)
     walk.run()
     return walk.levels
 
 
 class _Walk:
-    """One pass over the tree; `levels` are filled as it goes."""
+    """A pass over the tree that fills `levels` as it goes."""
 
-    def __init__(self, model: Any, prompt_ids: Ints, tree: PrefixTree, vocab_size: int, batch_size: int) -> None:
+    def __init__(self, model: Any, prompt_ids: Ints, tree: PrefixTree, *, vocab_size: int, batch_size: int) -> None:
         self._model, self._batch_size = model, batch_size
         self._device = next(model.parameters()).device
         self._prompt = prompt_ids
         self._prefixes = tree.prefixes
-        # Of each prefix of the next depth, its parent's row: in order, so that a batch's children are neighbours.
+        # The parent's row of each prefix of the next depth: in order, so that a batch's children are neighbours.
         self._parents = [np.nonzero(~end)[0] for end in tree.ends[:-1]]
         self.levels = [np.empty((len(prefixes), vocab_size)) for prefixes in tree.prefixes]
 
@@ -66,7 +66,7 @@ class _Walk:
             self._recompute()
 
     def _descend(self, depth: int, rows: slice, output: Any) -> None:
-        """Keeps what the model says of `rows`, then visits their children."""
+        """Keeps the model's log-probabilities after `rows`, then visits their children."""
         self._keep(depth, rows, output)
         if depth + 1 == len(self.levels):
             return

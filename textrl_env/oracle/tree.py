@@ -1,4 +1,4 @@
-"""All completions of one prompt as a tree of prefixes: what the oracle computes on."""
+"""The tree of all completions of one prompt, on which the oracle computes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ BLOCK = 2**16
 
 @dataclass(frozen=True)
 class PrefixTree:
-    """All completions over V tokens up to `horizon` tokens, of one prompt.
+    """The tree of all completions of one prompt, over V tokens and up to `horizon` tokens.
 
     The children of a level's rows, in the order of row and token, are the rows of the next level.
 
@@ -38,13 +38,14 @@ class PrefixTree:
 def prefix_tree(
     vocab_size: int, horizon: int, *, eos_id: int | None, score: Callable[[Ints], Sequence[float] | Floats]
 ) -> PrefixTree:
-    """The tree of all completions; at most 10^6 unfinished prefixes and 32 · 10^6 completions.
+    """Builds the tree of all completions; at most 10^6 unfinished prefixes and 32 · 10^6 completions.
 
     The second limit is one of memory: every completion has a score of its own, and a policy on the tree a number for
     each token after each prefix, so that 10^6 prefixes over 1000 tokens would take 8 GB an array.
 
     Args:
-        vocab_size, horizon: V and the length limit, at least 1 each.
+        vocab_size: V, at least 1.
+        horizon: the length limit, at least 1.
         eos_id: the token that ends a completion, or None.
         score: finite scores of n finished completions of equal length t, given as (n, t) token ids (with the end token
             where it was chosen); called for about 65,000 of them at a time.
@@ -68,29 +69,29 @@ def prefix_tree(
     prefixes, ends, scores = [np.zeros((1, 0), dtype=np.int64)], [], []
     for depth in range(horizon):
         here, ending = prefixes[depth], tokens if depth == horizon - 1 else eos
-        end, paid = np.zeros((len(here), vocab_size), dtype=np.bool_), np.zeros((len(here), vocab_size))
+        end, values = np.zeros((len(here), vocab_size), dtype=np.bool_), np.zeros((len(here), vocab_size))
         end[:, ending] = True
         if len(ending):
             for rows in row_blocks(len(here), len(ending)):
-                paid[rows, ending] = _scored(_extended(here[rows], ending), score).reshape(-1, len(ending))
+                values[rows, ending] = _score_completions(_extend(here[rows], ending), score).reshape(-1, len(ending))
         ends.append(end)
-        scores.append(paid)
-        prefixes.append(_extended(here, continuing))
+        scores.append(values)
+        prefixes.append(_extend(here, continuing))
     return PrefixTree(tuple(prefixes[:-1]), tuple(ends), tuple(scores))
 
 
 def row_blocks(n_rows: int, width: int) -> Iterator[slice]:
-    """Consecutive slices of rows that hold about 65,000 numbers each."""
+    """Yields consecutive slices of rows that hold about 65,000 numbers each."""
     step = max(1, BLOCK // width)
     return (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
 
 
-def _extended(prefixes: Ints, tokens: Ints) -> Ints:
-    """Every prefix followed by every token: (n, t), (k,) -> (n k, t + 1)."""
+def _extend(prefixes: Ints, tokens: Ints) -> Ints:
+    """Appends every token to every prefix: (n, t), (k,) -> (n k, t + 1)."""
     return np.column_stack([prefixes.repeat(len(tokens), axis=0), np.tile(tokens, len(prefixes))])
 
 
-def _scored(completions: Ints, score: Callable[[Ints], Sequence[float] | Floats]) -> Floats:
+def _score_completions(completions: Ints, score: Callable[[Ints], Sequence[float] | Floats]) -> Floats:
     scores = np.asarray(score(completions), dtype=np.float64)
     if scores.shape != (len(completions),):
         raise InputError(f"score must return {len(completions)} numbers, one a completion, got shape {scores.shape}")

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.oracle import Floats, Ints, PrefixTree, prefix_tree
+from textrl_env.oracle import PrefixTree, prefix_tree
 from textrl_env.worlds import exact
 from textrl_env.worlds.tokenizers import LETTERS, LetterTokenizer
 
@@ -94,7 +94,7 @@ class EnumerableWorld:
         """Builds the tree of all completions of a prompt with their scores, for `textrl_env.oracle`."""
         weights, before = _weights(self, prompt), self.tokenizer.encode(prompt)[-1]
 
-        def score(completions: Ints) -> Floats:
+        def score(completions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
             # From left to right, a column at a time: the same sums as `reward`, rounded alike.
             left, right = np.insert(completions, 0, before, axis=1)[:, :-1].T, completions.T
             return np.asarray(sum(weights[pair] for pair in zip(left, right, strict=True)))

@@ -9,15 +9,15 @@ import pytest
 from stable_baselines3 import PPO as SB3PPO
 
 from textrl_env import InputError, TextGenVectorEnv
-from textrl_env.agent_checker import LADDER, AgentCheckError, Report, check_agent
-from textrl_env.agent_checker.measuring import play
+from textrl_env.agent_checker import LADDER, AgentCheckError, AgentReport, check_agent
+from textrl_env.agent_checker.check import play
 from textrl_env.sb3 import as_sb3_vec_env
 
 RUNGS = {rung.name: rung for rung in LADDER}
 BANDIT = RUNGS["bandit"]
 
 
-def climb(tabular: Any, *names: str, **faults: Any) -> Report:
+def climb(tabular: Any, *names: str, **faults: Any) -> AgentReport:
     """The report of the table of logits on some rungs, or on all of them."""
     ladder = [RUNGS[name] for name in names] or LADDER
     return check_agent(
@@ -88,8 +88,8 @@ def test_the_report_is_json_and_raises_only_when_asked(capsys: pytest.CaptureFix
         report.raise_for_failures()
     assert issubclass(AgentCheckError, AssertionError)
     easy = replace(report.rungs[0], mark=-10.0)
-    Report((easy,)).raise_for_failures()
-    assert "likely cause" not in str(Report((easy,)))
+    AgentReport((easy,)).raise_for_failures()
+    assert "likely cause" not in str(AgentReport((easy,)))
 
 
 def test_the_budget_and_the_environment_are_the_rungs_own() -> None:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from textrl_env import InputError
-from textrl_env.oracle import frontier, uniform_policy
-from textrl_env.oracle.score_frontier import Frontier
+from textrl_env.oracle import Frontier, frontier, uniform_policy
 from textrl_env.worlds import HackableWorld
 
 COEFS = np.geomspace(20, 0.005, 50)
