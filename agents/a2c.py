@@ -1,62 +1,56 @@
 """Advantage actor-critic, synchronous (Mnih et al. 2016), on whole completions."""
 
-from typing import Unpack
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from textrl_env.agents.batch import Batch, Targets
 from textrl_env.agents.maths import gae, policy_gradient_loss, value_loss, weighted_sum
-from textrl_env.agents.on_policy import OnPolicyAlgorithm, OnPolicyOptions
-from textrl_env.agents.policy import ActorCriticLM
-from textrl_env.agents.rollout import Rollout
+from textrl_env.agents.on_policy import OnPolicyAlgorithm
+from textrl_env.agents.rollout import Batch, Rollout, Targets
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.mdp import TextGenVectorEnv
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class A2C(OnPolicyAlgorithm):
     """The plain policy gradient with a critic as the baseline.
 
     With `gae_lambda=1` the gradient of the policy is unbiased whatever the critic says; below, the critic's errors
     enter it and its variance falls.
 
-    Args:
-        policy, env, **options: see `OnPolicyAlgorithm`; the policy needs a critic. One pass (`n_epochs=1`) by default,
-            since the gradient is that of the policy that sampled.
-        gae_lambda: λ of generalized advantage estimation, in [0, 1].
-        ent_coef: weight of the entropy bonus, 0 or more.
-        vf_coef: weight of the critic's loss, 0 or more.
+    The arguments are `policy`, which needs a critic, `env`, and as keywords the options of `OnPolicyOptions` and these:
+    `gae_lambda`, `ent_coef`, `vf_coef`.
     """
 
     needs_critic = True
 
-    def __init__(
-        self,
-        policy: ActorCriticLM,
-        env: TextGenVectorEnv,
-        *,
-        gae_lambda: float = 1.0,
-        ent_coef: float = 0.0,
-        vf_coef: float = 0.5,
-        **options: Unpack[OnPolicyOptions],
-    ) -> None:
-        if not 0 <= gae_lambda <= 1:
-            raise InputError(f"gae_lambda must be in [0, 1], got {gae_lambda}")
-        require_at_least(0, ent_coef=ent_coef, vf_coef=vf_coef)
-        options.setdefault("n_epochs", 1)
-        super().__init__(policy, env, **options)
-        self.gae_lambda, self.ent_coef, self.vf_coef = gae_lambda, ent_coef, vf_coef
+    n_epochs: int = 1
+    """One pass, since the gradient is that of the policy that sampled."""
+    gae_lambda: float = 1.0
+    """λ of generalized advantage estimation, in [0, 1]."""
+    ent_coef: float = 0.0
+    """Weight of the entropy bonus, 0 or more."""
+    vf_coef: float = 0.5
+    """Weight of the critic's loss, 0 or more."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.gae_lambda <= 1:
+            raise InputError(f"gae_lambda must be in [0, 1], got {self.gae_lambda}")
+        require_at_least(0, ent_coef=self.ent_coef, vf_coef=self.vf_coef)
+        super().__post_init__()
 
     def advantages(self, rollout: Rollout) -> Targets:
+        """Estimates advantages with the critic, by GAE, and returns for it to learn."""
         values, bootstrap = self.values(rollout)
         mask = rollout.completion_mask
         advantages, returns = gae(rollout.rewards, values, bootstrap, mask, gamma=self.gamma, lam=self.gae_lambda)
         return Targets(advantages, returns, values)
 
     def weights(self, mask: Tensor) -> Tensor:
-        """Sums over tokens, means over episodes: the gradient is that of the expected return."""
+        """Returns weights that sum over tokens and average over episodes: the gradient is that of the expected return."""
         return mask / len(mask)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Computes the policy gradient's loss, the critic's, the KL term and the entropy bonus."""
         targets, weights = batch.targets, batch.weights
         assert targets.returns is not None and targets.values is not None
         new = self.policy.evaluate(batch.rollout, entropies=self.ent_coef > 0)

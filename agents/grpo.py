@@ -1,54 +1,50 @@
 """Group relative policy optimisation (Shao et al. 2024), and the variant without its biases (Liu et al. 2025)."""
 
-from typing import Unpack
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from textrl_env.agents.batch import Batch, Targets
 from textrl_env.agents.maths import group_normalised, ppo_policy_loss, returns_to_go, to_tokens
-from textrl_env.agents.on_policy import OnPolicyAlgorithm, OnPolicyOptions
-from textrl_env.agents.policy import ActorCriticLM
-from textrl_env.agents.rollout import Rollout
+from textrl_env.agents.on_policy import OnPolicyAlgorithm
+from textrl_env.agents.rollout import Batch, Rollout, Targets
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.mdp import TextGenVectorEnv
+from textrl_env.mdp import Estimator
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class GRPO(OnPolicyAlgorithm):
     """PPO's clipped surrogate without a critic: returns are normalised within the completions of a prompt.
 
     Dividing by the group's standard deviation weighs prompts by how alike their completions score, and the mean over
     each completion's tokens weighs a token less in a long completion: the gradient is not that of the expected return.
 
-    Args:
-        policy, env, **options: see `OnPolicyAlgorithm`; `group_size` of at least 2 (8 by default). The paper's KL term
-            stands in the loss: `kl_loss_coef` and `reference`, with `kl_loss_estimator="k3"` (here the default).
-        clip_range: the policy ratio may leave 1 by this much before its gradient stops, in (0, 1).
+    The arguments are `policy`, `env`, and as keywords the options of `OnPolicyOptions` and `clip_range`. The paper's KL
+    term stands in the loss: `kl_loss_coef` and `reference`.
     """
 
-    def __init__(
-        self,
-        policy: ActorCriticLM,
-        env: TextGenVectorEnv,
-        *,
-        clip_range: float = 0.2,
-        **options: Unpack[OnPolicyOptions],
-    ) -> None:
-        if not 0 < clip_range < 1:
-            raise InputError(f"clip_range must be in (0, 1), got {clip_range}")
-        options.setdefault("group_size", 8)
-        options.setdefault("kl_loss_estimator", "k3")
-        super().__init__(policy, env, **options)
+    group_size: int = 8
+    """Completions per prompt, at least 2; must divide `n_episodes`."""
+    kl_loss_estimator: Estimator = "k3"
+    """Of the KL term, as in the paper."""
+    clip_range: float = 0.2
+    """The policy ratio may leave 1 by this much before its gradient stops, in (0, 1)."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.clip_range < 1:
+            raise InputError(f"clip_range must be in (0, 1), got {self.clip_range}")
+        super().__post_init__()
         require_at_least(2, group_size=self.group_size)
-        self.clip_range = clip_range
 
     def advantages(self, rollout: Rollout) -> Targets:
+        """Normalises the returns within each group."""
         return Targets(to_tokens(group_normalised(self._groups(rollout)), rollout.completion_mask))
 
     def weights(self, mask: Tensor) -> Tensor:
-        """Means over a completion's tokens, then over episodes."""
+        """Returns weights that average over a completion's tokens, then over episodes."""
         return mask / mask.sum(dim=1, keepdim=True) / len(mask)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Computes the clipped policy loss and the KL term."""
         logprobs = self.policy.evaluate(batch.rollout, entropies=False).logprobs
         policy_loss, statistics = ppo_policy_loss(
             logprobs, batch.rollout.logprobs, batch.targets.advantages, batch.weights, clip_range=self.clip_range
@@ -68,9 +64,10 @@ class DrGRPO(GRPO):
     """
 
     def advantages(self, rollout: Rollout) -> Targets:
+        """Subtracts each group's mean return."""
         groups = self._groups(rollout)
         return Targets(to_tokens(groups - groups.mean(dim=1, keepdim=True), rollout.completion_mask))
 
     def weights(self, mask: Tensor) -> Tensor:
-        """The same for every token: means over episodes and over the longest possible completion."""
+        """Returns equal weights, which average over episodes and over the longest possible completion."""
         return mask / (len(mask) * self.env.task.max_new_tokens)

@@ -1,66 +1,57 @@
 """Proximal policy optimisation with a critic (Schulman et al. 2017), on whole completions."""
 
-from typing import Unpack
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from textrl_env.agents.batch import Batch, Targets
 from textrl_env.agents.maths import gae, ppo_policy_loss, value_loss, weighted_sum, whiten
-from textrl_env.agents.on_policy import OnPolicyAlgorithm, OnPolicyOptions
-from textrl_env.agents.policy import ActorCriticLM
-from textrl_env.agents.rollout import Rollout
+from textrl_env.agents.on_policy import OnPolicyAlgorithm
+from textrl_env.agents.rollout import Batch, Rollout, Targets
 from textrl_env.errors import InputError, require_above, require_at_least
-from textrl_env.mdp import TextGenVectorEnv
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class PPO(OnPolicyAlgorithm):
     """PPO over tokens: the policy and the critic are updated together on clipped losses.
 
-    Args:
-        policy, env, **options: see `OnPolicyAlgorithm`; the policy needs a critic.
-        gae_lambda: λ of generalized advantage estimation, in [0, 1].
-        clip_range: the policy ratio may leave 1 by this much before its gradient stops, in (0, 1).
-        clip_range_vf: the value may leave its old value by this much, above 0; None does not clip it.
-        normalize_advantage: whiten the advantages over the tokens of an update.
-        ent_coef: weight of the entropy bonus, 0 or more.
-        vf_coef: weight of the critic's loss, 0 or more.
+    The arguments are `policy`, which needs a critic, `env`, and as keywords the options of `OnPolicyOptions` and these:
+    `gae_lambda`, `clip_range`, `clip_range_vf`, `normalize_advantage`, `ent_coef`, `vf_coef`.
     """
 
     needs_critic = True
 
-    def __init__(
-        self,
-        policy: ActorCriticLM,
-        env: TextGenVectorEnv,
-        *,
-        gae_lambda: float = 0.95,
-        clip_range: float = 0.2,
-        clip_range_vf: float | None = None,
-        normalize_advantage: bool = True,
-        ent_coef: float = 0.0,
-        vf_coef: float = 0.5,
-        **options: Unpack[OnPolicyOptions],
-    ) -> None:
-        if not 0 < clip_range < 1:
-            raise InputError(f"clip_range must be in (0, 1), got {clip_range}")
-        if clip_range_vf is not None:
-            require_above(0, clip_range_vf=clip_range_vf)
-        if not 0 <= gae_lambda <= 1:
-            raise InputError(f"gae_lambda must be in [0, 1], got {gae_lambda}")
-        require_at_least(0, ent_coef=ent_coef, vf_coef=vf_coef)
-        super().__init__(policy, env, **options)
-        self.gae_lambda = gae_lambda
-        self.clip_range, self.clip_range_vf = clip_range, clip_range_vf
-        self.normalize_advantage = normalize_advantage
-        self.ent_coef, self.vf_coef = ent_coef, vf_coef
+    gae_lambda: float = 0.95
+    """λ of generalized advantage estimation, in [0, 1]."""
+    clip_range: float = 0.2
+    """The policy ratio may leave 1 by this much before its gradient stops, in (0, 1)."""
+    clip_range_vf: float | None = None
+    """The value may leave its old value by this much, above 0; None does not clip it."""
+    normalize_advantage: bool = True
+    """Whiten the advantages over the tokens of an update."""
+    ent_coef: float = 0.0
+    """Weight of the entropy bonus, 0 or more."""
+    vf_coef: float = 0.5
+    """Weight of the critic's loss, 0 or more."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.clip_range < 1:
+            raise InputError(f"clip_range must be in (0, 1), got {self.clip_range}")
+        if self.clip_range_vf is not None:
+            require_above(0, clip_range_vf=self.clip_range_vf)
+        if not 0 <= self.gae_lambda <= 1:
+            raise InputError(f"gae_lambda must be in [0, 1], got {self.gae_lambda}")
+        require_at_least(0, ent_coef=self.ent_coef, vf_coef=self.vf_coef)
+        super().__post_init__()
 
     def advantages(self, rollout: Rollout) -> Targets:
+        """Estimates advantages with the critic, by GAE, and returns for it to learn."""
         mask = rollout.completion_mask
         values, bootstrap = self.values(rollout)
         advantages, returns = gae(rollout.rewards, values, bootstrap, mask, gamma=self.gamma, lam=self.gae_lambda)
         return Targets(whiten(advantages, mask) if self.normalize_advantage else advantages, returns, values)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Computes the clipped policy loss, the critic's, the KL term and the entropy bonus."""
         targets, weights = batch.targets, batch.weights
         assert targets.returns is not None and targets.values is not None
         new = self.policy.evaluate(batch.rollout, entropies=self.ent_coef > 0)

@@ -1,9 +1,9 @@
-from .best import KeepBest as KeepBest
+from .early_stopping import KeepBest as KeepBest, StopOnKL as StopOnKL
 from .evaluation import EvaluateOnPrompts as EvaluateOnPrompts
-from .hacking import HackingAlarm as HackingAlarm, RewardHackingWarning as RewardHackingWarning
-from .joining import MaybeCallback as MaybeCallback, as_callback as as_callback
-from .progress import ShowProgress as ShowProgress
-from .samples import LogSamples as LogSamples
-from .stopping import StopOnKL as StopOnKL
-from .tracking import TrackReward as TrackReward
-from .verdict import Verdict as Verdict
+from .log_readers import (
+    HackingAlarm as HackingAlarm,
+    RewardHackingWarning as RewardHackingWarning,
+    SayVerdict as SayVerdict,
+)
+from .progress import MaybeCallback as MaybeCallback, ShowProgress as ShowProgress, as_callback as as_callback
+from .samples import LogSamples as LogSamples, TrackReward as TrackReward

@@ -22,8 +22,8 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Of n completions, one for each prompt.
+class HeldoutEvaluation:
+    """The measurements of n completions, one for each prompt.
 
     Attributes:
         completions: n texts.
@@ -39,10 +39,10 @@ class Evaluation:
 
 
 class EvaluateOnPrompts(BaseCallback):
-    """Completions of held-out prompts under the training environment's rules, judged and logged as `eval/…`.
+    """Completes held-out prompts under the training environment's rules, and logs how they are judged as `eval/…`.
 
-    At the start, every few updates and at the end (unless training was stopped in the middle of a rollout), with the
-    same prompts and the same seed, so that two evaluations differ by the policy alone. Training is not touched: with
+    It does so at the start, every few updates and at the end (unless training was stopped in the middle of a rollout),
+    with the same prompts and the same seed, so that two evaluations differ by the policy alone. Training is not touched: with
     and without the callback it comes to the same parameters.
 
     Args:
@@ -73,10 +73,10 @@ class EvaluateOnPrompts(BaseCallback):
 
     def _on_training_start(self) -> None:
         algorithm: Any = self.model
-        self._own = algorithm.env.task.rewards.terms
-        if taken := self.rewards.keys() & (MEANS | set(self._own)):
-            raise InputError(f"the name {min(taken)!r} is taken in the evaluation; choose another for the reward")
-        self._env = heldout_env(algorithm.env, self.prompts, self._own | self.rewards)
+        self._env_terms = algorithm.env.task.rewards.terms
+        if clashes := self.rewards.keys() & (MEANS | set(self._env_terms)):
+            raise InputError(f"the name {min(clashes)!r} is taken in the evaluation; choose another for the reward")
+        self._env = make_heldout_env(algorithm.env, self.prompts, self._env_terms | self.rewards)
         self._first, self._collecting = algorithm.n_updates, False
         begin_samples(self.logger, n_updates=algorithm.n_updates)
 
@@ -100,22 +100,22 @@ class EvaluateOnPrompts(BaseCallback):
     def _evaluate(self) -> None:
         algorithm: Any = self.model
         env, n = self._env, min(self.n, len(self._env.task.prompts))
-        found = evaluate(algorithm.policy, env, n, seed=self.seed)
-        score = sum((found.terms[name] for name in self._own), start=np.zeros(n))
-        means = {name: values.mean() for name, values in found.terms.items()} | {
+        evaluation = evaluate_prompts(algorithm.policy, env, n, seed=self.seed)
+        score = sum((evaluation.terms[name] for name in self._env_terms), start=np.zeros(n))
+        means = {name: values.mean() for name, values in evaluation.terms.items()} | {
             "score": score.mean(),
-            "kl": found.kl.mean(),
-            "rlhf_reward": (score - algorithm.env.kl_coef * found.kl).mean(),
-            "length": found.lengths.mean(),
+            "kl": evaluation.kl.mean(),
+            "rlhf_reward": (score - algorithm.env.kl_coef * evaluation.kl).mean(),
+            "length": evaluation.lengths.mean(),
         }
         for name, mean in means.items():
             self.logger.record(f"eval/{name}", float(mean))
         rows: list[dict[str, Any]] = [
             {
                 "prompt": env.task.prompts.prompts[row],
-                "completion": found.completions[row],
-                **{name: float(values[row]) for name, values in found.terms.items()},
-                "kl": float(found.kl[row]),
+                "completion": evaluation.completions[row],
+                **{name: float(values[row]) for name, values in evaluation.terms.items()},
+                "kl": float(evaluation.kl[row]),
             }
             for row in range(min(n, self.n_samples))
         ]
@@ -123,27 +123,36 @@ class EvaluateOnPrompts(BaseCallback):
             record_samples(self.logger, "eval/samples", rows, n_updates=algorithm.n_updates)
 
 
-def heldout_env(env: TextGenVectorEnv, prompts: PromptSource, rewards: RewardSource) -> TextGenVectorEnv:
-    """An environment with other prompts and rewards, and otherwise the rules, reference and slots of `env`."""
+def make_heldout_env(env: TextGenVectorEnv, prompts: PromptSource, rewards: RewardSource) -> TextGenVectorEnv:
+    """Makes an environment with other prompts and rewards, and otherwise the rules, reference and slots of `env`."""
     task = env.task
     return TextGenVectorEnv(
-        prompts, rewards, task.tokenizer, num_envs=env.num_envs, autoreset_mode=AutoresetMode.DISABLED,
-        max_new_tokens=task.max_new_tokens, min_new_tokens=task.min_new_tokens,
-        banned_tokens=task.action_tokens[~task.allowed].tolist(), eos_token_ids=np.flatnonzero(task.is_end).tolist(),
-        stop_strings=task.stop_strings, length_limit=task.length_limit, kl=task.kl, reference=task.reference,
+        prompts,
+        rewards,
+        task.tokenizer,
+        num_envs=env.num_envs,
+        autoreset_mode=AutoresetMode.DISABLED,
+        max_new_tokens=task.max_new_tokens,
+        min_new_tokens=task.min_new_tokens,
+        banned_tokens=task.action_tokens[~task.allowed].tolist(),
+        eos_token_ids=np.flatnonzero(task.is_end).tolist(),
+        stop_strings=task.stop_strings,
+        length_limit=task.length_limit,
+        kl=task.kl,
+        reference=task.reference,
         include_text=True,
-    )  # fmt: skip
+    )
 
 
-def evaluate(policy: ActorCriticLM, env: TextGenVectorEnv, n: int, *, seed: int) -> Evaluation:
-    """One completion for each of the first n prompts, drawn from a generator of its own.
+def evaluate_prompts(policy: ActorCriticLM, env: TextGenVectorEnv, n: int, *, seed: int) -> HeldoutEvaluation:
+    """Samples one completion for each of the first n prompts, from a generator of its own, and has them judged.
 
     Args:
         env: in autoreset mode DISABLED, with `include_text`.
     """
     completions: list[str] = []
     parts: dict[str, list[Floats]] = {name: [] for name in (*env.task.rewards.terms, "kl", "length")}
-    own = policy.generator
+    training_generator = policy.generator
     policy.generator = torch.Generator(device=policy.device).manual_seed(seed)
     try:
         for start in range(0, n, env.num_envs):
@@ -154,33 +163,33 @@ def evaluate(policy: ActorCriticLM, env: TextGenVectorEnv, n: int, *, seed: int)
                 else:
                     parts[name].append(values)
     finally:
-        policy.generator = own
+        policy.generator = training_generator
     columns = {name: np.concatenate(values) for name, values in parts.items()}
     kl, lengths = columns.pop("kl"), columns.pop("length")
-    return Evaluation(completions, columns, kl, lengths)
+    return HeldoutEvaluation(completions, columns, kl, lengths)
 
 
 def _completions(
     policy: ActorCriticLM, env: TextGenVectorEnv, prompt_index: npt.NDArray[np.int64]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Plays prompts in the first slots; what is known of each episode at its end, (len(prompt_index),) each."""
-    used = np.arange(env.num_envs) < len(prompt_index)
-    chosen = np.zeros(env.num_envs, dtype=np.int64)
-    chosen[used] = prompt_index
-    observation, _ = env.reset(options={"reset_mask": used, "prompt_index": chosen})
-    env.abandon(~used)
-    sampled = env.task.kl is not None and env.task.kl.mode == "sampled"
+    """Plays prompts in the first slots; returns what ends of episodes say, (len(prompt_index),) each."""
+    in_use = np.arange(env.num_envs) < len(prompt_index)
+    prompts = np.zeros(env.num_envs, dtype=np.int64)
+    prompts[in_use] = prompt_index
+    observation, _ = env.reset(options={"reset_mask": in_use, "prompt_index": prompts})
+    env.abandon(~in_use)
+    pays_samples = env.task.kl is not None and env.task.kl.mode == "sampled"
     ends: dict[str, npt.NDArray[Any]] = {}
     while (live := env.live).any():
         masks = env.action_masks() if env.masks_actions else None
         tokens, logprobs = policy.act(observation, live=live, action_masks=masks)
-        observation, _, _, _, info = env.step({"token": tokens, "logprob": logprobs} if sampled else tokens)
-        ended = live & ~env.live
+        observation, _, _, _, info = env.step({"token": tokens, "logprob": logprobs} if pays_samples else tokens)
+        ends_now = live & ~env.live
         now = {
             **{name: info["reward_terms"][name] for name in env.task.rewards.terms},
             "completion": info["completion"],
             "length": info["n_completion_tokens"],
             "kl": info.get("kl", np.zeros(env.num_envs)),
         }
-        ends = {name: np.where(ended, values, ends.get(name, values)) for name, values in now.items()}
-    return {name: values[used] for name, values in ends.items()}
+        ends = {name: np.where(ends_now, values, ends.get(name, values)) for name, values in now.items()}
+    return {name: values[in_use] for name, values in ends.items()}

@@ -1,8 +1,13 @@
-"""The progress bar of `learn`."""
+"""The progress bar of `learn`, and the one callback that `learn` makes of what it is given."""
 
-from stable_baselines3.common.callbacks import BaseCallback
+from collections.abc import Callable
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 
 from textrl_env.training import progress_columns
+
+MaybeCallback = None | BaseCallback | list[BaseCallback] | Callable[[dict[str, Any], dict[str, Any]], bool]
 
 
 class ShowProgress(BaseCallback):
@@ -13,7 +18,7 @@ class ShowProgress(BaseCallback):
     """
 
     def _on_training_start(self) -> None:
-        plan = self.model.plan  # type: ignore[attr-defined]
+        plan = self.model.state.plan  # type: ignore[attr-defined]
         updates = plan.total_updates is not None
         self._counter, self._first = (
             ("n_updates", plan.first_update) if updates else ("num_timesteps", plan.first_timestep)
@@ -43,3 +48,12 @@ class ShowProgress(BaseCallback):
 
     def _count(self) -> None:
         self._bar.update(self._task, completed=getattr(self.model, self._counter) - self._first)
+
+
+def as_callback(callback: MaybeCallback, *, progress_bar: bool) -> BaseCallback:
+    """Makes one callback of what `learn` is given: none, one, several, or a function of locals and globals."""
+    if isinstance(callback, list):
+        callback = CallbackList(callback)
+    if not isinstance(callback, BaseCallback):
+        callback = ConvertCallback(callback) if callback is not None else CallbackList([])
+    return CallbackList([callback, ShowProgress()]) if progress_bar else callback

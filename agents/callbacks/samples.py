@@ -1,18 +1,30 @@
-"""Sample texts in TensorBoard and in `samples.jsonl`."""
+"""The texts of a rollout: samples in TensorBoard and in `samples.jsonl`, and another reward that judges them."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
-from textrl_env.agents.callbacks.texts import rollout_texts
-from textrl_env.data.text import completion_text
+from textrl_env.agents.rollout import Rollout
+from textrl_env.data.text import as_completion, completion_text
 from textrl_env.errors import require_at_least
+from textrl_env.mdp import RewardCallable, TextGenTask
 
 FILE = "samples.jsonl"
+
+
+def rollout_texts(rollout: Rollout, task: TextGenTask) -> tuple[list[Any], list[Any]]:
+    """Returns B prompts as the dataset has them and B completions, in the form that reward functions take."""
+    prompts = [task.prompts.prompts[index] for index in rollout.prompt_index.tolist()]
+    completions = [
+        as_completion(prompt, task.tokenizer.decode(ids[mask].tolist(), skip_special_tokens=True))
+        for prompt, ids, mask in zip(prompts, rollout.completion_ids, rollout.completion_mask, strict=True)
+    ]
+    return prompts, completions
 
 
 def record_samples(logger: Logger, tag: str, rows: Sequence[Mapping[str, Any]], *, n_updates: int) -> None:
@@ -35,7 +47,7 @@ def begin_samples(logger: Logger, *, n_updates: int) -> None:
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of the same columns as a table in Markdown, which TensorBoard renders."""
+    """Renders rows of the same columns as a table in Markdown, which TensorBoard shows."""
     columns = list(rows[0])
     cells = [[_cell(row[column]) for column in columns] for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in (columns, ["---"] * len(columns), *cells))
@@ -46,13 +58,13 @@ def _cell(value: Any) -> str:
         return f"{value:.3f}"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     # In a table's cell a bar ends the cell and a line break the row; a model may write both, and HTML too.
-    for sign, shown in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("\n", " ↵ ")):
-        text = text.replace(sign, shown)
+    for sign, entity in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("\n", " ↵ ")):
+        text = text.replace(sign, entity)
     return text
 
 
 class LogSamples(BaseCallback):
-    """Every few updates, the first completions of the rollout with their scores and KL, as `rollout/samples`.
+    """Logs the first completions of a rollout with their scores and KL every few updates, as `rollout/samples`.
 
     Args:
         every_updates: updates between samples, at least 1.
@@ -83,3 +95,26 @@ class LogSamples(BaseCallback):
             )
         ]
         record_samples(self.logger, "rollout/samples", rows[: self.n], n_updates=algorithm.n_updates)
+
+
+class TrackReward(BaseCallback):
+    """Logs the mean of another reward function on every rollout, as `objective/NAME`; training never sees it.
+
+    With the gold reward of a world beside the proxy that is trained on, over-optimisation shows in the curves.
+
+    Args:
+        name: of the tag.
+        reward: a reward function; it receives prompts and completions.
+    """
+
+    def __init__(self, name: str, reward: RewardCallable) -> None:
+        super().__init__()
+        self.name, self.reward = name, reward
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        algorithm: Any = self.model
+        prompts, completions = rollout_texts(algorithm.rollout, algorithm.env.task)
+        self.logger.record(f"objective/{self.name}", float(np.mean(self.reward(prompts, completions))))

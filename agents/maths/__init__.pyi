@@ -1,7 +1,11 @@
-from .advantages import gae as gae, returns_to_go as returns_to_go
-from .baselines import group_normalised as group_normalised, others_mean as others_mean, to_tokens as to_tokens
+from .advantages import (
+    gae as gae,
+    group_normalised as group_normalised,
+    others_mean as others_mean,
+    returns_to_go as returns_to_go,
+    to_tokens as to_tokens,
+)
 from .losses import (
-    explained_variance as explained_variance,
     kl_loss as kl_loss,
     masked_mean as masked_mean,
     policy_gradient_loss as policy_gradient_loss,

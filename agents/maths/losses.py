@@ -11,32 +11,32 @@ from textrl_env.mdp import Estimator
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of x over the entries where mask is True; any shape, mask not all False."""
+    """Averages x over the entries where mask is True; any shape, mask not all False."""
     return torch.where(mask, x, 0.0).sum() / mask.sum()
 
 
 def whiten(x: Tensor, mask: Tensor, *, shift_mean: bool = True) -> Tensor:
-    """Unit variance (and mean 0 if `shift_mean`) over the counted entries, 0 elsewhere: (B, C), (B, C) -> (B, C)."""
+    """Scales to unit variance (and mean 0 if `shift_mean`) over the counted entries, 0 elsewhere: (B, C), (B, C) -> (B, C)."""
     mean = masked_mean(x, mask)
     variance = masked_mean((x - mean) ** 2, mask)
-    scaled = (x - mean) * torch.rsqrt(variance + 1e-8)
-    return torch.where(mask, scaled if shift_mean else scaled + mean, 0.0)
+    unit = (x - mean) * torch.rsqrt(variance + 1e-8)
+    return torch.where(mask, unit if shift_mean else unit + mean, 0.0)
 
 
 def weighted_sum(x: Tensor, weights: Tensor) -> Tensor:
-    """Sum of x times weights where the weight is not 0; any shape. What stands under a weight of 0 has no gradient."""
+    """Sums x times weights where the weight is not 0; any shape. What stands under a weight of 0 has no gradient."""
     return (torch.where(weights != 0, x, 0.0) * weights).sum()
 
 
 def policy_gradient_loss(logprobs: Tensor, advantages: Tensor, weights: Tensor) -> Tensor:
-    """-log π(a) · A, summed with weights (Williams 1992) and negated to be minimised; (B, C) each."""
+    """Computes -log π(a) · A, summed with weights, negated to be minimised (Williams 1992); (B, C) each."""
     return -weighted_sum(logprobs * advantages, weights)
 
 
 def ppo_policy_loss(
     logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, weights: Tensor, *, clip_range: float
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The clipped surrogate (Schulman et al. 2017, eq. 7), summed with weights, negated to be minimised.
+    """Computes the clipped surrogate (Schulman et al. 2017, eq. 7), summed with weights, negated to be minimised.
 
     ratio = exp(logprob - old_logprob);   loss = -min(ratio · A, clip(ratio, 1 ± clip_range) · A)
 
@@ -49,9 +49,9 @@ def ppo_policy_loss(
     mask = weights != 0
     log_ratio = torch.where(mask, logprobs - old_logprobs, 0.0)
     ratio = log_ratio.exp()
-    clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
+    bounded_ratio = ratio.clamp(1 - clip_range, 1 + clip_range)
     advantages = torch.where(mask, advantages, 0.0)
-    loss = -weighted_sum(torch.minimum(ratio * advantages, clipped * advantages), weights)
+    loss = -weighted_sum(torch.minimum(ratio * advantages, bounded_ratio * advantages), weights)
     with torch.no_grad():
         statistics = {
             "approx_kl": weighted_sum(ratio - 1 - log_ratio, weights),
@@ -64,32 +64,21 @@ def ppo_policy_loss(
 def value_loss(
     values: Tensor, old_values: Tensor, returns: Tensor, weights: Tensor, *, clip_range: float | None = None
 ) -> Tensor:
-    """Half the squared error of the critic, summed with weights; (B, C) each.
+    """Computes half the squared error of the critic, summed with weights; (B, C) each.
 
     With `clip_range` the larger of the plain error and that of the value clipped to `old_values` ± `clip_range`
     (as in the PPO of Stiennon et al. 2020 and SB3's `clip_range_vf`).
     """
     error = (values - returns) ** 2
     if clip_range is not None:
-        clipped = old_values + (values - old_values).clamp(-clip_range, clip_range)
-        error = torch.maximum(error, (clipped - returns) ** 2)
+        bounded_values = old_values + (values - old_values).clamp(-clip_range, clip_range)
+        error = torch.maximum(error, (bounded_values - returns) ** 2)
     return 0.5 * weighted_sum(error, weights)
 
 
 def kl_loss(log_ratio: Tensor, weights: Tensor, *, estimator: Estimator) -> Tensor:
-    """A KL term with a gradient, summed with weights: x² / 2 (k2) or e^-x - 1 + x (k3) of x = log π - log π_ref.
+    """Computes a KL term with a gradient, summed with weights: x² / 2 (k2) or e^-x - 1 + x (k3) of x = log π - log π_ref.
 
     (B, C) each. Schulman, "Approximating KL divergence" (2020).
     """
     return weighted_sum(0.5 * log_ratio**2 if estimator == "k2" else (-log_ratio).exp() - 1 + log_ratio, weights)
-
-
-def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float | None:
-    """1 - Var(returns - values) / Var(returns) over counted tokens: 1 is perfect, 0 no better than a constant.
-
-    None where all returns are equal.
-    """
-    counted = returns[mask]
-    variance = counted.var(correction=0)
-    residual = (counted - values[mask]).var(correction=0)
-    return float(1 - residual / variance) if variance > 0 else None

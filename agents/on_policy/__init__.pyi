@@ -1,5 +1,8 @@
 from .loop import OnPolicyAlgorithm as OnPolicyAlgorithm
-from .options import OnPolicyOptions as OnPolicyOptions
-from .plan import Plan as Plan
-from .run_log import run_logger as run_logger
-from .save_checkpoints import SaveCheckpoints as SaveCheckpoints
+from .options import OnPolicyOptions as OnPolicyOptions, Schedule as Schedule
+from .run_log import explained_variance as explained_variance, run_logger as run_logger
+from .training_state import (
+    SaveCheckpoints as SaveCheckpoints,
+    TrainingPlan as TrainingPlan,
+    TrainingState as TrainingState,
+)

@@ -1,10 +1,15 @@
-"""Where training writes its numbers: Stable-Baselines3's logger with TensorBoard, CSV, JSON lines and stdout."""
+"""The log of a training run: the numbers of an update by tag, and the files that they are written to.
+
+Tags are Stable-Baselines3's, and TRL's for the parts of the objective; the logger is Stable-Baselines3's, with
+TensorBoard, CSV, JSON lines and stdout.
+"""
 
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from stable_baselines3.common.logger import (
     CSVOutputFormat,
     HumanOutputFormat,
@@ -13,33 +18,40 @@ from stable_baselines3.common.logger import (
     Logger,
     TensorBoardOutputFormat,
 )
+from torch import Tensor
+
+from textrl_env.agents.maths import masked_mean
+from textrl_env.agents.rollout import Rollout
 
 
 def run_logger(
     folder: str | Path | None, *, verbose: int, after: int = 0, counted_by: str = "time/iterations"
 ) -> Logger:
-    """A logger into `folder` (`progress.csv`, `progress.jsonl`, TensorBoard events); stdout too if `verbose`.
+    """Opens a logger into a folder: `progress.csv`, `progress.jsonl` and TensorBoard events.
 
-    Files of an earlier run are replaced; but the lines of its first `after` updates stay, where this one goes on.
-    `counted_by` is the column that numbers them.
+    Args:
+        folder: files of an earlier run in it are replaced; None writes no files.
+        verbose: 1 also prints each row to stdout.
+        after: rows of the first `after` updates of the earlier run stay, where this one goes on.
+        counted_by: the column that numbers updates.
     """
     writers: list[KVWriter] = [HumanOutputFormat(sys.stdout)] if verbose else []
     if folder is not None:
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        kept = [row for row in _rows(path / "progress.jsonl") if 0 < row.get(counted_by, 0) <= after]
+        earlier_rows = [row for row in _read_rows(path / "progress.jsonl") if 0 < row.get(counted_by, 0) <= after]
         tables: list[KVWriter] = [
             CSVOutputFormat(str(path / "progress.csv")),
             JSONOutputFormat(str(path / "progress.jsonl")),
         ]
-        for row in kept:
+        for row in earlier_rows:
             for table in tables:
                 table.write(row, dict.fromkeys(row, ()))
         writers += [*tables, TensorBoardOutputFormat(str(path))]
     return Logger(str(folder) if folder is not None else None, writers)
 
 
-class UnwrittenLog(Logger):
+class SilentLogger(Logger):
     """The logger of a process that leaves writing to another: numbers can be recorded and read, and make no rows."""
 
     def __init__(self) -> None:
@@ -51,7 +63,45 @@ class UnwrittenLog(Logger):
             numbers.clear()
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log; a killed process may have left half a line at the end."""
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    """Reads the rows of a log; a killed process may have left half a line at the end."""
     lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
     return [json.loads(line) for line in lines if line.endswith("}\n")]
+
+
+def rollout_tags(rollout: Rollout, *, kl_coef: float) -> dict[str, float]:
+    """Computes the numbers of a rollout, and names the KL coefficient that it was paid with."""
+    lengths = rollout.completion_mask.sum(dim=1).float()
+    returns = torch.where(rollout.completion_mask, rollout.rewards, 0.0).sum(dim=1)
+    return {
+        "rollout/ep_rew_mean": float(returns.mean()),
+        "rollout/ep_len_mean": float(lengths.mean()),
+        "objective/scores": float(rollout.scores.mean()),
+        "objective/rlhf_reward": float(returns.mean()),
+        "objective/non_score_reward": float((returns - rollout.scores).mean()),
+        "objective/kl": float(rollout.kl.mean()),
+        "objective/kl_coef": kl_coef,
+        # Minus the log-probability of what was sampled: an unbiased estimate of the entropy per token.
+        "objective/entropy": float(masked_mean(-rollout.logprobs, rollout.completion_mask)),
+    }
+
+
+def critic_tags(values: Tensor | None, returns: Tensor | None, mask: Tensor) -> dict[str, float]:
+    """Computes the numbers of what a critic said and should have said, (B, C) each; none without a critic."""
+    if values is None or returns is None:
+        return {}
+    tags = {"train/value_mean": float(masked_mean(values, mask))}
+    if (share := explained_variance(values, returns, mask)) is not None:
+        tags["train/explained_variance"] = share
+    return tags
+
+
+def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float | None:
+    """Computes 1 - Var(returns - values) / Var(returns) over counted tokens; None where all returns are equal.
+
+    1 is perfect, 0 no better than a constant.
+    """
+    targets = returns[mask]
+    variance = targets.var(correction=0)
+    residual = (targets - values[mask]).var(correction=0)
+    return float(1 - residual / variance) if variance > 0 else None

@@ -1,74 +1,180 @@
-"""The whole state of an algorithm in a checkpoint, and back: training goes on bit for bit as if it had not stopped."""
+"""The state of training, and its way into a checkpoint and back: training goes on bit for bit as if never stopped."""
 
-from dataclasses import asdict
-from numbers import Real
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol, cast
 
-from textrl_env.agents.on_policy.plan import Plan
-from textrl_env.agents.on_policy.update import Update
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+
+from textrl_env.agents.on_policy.learner import Update
+from textrl_env.agents.policy import ActorCriticLM
+from textrl_env.agents.processes import Processes
 from textrl_env.errors import InputError
+from textrl_env.mdp import TextGenVectorEnv
 from textrl_env.training import checkpoints
 
-if TYPE_CHECKING:
-    from textrl_env.agents.on_policy.loop import OnPolicyAlgorithm
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """The start of a call of `learn`, and its length in tokens or in updates, one of the two.
+
+    A checkpoint holds it, so that a schedule goes on where a stopped run left it.
+    """
+
+    first_timestep: int
+    """Tokens trained on before."""
+    first_update: int
+    """Updates made before."""
+    total_timesteps: int | None = None
+    """Tokens to train on from there."""
+    total_updates: int | None = None
+    """Updates to make from there."""
+
+    def __post_init__(self) -> None:
+        if (self.total_timesteps is None) == (self.total_updates is None):
+            raise InputError("learn() takes total_timesteps or total_updates, one of the two")
+        if (total := self.total_updates or self.total_timesteps or 0) < 1:
+            raise InputError(f"learn() takes total_timesteps or total_updates of at least 1, got {total}")
+
+    def progress(self, *, timesteps: int, updates: int) -> float:
+        """Returns the share that is behind: 0 at the start, 1 or more at the end."""
+        if self.total_updates is not None:
+            return (updates - self.first_update) / self.total_updates
+        assert self.total_timesteps is not None
+        return (timesteps - self.first_timestep) / self.total_timesteps
 
 
-def save(algorithm: "OnPolicyAlgorithm", path: str | Path) -> Path:
-    """Writes the folder; see `checkpoints.save`. Running episodes are no part of it: updates start with fresh ones.
+@dataclass
+class TrainingState:
+    """How far training is.
+
+    Attributes:
+        num_timesteps: tokens trained on.
+        n_updates: updates made.
+        plan: of the call of `learn` that runs, or that was stopped.
+        update: the one under way, or None between two.
+        last_row: the last row of the log, by tag.
+    """
+
+    num_timesteps: int = 0
+    n_updates: int = 0
+    plan: TrainingPlan | None = None
+    update: Update | None = None
+    last_row: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Updates made, and minibatches learnt from in the one under way."""
+        return self.n_updates, 0 if self.update is None else self.update.n_done
+
+    @property
+    def progress(self) -> float:
+        """Share of the plan that is behind."""
+        assert self.plan is not None
+        return self.plan.progress(timesteps=self.num_timesteps, updates=self.n_updates)
+
+
+class Resumable(Protocol):
+    """An algorithm, as far as a checkpoint holds it."""
+
+    policy: ActorCriticLM
+    env: TextGenVectorEnv
+    processes: Processes
+    generator: torch.Generator
+    state: TrainingState
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Over the policy's parameters."""
+
+
+def save_training(algorithm: Resumable, path: str | Path, *, pending: dict[str, float]) -> Path:
+    """Writes a checkpoint's folder. Running episodes are no part of it: updates start with fresh ones.
 
     Where several processes train together all of them must call it, and one writes.
+
+    Args:
+        algorithm: what is saved.
+        path: the folder; see `textrl_env.training.checkpoints.save`.
+        pending: the numbers that an update under way has logged, which wait for its row.
     """
-    update, processes = algorithm.update, algorithm.processes
-    state = {
-        "num_timesteps": algorithm.num_timesteps,
-        "n_updates": algorithm.n_updates,
-        "plan": algorithm.plan and asdict(algorithm.plan),
-        "envs": processes.states(algorithm.env.state()),
-        "logged": algorithm.logged,
-        # What an update under way has logged; what callbacks log after the last one is a row of that run alone.
-        "recorded": recorded(algorithm) if update else {},
+    state, processes, update = algorithm.state, algorithm.processes, algorithm.state.update
+    numbers = {
+        "num_timesteps": state.num_timesteps,
+        "n_updates": state.n_updates,
+        "plan": state.plan and asdict(state.plan),
+        "envs": processes.gather_states(algorithm.env.state()),
+        "logged": state.last_row,
+        "recorded": pending,
         "update": update and update.numbers(),
     }
     sampling = algorithm.policy.generator.get_state()[None].to(algorithm.policy.device)
-    generators = {"shuffle": algorithm.generator.get_state(), "sampling": processes.gathered(sampling)}
+    generators = {"shuffle": algorithm.generator.get_state(), "sampling": processes.gather(sampling)}
     tensors = {
         "optimizer": checkpoints.optimizer_tensors(algorithm.optimizer),
         "generators": generators,
         **({"update": update.tensors()} if update else {}),
     }
     policy = algorithm.policy.whole()
-    processes.by_writer(lambda: checkpoints.save(path, policy.save_pretrained, tensors, state))
+    processes.by_writer(lambda: checkpoints.save(path, policy.save_pretrained, tensors, numbers))
     return Path(path)
 
 
-def load(algorithm: "OnPolicyAlgorithm", path: str | Path) -> None:
-    """Takes everything from the folder; see `checkpoints.load`. The log is opened anew where the checkpoint stands."""
-    processes = algorithm.processes
-    tensors, state = checkpoints.load(path, algorithm.policy.load_pretrained, algorithm.optimizer)
-    if (saved := len(state["envs"])) != processes.count:
+def load_training(algorithm: Resumable, path: str | Path) -> dict[str, float]:
+    """Takes everything from a checkpoint's folder; returns the numbers that wait for the next row of the log.
+
+    Raises:
+        InputError: no whole checkpoint there, or one of another number of processes.
+    """
+    policy, processes = algorithm.policy, algorithm.processes
+    tensors, numbers = checkpoints.load(path, policy.load_pretrained, algorithm.optimizer)
+    if (n_saved := len(numbers["envs"])) != processes.count:
         raise InputError(
-            f"{path} is of a run of {saved} processes, and this one has {processes.count}; launch as many, or start a "
-            "new run from its policy/"
+            f"{path} is of a run of {n_saved} processes, and this one has {processes.count}; launch as many, or start "
+            "a new run from its policy/"
         )
-    algorithm.env.restore(state["envs"][processes.index])
+    algorithm.env.restore(numbers["envs"][processes.index])
     algorithm.generator.set_state(tensors["generators"]["shuffle"])
     # A clone, because a generator reads a row from where the whole tensor begins.
-    algorithm.policy.generator.set_state(tensors["generators"]["sampling"][processes.index].clone())
-    algorithm.policy.parameters_changed()
-    algorithm.num_timesteps, algorithm.n_updates = state["num_timesteps"], state["n_updates"]
-    algorithm.plan = Plan(**state["plan"]) if state["plan"] else None
-    algorithm.update = None
-    if state["update"]:
-        algorithm.update = Update.of(tensors["update"], state["update"], algorithm.policy.device)
-        algorithm.rollout = algorithm.update.rollout
-    algorithm.logged = state["logged"]
-    if opened := algorithm.__dict__.pop("logger", None):
-        opened.close()
-    for name, value in state["recorded"].items():
-        algorithm.logger.record(name, value)
+    policy.generator.set_state(tensors["generators"]["sampling"][processes.index].clone())
+    policy.parameters_changed()
+    algorithm.state = TrainingState(
+        numbers["num_timesteps"],
+        numbers["n_updates"],
+        plan=TrainingPlan(**numbers["plan"]) if numbers["plan"] else None,
+        update=Update.restore(tensors["update"], numbers["update"], policy.device) if numbers["update"] else None,
+        last_row=numbers["logged"],
+    )
+    pending: dict[str, float] = numbers["recorded"]
+    return pending
 
 
-def recorded(algorithm: "OnPolicyAlgorithm") -> dict[str, float]:
-    """The numbers that wait for the next line of the log."""
-    return {name: float(value) for name, value in algorithm.logger.name_to_value.items() if isinstance(value, Real)}
+class SaveCheckpoints(BaseCallback):
+    """Saves checkpoints while training goes on, and one where it is stopped.
+
+    Where several processes train together, all of them have the callback, and one writes.
+
+    Args:
+        folder, every_updates, keep: as for `textrl_env.training.checkpoints.CheckpointSaver`.
+    """
+
+    def __init__(self, folder: str | Path, *, every_updates: int = 10, keep: int = 2) -> None:
+        super().__init__()
+        self.saver = checkpoints.CheckpointSaver(folder, every_updates=every_updates, keep=keep)
+
+    @property
+    def _algorithm(self) -> Any:
+        return cast(Any, self.model)
+
+    def _on_training_start(self) -> None:
+        self.saver.begin(self._algorithm.position, writes=self._algorithm.processes.writes)
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        self.saver.after_update(self._algorithm.position, self._algorithm.save)
+
+    def _on_training_end(self) -> None:
+        self.saver.end(self._algorithm.position, self._algorithm.save)

@@ -13,7 +13,7 @@ from textrl_env.data.text import pad_id
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a reader of the model's page must know.
+    """The facts that a reader of the model's page must know.
 
     Attributes:
         method: how it was trained, "PPO" for instance.
@@ -36,13 +36,17 @@ class ModelCard:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     def text(self) -> str:
-        """The card in Markdown, with the metadata of the Hugging Face hub in front."""
+        """Renders the card in Markdown, with the metadata of the Hugging Face hub in front."""
         tags = ["textrl-env", self.method.lower(), *(["reinforcement-learning"] if self.reward else [])]
         front = {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": tags}
         facts = {
-            "Method": self.method, "Started from": self.base, "Data": self.data, "Reward": self.reward,
-            "KL": self.kl, "Seed": str(self.seed),
-        }  # fmt: skip
+            "Method": self.method,
+            "Started from": self.base,
+            "Data": self.data,
+            "Reward": self.reward,
+            "KL": self.kl,
+            "Seed": str(self.seed),
+        }
         lines = [f"# A language model trained with {self.method}", "", "| | |", "|---|---|"]
         lines += [f"| {name} | {_in_cell(fact)} |" for name, fact in facts.items() if fact]
         if self.metrics:
@@ -89,9 +93,15 @@ def export_policy(
     model.save_pretrained(folder)
     sampling = GenerationConfig(
         # All tokens may be drawn, as in training; transformers would keep the likeliest 50.
-        do_sample=True, top_k=0, top_p=1.0, temperature=temperature, max_new_tokens=max_new_tokens,
-        eos_token_id=tokenizer.eos_token_id, bos_token_id=tokenizer.bos_token_id, pad_token_id=pad_id(tokenizer),
-    )  # fmt: skip
+        do_sample=True,
+        top_k=0,
+        top_p=1.0,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=pad_id(tokenizer),
+    )
     sampling.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "README.md").write_text(card.text(), encoding="utf-8")

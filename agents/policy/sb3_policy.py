@@ -2,7 +2,7 @@
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from gymnasium import spaces
@@ -13,8 +13,8 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
-from textrl_env.agents.policy.actor_critic import ActorCriticLM, CriticKind
-from textrl_env.agents.policy.shared_prefixes import SharedPrefixes, share_prefixes
+from textrl_env.agents.policy.actor_critic import ActorCriticLM
+from textrl_env.agents.policy.networks import CriticKind
 from textrl_env.errors import InputError
 
 
@@ -77,9 +77,13 @@ class CausalLMPolicy(ActorCriticPolicy):
             raise InputError("SB3's on-policy algorithms learn with a critic; use critic='separate' or 'shared'")
         _check_spaces(observation_space, action_space)
         super().__init__(
-            observation_space, action_space, lr_schedule, use_sde=use_sde, optimizer_class=optimizer_class,
+            observation_space,
+            action_space,
+            lr_schedule,
+            use_sde=use_sde,
+            optimizer_class=optimizer_class,
             optimizer_kwargs=optimizer_kwargs,
-        )  # fmt: skip
+        )
         self.lm = _actor_critic(model, vocab_size=int(action_space.n), critic=critic)
         context = getattr(self.lm.policy.config.get_text_config(), "max_position_embeddings", None)
         length = flatdim(observation_space["input_ids"])
@@ -91,51 +95,56 @@ class CausalLMPolicy(ActorCriticPolicy):
         self.optimizer = optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
 
     def _build(self, lr_schedule: Schedule) -> None:
-        """No networks of SB3's; the language model is there only once the base classes' `__init__` has run."""
+        """Builds nothing: the language model is there only once the base classes' `__init__` has run."""
 
     def forward(self, obs: Any, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens (B,), values (B, 1) and the tokens' log-probabilities (B,)."""
+        """Chooses tokens (B,); returns them with values (B, 1) and the tokens' log-probabilities (B,)."""
         distribution, values = self._states(obs)
         tokens = distribution.get_actions(deterministic=deterministic)
         return tokens, values, distribution.log_prob(tokens)
 
     def evaluate_actions(self, obs: PyTorchObs, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Values (B, 1), log-probabilities of the tokens (B,) and entropies (B,)."""
+        """Computes values (B, 1), log-probabilities of the tokens (B,) and entropies (B,)."""
         distribution, values = self._states(obs)
         return values, distribution.log_prob(actions), distribution.entropy()
 
     def get_distribution(self, obs: PyTorchObs) -> Distribution:
+        """Returns the distribution of the next token, as SB3 asks for it."""
         return self._states(obs)[0]
 
     def predict_values(self, obs: PyTorchObs) -> Tensor:
-        """(B, 1)."""
+        """Computes values, (B, 1)."""
         texts = _texts(obs)
-        return self.lm.state_values(texts.ids, texts.mask, texts.read)[texts.order, None]
+        return self.lm.state_values(texts.ids, texts.mask, texts.is_state)[texts.order, None]
 
     def _states(self, obs: Any) -> tuple[Distribution, Tensor]:
         texts = _texts(obs)
-        logits, values = self.lm.states(texts.ids, texts.mask, texts.read)
+        logits, values = self.lm.states(texts.ids, texts.mask, texts.is_state)
         assert values is not None
         logprobs = self.lm.distribution(logits, None)[texts.order]
         return CategoricalDistribution(self.lm.vocab_size).proba_distribution(logprobs), values[texts.order, None]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {
-            "observation_space": self.observation_space, "action_space": self.action_space,
-            "lr_schedule": self._dummy_schedule, "model": self.lm.policy.config, "critic": self.lm.critic_kind,
-            "optimizer_class": self.optimizer_class, "optimizer_kwargs": self.optimizer_kwargs,
-        }  # fmt: skip
+            "observation_space": self.observation_space,
+            "action_space": self.action_space,
+            "lr_schedule": self._dummy_schedule,
+            "model": self.lm.policy.config,
+            "critic": self.lm.critic_kind,
+            "optimizer_class": self.optimizer_class,
+            "optimizer_kwargs": self.optimizer_kwargs,
+        }
 
 
 def _check_spaces(observation_space: Any, action_space: Any) -> None:
-    expected = "expected token ids with their attention mask, and one action for each token"
+    hint = "expected token ids with their attention mask, and one action for each token"
     if not isinstance(observation_space, spaces.Dict) or set(observation_space) != {"input_ids", "attention_mask"}:
-        raise InputError(f"observation space {observation_space}; {expected}")
+        raise InputError(f"observation space {observation_space}; {hint}")
     ids: Any = observation_space["input_ids"]
-    known = int(ids.high.max()) + 1
-    if not isinstance(action_space, spaces.Discrete) or action_space.n != known:
+    n_tokens = int(ids.high.max()) + 1
+    if not isinstance(action_space, spaces.Discrete) or action_space.n != n_tokens:
         raise InputError(
-            f"action space {action_space} over {known} tokens; {expected}. Leave out action_tokens, and wrap the "
+            f"action space {action_space} over {n_tokens} tokens; {hint}. Leave out action_tokens, and wrap the "
             "environment with as_sb3_vec_env"
         )
 
@@ -149,5 +158,41 @@ def _actor_critic(model: Any, *, vocab_size: int, critic: CriticKind) -> ActorCr
     return ActorCriticLM(copy.deepcopy(model), vocab_size=vocab_size, critic=critic)
 
 
-def _texts(obs: Any) -> SharedPrefixes:
+def _texts(obs: Any) -> "SharedPrefixes":
     return share_prefixes(obs["input_ids"].long(), obs["attention_mask"].bool())
+
+
+class SharedPrefixes(NamedTuple):
+    """The texts that no other one goes on from, and where all states are read in them.
+
+    Attributes:
+        ids, mask: (M, L), the M texts from the left, mask True on their tokens.
+        is_state: (M, L), True on the last token of each text that was put in.
+        order: (B,), which of the states, row by row, is the last of each text that was put in.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    is_state: Tensor
+    order: Tensor
+
+
+def share_prefixes(ids: Tensor, mask: Tensor) -> SharedPrefixes:
+    """Finds texts that another text begins with, which are read on the way through the longer one.
+
+    Args:
+        ids, mask: (B, L), B left-padded texts of at least one token.
+    """
+    lengths, columns = mask.sum(dim=1, keepdim=True), torch.arange(ids.shape[1], device=ids.device)
+    left = ids.gather(1, (columns + ids.shape[1] - lengths).clamp_max(ids.shape[1] - 1))
+    # Padding sorts before every token: a text stands right before all that go on from it.
+    padding = -1
+    texts, place = torch.unique(left.where(columns < lengths, padding), dim=0, return_inverse=True)
+    goes_on = ((texts[:-1] == texts[1:]) | (texts[:-1] == padding)).all(dim=1)
+    is_whole = torch.cat([~goes_on, goes_on.new_ones(1)])
+    row, last = is_whole.cumsum(dim=0) - is_whole.long(), (texts != padding).sum(dim=1) - 1
+    whole_texts = texts[is_whole]
+    is_state = torch.zeros_like(whole_texts, dtype=torch.bool)
+    is_state[row, last] = True
+    order = (is_state.flatten().cumsum(dim=0) - 1).view_as(is_state)[row, last]
+    return SharedPrefixes(whole_texts.clamp_min(0), whole_texts != padding, is_state, order[place])

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather, pad_across_processes, reduce
+from accelerate.utils import gather as accelerate_gather, pad_across_processes, reduce
 from torch import Tensor
 
 from textrl_env.agents.policy import ActorCriticLM
@@ -24,7 +24,7 @@ from textrl_env.agents.rollout import Rollout
 from textrl_env.errors import InputError
 
 
-class Accelerated(Processes):
+class AcceleratedProcesses(Processes):
     """Processes that hold a copy of the whole model each.
 
     Args:
@@ -36,56 +36,56 @@ class Accelerated(Processes):
         self.count, self.index = accelerator.num_processes, accelerator.process_index
 
     def prepare(self, policy: ActorCriticLM, optimizer: torch.optim.Optimizer) -> None:
-        self.require_same("the policy's parameters", fingerprint(policy))
+        self.require_same("the policy's parameters", parameter_sums(policy))
 
     def require_same(self, what: str, numbers: Mapping[str, float]) -> None:
-        mine = self._tensor(list(numbers.values()))[None]
-        differing = (self.gathered(mine) != mine).any(dim=0).tolist()
-        if any(differing):
-            names = ", ".join(name for name, differs in zip(numbers, differing, strict=True) if differs)
+        row = self._tensor(list(numbers.values()))[None]
+        differs = (self.gather(row) != row).any(dim=0).tolist()
+        if any(differs):
+            names = ", ".join(name for name, differ in zip(numbers, differs, strict=True) if differ)
             raise InputError(
                 f"{what} is not the same in all {self.count} processes ({names}); give them one seed, and folders that "
                 "all of them see"
             )
 
-    def joined(self, rollout: Rollout) -> Rollout:
+    def gather_rollout(self, rollout: Rollout) -> Rollout:
         parts = {field.name: getattr(rollout, field.name) for field in fields(rollout)}
-        return Rollout(**{name: self._joined(name, part) for name, part in parts.items() if part is not None})
+        return Rollout(**{name: self._gather_part(name, part) for name, part in parts.items() if part is not None})
 
-    def gathered(self, rows: Tensor) -> Tensor:
+    def gather(self, rows: Tensor) -> Tensor:
         with self._together():
-            result: Tensor = gather(rows)
+            result: Tensor = accelerate_gather(rows)
         return result
 
-    def states(self, state: dict[str, Any]) -> list[dict[str, Any]]:
+    def gather_states(self, state: dict[str, Any]) -> list[dict[str, Any]]:
         # As bytes of JSON: accelerate's own way for objects is pickle.
         text = torch.frombuffer(bytearray(json.dumps(state).encode()), dtype=torch.uint8).to(self.accelerator.device)
-        lengths = self.gathered(torch.tensor([len(text)], device=text.device)).tolist()
+        lengths = self.gather(torch.tensor([len(text)], device=text.device)).tolist()
         with self._together():
-            rows = self.gathered(pad_across_processes(text)[None].to(text.dtype)).cpu().numpy()
+            rows = self.gather(pad_across_processes(text)[None].to(text.dtype)).cpu().numpy()
         return [json.loads(row[:length].tobytes()) for row, length in zip(rows, lengths, strict=True)]
 
-    def any(self, flag: bool) -> bool:
+    def any_of(self, flag: bool) -> bool:
         return bool(self._sum(self._tensor([float(flag)])).item())
 
-    def added(self, numbers: dict[str, float]) -> dict[str, float]:
+    def sum(self, numbers: dict[str, float]) -> dict[str, float]:
         return dict(zip(numbers, self._sum(self._tensor(list(numbers.values()))).tolist(), strict=True))
 
     def add_gradients(self, policy: ActorCriticLM) -> None:
         gradients = [parameter.grad for parameter in policy.parameters() if parameter.grad is not None]
-        for bucket in buckets(gradients):
+        for bucket in group_tensors(gradients):
             total = self._sum(torch.cat([gradient.flatten() for gradient in bucket]))
             sums = torch.split(total, [gradient.numel() for gradient in bucket])
             for gradient, part in zip(bucket, sums, strict=True):
                 gradient.copy_(part.view_as(gradient))
 
-    def _joined(self, name: str, part: Tensor) -> Tensor:
+    def _gather_part(self, name: str, part: Tensor) -> Tensor:
         if part.dim() > 1:
             with self._together():
                 # Prompts end, and completions begin, at one column.
-                padded = pad_across_processes(part, dim=1, pad_first=name.startswith("prompt"))
-            part = padded.to(part.dtype)
-        return self.gathered(part)
+                wide = pad_across_processes(part, dim=1, pad_first=name.startswith("prompt"))
+            part = wide.to(part.dtype)
+        return self.gather(part)
 
     def _sum(self, tensor: Tensor) -> Tensor:
         with self._together():
@@ -97,7 +97,7 @@ class Accelerated(Processes):
 
     @contextmanager
     def _together(self) -> Iterator[None]:
-        """InputError where the other processes are gone."""
+        """Raises InputError where the other processes are gone."""
         try:
             yield
         except RuntimeError as error:
@@ -109,8 +109,8 @@ class Accelerated(Processes):
             ) from error
 
 
-def buckets(tensors: Sequence[Tensor], *, size: int = 2**20) -> Iterator[list[Tensor]]:
-    """Neighbours together, up to `size` elements: a small tensor costs as long to send as a bucket of them."""
+def group_tensors(tensors: Sequence[Tensor], *, size: int = 2**20) -> Iterator[list[Tensor]]:
+    """Groups neighbours, up to `size` elements: a small tensor costs as long to send as a bucket of them."""
     bucket: list[Tensor] = []
     for tensor in tensors:
         if bucket and sum(map(Tensor.numel, bucket)) + tensor.numel() > size:
@@ -121,8 +121,8 @@ def buckets(tensors: Sequence[Tensor], *, size: int = 2**20) -> Iterator[list[Te
         yield bucket
 
 
-def fingerprint(policy: ActorCriticLM) -> dict[str, float]:
-    """A number for each parameter: the sum of its bits, exact, so that one bit changes it and an order does not."""
+def parameter_sums(policy: ActorCriticLM) -> dict[str, float]:
+    """Computes a number for each parameter: the exact sum of its bits, which one bit changes and an order does not."""
     bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     return {
         # Below 2^52, so that it is exact in float64.

@@ -1,26 +1,32 @@
-"""Several processes through accelerate's FSDP2, each with a shard of the model."""
+"""Several processes through accelerate's FSDP2, each with a shard of the model.
+
+Experimental: it is tested in processes on CPUs, and has not yet run on several GPUs.
+"""
 
 import torch
 from torch.distributed.fsdp import CPUOffloadPolicy, register_fsdp_forward_method
 
 from textrl_env.agents.policy import ActorCriticLM
-from textrl_env.agents.processes.accelerated import Accelerated
+from textrl_env.agents.processes.accelerated import AcceleratedProcesses
 from textrl_env.errors import InputError
 from textrl_env.lm.adapters import has_adapters
 from textrl_env.training import Skeleton, whole
 
 
-class Sharded(Accelerated):
-    """Processes that hold a shard of every parameter, of its gradient and of Adam's moments each (FSDP2)."""
+class ShardedProcesses(AcceleratedProcesses):
+    """Processes that hold a shard of every parameter, of its gradient and of Adam's moments each (FSDP2).
+
+    Experimental until it has run on several GPUs.
+    """
 
     def prepare(self, policy: ActorCriticLM, optimizer: torch.optim.Optimizer) -> None:
         plugin = self.accelerator.state.fsdp_plugin
-        unfit = {
+        options = {
             "fsdp_activation_checkpointing": plugin.activation_checkpointing,
             "fsdp_cpu_ram_efficient_loading": plugin.cpu_ram_efficient_loading,
             "fsdp_offload_params": isinstance(plugin.cpu_offload, CPUOffloadPolicy),
         }
-        for name in (name for name, on in unfit.items() if on):
+        for name in (name for name, is_on in options.items() if is_on):
             raise InputError(
                 f"{name} in accelerate's configuration does not work here; set it to false (to save memory, "
                 "gradient_checkpointing=True on the policy does)"
@@ -46,5 +52,5 @@ class Sharded(Accelerated):
             if parameter.grad is not None:
                 parameter.grad *= self.count
 
-    def clipped_norm(self, policy: ActorCriticLM, max_norm: float) -> float:
+    def clip_gradients(self, policy: ActorCriticLM, max_norm: float) -> float:
         return float(whole(self.accelerator.clip_grad_norm_(policy.parameters(), max_norm)))

@@ -1,4 +1,4 @@
-"""Sampling whole completions, and gathering them over processes."""
+"""Whole completions: rollouts collected from an environment, samples of a policy, two policies side by side."""
 
 from lazy_loader import attach_stub
 

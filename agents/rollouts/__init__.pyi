@@ -1,8 +1,9 @@
+from .collection import Actor as Actor, collect as collect, collect_in_processes as collect_in_processes
 from .comparison import side_by_side as side_by_side
-from .gathering import gather as gather
 from .sampling import (
+    BestOfN as BestOfN,
     Completion as Completion,
+    best_of_n as best_of_n,
     completion_logprobs as completion_logprobs,
     sample_completions as sample_completions,
 )
-from .selection import best_of_n as best_of_n

@@ -1,4 +1,4 @@
-"""Two policies on the same prompts: what each writes, what judges say of it, how far they are apart."""
+"""Two policies on the same prompts: their completions, what judges say of them, and how far they are apart."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from textrl_env.mdp import RewardCallable
 
 @dataclass(frozen=True)
 class SideBySide:
-    """Of two policies, called `sft` and `ppo` as in `textrl_env.cli.evaluate.compare`.
+    """Completions and scores of two policies, called `sft` and `ppo` as in `textrl evaluate`.
 
     Attributes:
         prompts: B.
@@ -30,12 +30,12 @@ class SideBySide:
     kl: npt.NDArray[np.float64]
 
     def rows(self) -> list[dict[str, str]]:
-        """One row per prompt: `prompt`, `before`, `after`."""
+        """Returns a row per prompt: `prompt`, `before`, `after`."""
         columns = zip(self.prompts, self.texts["sft"], self.texts["ppo"], strict=True)
         return [{"prompt": prompt, "before": before, "after": after} for prompt, before, after in columns]
 
     def table(self, n: int) -> Table:
-        """The first `n` rows, to be printed by a `rich.console.Console`."""
+        """Returns the first `n` rows, to be printed by a `rich.console.Console`."""
         table = Table("prompt", "before", "after", show_lines=True)
         for row in self.rows()[:n]:
             # As Text: square brackets in a completion are no markup.
@@ -48,28 +48,30 @@ def side_by_side(
     ppo: Any,
     tokenizer: Any,
     prompts: Sequence[str],
-    judges: Mapping[str, RewardCallable],
     *,
+    judges: Mapping[str, RewardCallable],
     max_new_tokens: int,
     seed: int = 0,
 ) -> SideBySide:
-    """One sampled completion per prompt and policy, judged.
+    """Samples one completion per prompt and policy, and has it judged.
 
     Args:
-        sft, ppo: causal LMs of transformers that share the tokenizer.
+        sft, ppo: causal LMs of transformers.
+        tokenizer: the one that both share.
+        prompts: B texts.
         judges: reward functions of (prompts, completions), by name.
+        max_new_tokens: the most tokens of a completion.
+        seed: of sampling, for each policy.
     """
     models = {"sft": sft, "ppo": ppo}
-    samples = {
-        name: [
-            one for (one,) in sample_completions(model, tokenizer, prompts, max_new_tokens=max_new_tokens, seed=seed)
-        ]
-        for name, model in models.items()
-    }
+    samples = {}
+    for name, model in models.items():
+        groups = sample_completions(model, tokenizer, prompts, max_new_tokens=max_new_tokens, seed=seed)
+        samples[name] = [completion for (completion,) in groups]
     texts = {name: [completion.text for completion in completions] for name, completions in samples.items()}
     scores: dict[str, dict[str, Sequence[float]]] = {
-        judge: {name: list(judged(list(prompts), written)) for name, written in texts.items()}
-        for judge, judged in judges.items()
+        name: {policy: list(judge(list(prompts), completions)) for policy, completions in texts.items()}
+        for name, judge in judges.items()
     }
     logprobs = [completion_logprobs(model, samples["ppo"], vocab_size=len(tokenizer)) for model in (ppo, sft)]
     return SideBySide(list(prompts), texts, scores, np.array(logprobs[0]) - np.array(logprobs[1]))

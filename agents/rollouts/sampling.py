@@ -1,4 +1,4 @@
-"""Completions of given prompts, sampled in batches from a key-value cache."""
+"""Sampling completions of prompts in batches from a key-value cache, and the best of n of them. No training."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,9 +10,10 @@ import numpy.typing as npt
 import torch
 
 from textrl_env.agents.policy import draw
-from textrl_env.data.text import Prompt, encode_prompt, pad_id
+from textrl_env.data.text import Prompt, as_completion, encode_prompt, pad_id
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.lm.forward import CachedDecoder
+from textrl_env.mdp import RewardSource, RewardSum
 from textrl_env.reference import FrozenReference
 from textrl_env.training import progress_bar
 
@@ -42,7 +43,7 @@ def sample_completions(
     batch_size: int = 256,
     description: str | None = "sampling",
 ) -> list[list[Completion]]:
-    """`n` sampled completions per prompt.
+    """Samples `n` completions per prompt.
 
     Args:
         model: a causal LM of transformers.
@@ -66,16 +67,23 @@ def sample_completions(
     # Neighbours of similar length waste little padding; the order is undone at the end.
     order = sorted(range(len(jobs)), key=lambda job: len(jobs[job]))
     generator = torch.Generator(device=next(model.parameters()).device).manual_seed(seed)
-    done: dict[int, Completion] = {}
+    completions: dict[int, Completion] = {}
     model.eval()
     with progress_bar(description, len(jobs)) if description else _no_bar() as advance:
         for start in range(0, len(jobs), batch_size):
             batch = order[start : start + batch_size]
-            sampled = _sample(model, tokenizer, [jobs[job] for job in batch], max_new_tokens, temperature, generator)
-            for job, ids in zip(batch, sampled, strict=True):
-                done[job] = Completion(tokenizer.decode(ids, skip_special_tokens=True), jobs[job], ids)
+            id_lists = _sample_ids(
+                model,
+                tokenizer,
+                [jobs[job] for job in batch],
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                generator=generator,
+            )
+            for job, ids in zip(batch, id_lists, strict=True):
+                completions[job] = Completion(tokenizer.decode(ids, skip_special_tokens=True), jobs[job], ids)
             advance(len(batch))
-    return [[done[job] for job in range(start, start + n)] for start in range(0, len(jobs), n)]
+    return [[completions[job] for job in range(start, start + n)] for start in range(0, len(jobs), n)]
 
 
 @contextmanager
@@ -83,15 +91,16 @@ def _no_bar() -> Iterator[Callable[..., None]]:
     yield lambda steps: None
 
 
-def _sample(
+def _sample_ids(
     model: Any,
     tokenizer: Any,
     prompts: Sequence[Sequence[int]],
+    *,
     max_new_tokens: int,
     temperature: float,
     generator: torch.Generator,
 ) -> list[list[int]]:
-    """Completion ids of one batch of prompts."""
+    """Samples the ids of one completion for each of a batch of prompts."""
     longest = max(map(len, prompts))
     ids = np.full((len(prompts), longest + max_new_tokens), pad_id(tokenizer), dtype=np.int64)
     mask = np.zeros(ids.shape, dtype=np.int8)
@@ -120,7 +129,7 @@ def _sample(
 def completion_logprobs(
     model: Any, completions: Sequence[Completion], *, vocab_size: int, batch_size: int = 64
 ) -> list[float]:
-    """Log π(y|x) of each completion under a causal LM, summed over its tokens, in nats."""
+    """Computes log π(y|x) of each completion under a causal LM, summed over its tokens, in nats."""
     scorer = FrozenReference(model, vocab_size=vocab_size)
     totals: list[float] = []
     for start in range(0, len(completions), batch_size):
@@ -132,3 +141,60 @@ def completion_logprobs(
         logprobs = scorer.completion_logprobs(ids, mask.astype(np.int8), longest)
         totals += [float(logprobs[row, longest - len(c.ids) :].sum()) for row, c in enumerate(part)]
     return totals
+
+
+@dataclass(frozen=True)
+class BestOfN:
+    """The best of n completions of a prompt, its score, and the scores of all n in the order of sampling."""
+
+    completion: Completion
+    score: float
+    scores: tuple[float, ...]
+
+
+def best_of_n(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    reward: RewardSource,
+    *,
+    n: int,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    seed: int = 0,
+    batch_size: int = 256,
+) -> list[BestOfN]:
+    """Samples n completions per prompt and keeps the one with the highest score (the first of equals).
+
+    Args:
+        model, tokenizer, prompts, n, max_new_tokens, temperature, seed, batch_size: as for `sample_completions`.
+        reward: as the environment takes it, see `textrl_env.mdp`; called once with all completions.
+
+    Returns:
+        the best of each prompt's completions, in the order of the prompts.
+    """
+    groups = sample_completions(
+        model,
+        tokenizer,
+        prompts,
+        max_new_tokens=max_new_tokens,
+        n=n,
+        temperature=temperature,
+        seed=seed,
+        batch_size=batch_size,
+        description=f"best of {n}",
+    )
+    prompt_indices = [index for index, group in enumerate(groups) for _ in group]
+    completions = [completion for group in groups for completion in group]
+    terms = RewardSum(reward)(
+        [prompts[index] for index in prompt_indices],
+        [as_completion(prompts[index], c.text) for index, c in zip(prompt_indices, completions, strict=True)],
+        prompt_indices=prompt_indices,
+        completion_ids=[completion.ids for completion in completions],
+        finish_reason=["eos" if c.ids[-1] == tokenizer.eos_token_id else "length" for c in completions],
+    )
+    scores = np.sum(list(terms.values()), axis=0).reshape(-1, n)
+    return [
+        BestOfN(group[best], float(row[best]), tuple(row.tolist()))
+        for group, row, best in zip(groups, scores, scores.argmax(axis=1), strict=True)
+    ]

@@ -1,4 +1,4 @@
-"""The best policy of a training run, kept."""
+"""Early stopping: the best policy of a training run is kept, and training ends where the KL is too large."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_above
 
 FILE = "best.json"
 
@@ -41,9 +41,9 @@ class KeepBest(BaseCallback):
     def _on_training_start(self) -> None:
         file = self.folder / FILE
         if self.model.n_updates and file.is_file():  # type: ignore[attr-defined]
-            kept = json.loads(file.read_text())
-            if kept["metric"] == self.metric:
-                self.value, self.n_updates = kept["value"], kept["n_updates"]
+            record = json.loads(file.read_text())
+            if record["metric"] == self.metric:
+                self.value, self.n_updates = record["value"], record["n_updates"]
 
     def _on_step(self) -> bool:
         return True
@@ -51,8 +51,8 @@ class KeepBest(BaseCallback):
     def _on_rollout_end(self) -> None:
         self._keep()
         if self.value == -math.inf:
-            logged = ", ".join(sorted(self.logger.name_to_value))
-            raise InputError(f"no tag {self.metric!r} to keep the best policy by; logged before KeepBest: {logged}")
+            tags = ", ".join(sorted(self.logger.name_to_value))
+            raise InputError(f"no tag {self.metric!r} to keep the best policy by; logged before KeepBest: {tags}")
 
     def _on_training_end(self) -> None:
         self._keep()
@@ -71,8 +71,8 @@ class KeepBest(BaseCallback):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         self.export(policy, temporary)
-        kept = {"metric": self.metric, "value": self.value, "n_updates": self.n_updates}
-        (temporary / FILE).write_text(json.dumps(kept, indent=1) + "\n")
+        record = {"metric": self.metric, "value": self.value, "n_updates": self.n_updates}
+        (temporary / FILE).write_text(json.dumps(record, indent=1) + "\n")
         shutil.rmtree(self.folder, ignore_errors=True)
         temporary.rename(self.folder)
 
@@ -83,3 +83,35 @@ class KeepBest(BaseCallback):
         # The worlds' own tokenizers are made from the world, not read from a file.
         if hasattr(tokenizer, "save_pretrained"):
             tokenizer.save_pretrained(folder)
+
+
+class StopOnKL(BaseCallback):
+    """Ends training once the policy is too far from its reference.
+
+    The update of the rollout that was too far is still made: Stable-Baselines3's callbacks end training only between
+    steps of the environment.
+
+    Args:
+        max_kl: the largest mean KL of a rollout, in nats per completion; above 0.
+
+    Attributes:
+        stopped_at: the KL that ended training, or None.
+    """
+
+    def __init__(self, max_kl: float) -> None:
+        super().__init__()
+        require_above(0, max_kl=max_kl)
+        self.max_kl = max_kl
+        self.stopped_at: float | None = None
+
+    def _on_training_start(self) -> None:
+        self.stopped_at = None
+
+    def _on_rollout_end(self) -> None:
+        algorithm: Any = self.model
+        kl = float(algorithm.rollout.kl.mean())
+        if kl > self.max_kl:
+            self.stopped_at = kl
+
+    def _on_step(self) -> bool:
+        return self.stopped_at is None

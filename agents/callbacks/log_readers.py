@@ -1,11 +1,51 @@
-"""An alarm for reward hacking: the proxy rises while what it stands for falls."""
+"""Callbacks that read the log row by row: an alarm for reward hacking, and a plain line about how training goes."""
 
 import warnings
+from abc import abstractmethod
 from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from textrl_env.agents.callbacks.rows import RowCallback
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import KVWriter
+
+from textrl_env.agents.callbacks.verdicts import verdict
 from textrl_env.errors import require_above, require_at_least
 from textrl_env.stats import mann_kendall
+
+
+class _Reader(KVWriter):
+    """An output of the logger that hands each row's numbers on."""
+
+    def __init__(self, read: Callable[[dict[str, float]], None]) -> None:
+        self._read = read
+
+    def write(self, key_values: Mapping[str, Any], key_excluded: Mapping[str, tuple[str, ...]], step: int = 0) -> None:
+        self._read({tag: value for tag, value in key_values.items() if isinstance(value, int | float)})
+
+    def close(self) -> None:
+        """Holds nothing open."""
+
+
+class RowCallback(BaseCallback):
+    """A callback that is given each row of the log: the rollout's tags and those of the update that followed.
+
+    Stable-Baselines3's events come before the update; only the logger sees both together.
+    """
+
+    def _on_training_start(self) -> None:
+        self._reader = _Reader(self._on_row)
+        self.logger.output_formats.append(self._reader)
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        self.logger.output_formats.remove(self._reader)
+
+    @abstractmethod
+    def _on_row(self, row: dict[str, float]) -> None:
+        """Called with the row's numbers, by tag."""
 
 
 class RewardHackingWarning(UserWarning):
@@ -79,3 +119,26 @@ class HackingAlarm(RowCallback):
             RewardHackingWarning,
             stacklevel=2,
         )
+
+
+class SayVerdict(RowCallback):
+    """Says every few updates in one plain line how training goes, and what to do if something is wrong.
+
+    The rules are those of `textrl_env.agents.callbacks.verdicts`, on the log so far.
+
+    Args:
+        every_updates: rows of the log between lines, at least 1.
+        say: what to do with the line.
+    """
+
+    def __init__(self, every_updates: int = 10, *, say: Callable[[str], object] = print) -> None:
+        super().__init__()
+        require_at_least(1, every_updates=every_updates)
+        self.every_updates, self.say = every_updates, say
+        self._rows: list[dict[str, float]] = []
+
+    def _on_row(self, row: dict[str, float]) -> None:
+        if "objective/scores" in row:
+            self._rows.append(row)
+            if len(self._rows) % self.every_updates == 0:
+                self.say(verdict(self._rows))
