@@ -129,7 +129,7 @@ def main(args: Args) -> dict[str, Any]:
     ppo = ppo_policy(args, tokenizer, prompts, judge, out)
     views: dict[str, Any] = {"vader": vader_sentiment, "proxy": ModelReward(judge, whole_text=True)}
     views["length"] = lambda prompts, completions: [len(completion.split()) for completion in completions]
-    both = side_by_side(sft, ppo, tokenizer, new_prompts, views, max_new_tokens=MAX_NEW_TOKENS, seed=args.seed)
+    both = side_by_side(sft, ppo, tokenizer, new_prompts, judges=views, max_new_tokens=MAX_NEW_TOKENS, seed=args.seed)
     compared = compare(both.scores, both.texts, both.kl, rng=np.random.default_rng(args.seed))
     renamed = {name.replace("_sft", "_before").replace("_ppo", "_after"): value for name, value in compared.items()}
     seconds, cpu_seconds = round(time.perf_counter() - started, 1), round(time.process_time() - cpu, 1)

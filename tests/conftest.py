@@ -116,7 +116,7 @@ def together() -> Together:
     """Runs `work(index)` in two processes that were launched as one run; how they ended."""
 
     # Once, before the forks.
-    import textrl_env.agents.processes.configured  # noqa: F401
+    import textrl_env.agents.processes.sharded  # noqa: F401
 
     def run(work: Callable[[int], Any], *, timeout: float = 120) -> list[Ended]:
         context, port = multiprocessing.get_context("fork"), free_port()

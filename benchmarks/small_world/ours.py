@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Unpack
+from typing import Any
 
 from learning_curves import WORLD, gap, reference_model
 from small_world.files import Setting
 
 from textrl_env import KLShaping, TextGenVectorEnv
 from textrl_env.agents import PPO, ActorCriticLM
-from textrl_env.agents.on_policy import OnPolicyOptions
 from textrl_env.agents.policy import CriticKind
 from textrl_env.reference import FrozenReference
 
@@ -18,7 +17,7 @@ Measured = tuple[list[float], list[float]]
 """At the marks: the share of the gap that is closed, and the processor seconds that training took until then."""
 
 
-def ours(setting: Setting, seed: int, *, critic: CriticKind, **options: Unpack[OnPolicyOptions]) -> Measured:
+def ours(setting: Setting, seed: int, *, critic: CriticKind, **options: Any) -> Measured:
     """Trains to the last mark; `options` of PPO are beside those of the setting."""
     model = reference_model()
     reference = FrozenReference(model, vocab_size=WORLD.vocab_size)

@@ -6,7 +6,7 @@ import pytest
 
 from textrl_env import KLShaping, TextGenVectorEnv
 from textrl_env.agents import A2C, GRPO, PPO, REINFORCE, RLOO, ActorCriticLM, DrGRPO, RejectionSampling
-from textrl_env.agents.on_policy.options import Schedule
+from textrl_env.agents.on_policy import Schedule
 from textrl_env.reference import FrozenReference
 from textrl_env.worlds import EnumerableWorld, OptimumGap
 

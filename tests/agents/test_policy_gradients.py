@@ -54,7 +54,7 @@ class Enumeration:
     def objective(self) -> Tensor:
         """E[score] - COEF · KL, summed over all completions."""
         logprobs = self.logprobs()
-        tokens = self.completions.placed(self.reference.following_logprobs(*self.completions.states()))
+        tokens = self.completions.place(self.reference.following_logprobs(*self.completions.states()))
         references = torch.where(self.completions.completion_mask, tokens, 0.0).sum(dim=1)
         return (logprobs.exp() * (self.completions.scores - COEF * (logprobs - references))).sum()
 
@@ -74,7 +74,7 @@ class Enumeration:
                 if algorithm.kl_loss_coef:
                     targets = type(targets)(
                         targets.advantages,
-                        ref_logprobs=rollout.placed(self.reference.following_logprobs(*rollout.states())),
+                        ref_logprobs=rollout.place(self.reference.following_logprobs(*rollout.states())),
                     )
             loss, _ = algorithm.loss(Batch(rollout, targets, algorithm.weights(rollout.completion_mask)))
             total = total - probabilities[list(draw)].prod() * loss
@@ -108,7 +108,7 @@ def enumeration(make_model: Any) -> Callable[..., Enumeration]:
         )  # fmt: skip
         with torch.no_grad():
             logprobs = agent.evaluate(bare).logprobs
-            ratio = torch.where(mask, logprobs - bare.placed(reference.following_logprobs(*bare.states())), 0.0)
+            ratio = torch.where(mask, logprobs - bare.place(reference.following_logprobs(*bare.states())), 0.0)
         rewards = -COEF * ratio * kl_in_rewards
         rewards[torch.arange(n), lengths - 1] += scores
         fields = bare.__dict__ | {"logprobs": logprobs, "rewards": rewards, "kl": ratio.sum(dim=1)}

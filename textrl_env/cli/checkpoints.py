@@ -50,14 +50,14 @@ class Checkpoints:
 
     def resumed(self, algorithm: "OnPolicyAlgorithm", stage_folder: Path, *, total_updates: int) -> None:
         """Plans a run of `total_updates`, or takes one of that length up where a checkpoint left it."""
-        from textrl_env.agents.on_policy import Plan
+        from textrl_env.agents.on_policy import TrainingPlan
 
-        algorithm.plan = planned = Plan(0, 0, total_updates=total_updates)
+        algorithm.state.plan = planned = TrainingPlan(0, 0, total_updates=total_updates)
         if (path := self.start(stage_folder)) is None:
             return
         algorithm.load(path)
-        if algorithm.plan != planned:
-            saved = algorithm.plan and algorithm.plan.total_updates
+        if algorithm.state.plan != planned:
+            saved = algorithm.state.plan and algorithm.state.plan.total_updates
             raise InputError(
                 f"{path} is of a run of {saved} updates, n_updates is {total_updates}; give the same number, or start "
                 "anew with --resume never"

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import tyro
 
@@ -26,7 +26,6 @@ from textrl_env.worlds import support_desk
 
 if TYPE_CHECKING:
     from textrl_env.agents import ActorCriticLM, OnPolicyAlgorithm
-    from textrl_env.agents.on_policy import OnPolicyOptions
     from textrl_env.mdp import TextGenVectorEnv
 
 
@@ -85,9 +84,7 @@ class TrainOnPolicy(ABC):
         """The policy to train, with the critic it needs."""
 
     @abstractmethod
-    def make(
-        self, agent: "ActorCriticLM", env: "TextGenVectorEnv", **options: Unpack["OnPolicyOptions"]
-    ) -> "OnPolicyAlgorithm":
+    def make(self, agent: "ActorCriticLM", env: "TextGenVectorEnv", **options: Any) -> "OnPolicyAlgorithm":
         """The algorithm, with its own options beside those that all share."""
 
     @property
@@ -170,7 +167,10 @@ class TrainOnPolicy(ABC):
         self.checkpoints.resumed(algorithm, out, total_updates=self.n_updates)
         with Interrupt() as stop, writing(run_dir):
             algorithm.learn(callback=[*callbacks, self.checkpoints.callback(out)], should_stop=stop)
-            measured = {"score": algorithm.logged["objective/scores"], "kl": algorithm.logged["objective/kl"]}
+            measured = {
+                "score": algorithm.state.last_row["objective/scores"],
+                "kl": algorithm.state.last_row["objective/kl"],
+            }
             policy = agent.whole_policy()
             algorithm.processes.by_writer(lambda: export(policy, exported, measured))
         if stop.requested or algorithm.interrupted:

@@ -36,13 +36,13 @@ def watching(
         HackingAlarm,
         KeepBest,
         LogSamples,
+        SayVerdict,
         ShowProgress,
         StopOnKL,
         TrackReward,
-        Verdict,
     )
 
-    callbacks: list[BaseCallback] = [ShowProgress(), LogSamples(every), Verdict(every)]
+    callbacks: list[BaseCallback] = [ShowProgress(), LogSamples(every), SayVerdict(every)]
     if gold is not None:
         callbacks += [TrackReward("gold", gold), HackingAlarm()]
     if heldout is not None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from textrl_env.agents.callbacks import Verdict
+from textrl_env.agents.callbacks import SayVerdict
 from textrl_env.agents.callbacks.verdicts import verdict
 
 N = 30
@@ -80,6 +80,6 @@ def test_what_is_not_logged_is_left_out() -> None:
 
 def test_it_speaks_every_few_updates_with_the_numbers_of_the_update(make_ppo: Any) -> None:
     said: list[str] = []
-    make_ppo().learn(total_updates=5, callback=Verdict(2, say=said.append))
+    make_ppo().learn(total_updates=5, callback=SayVerdict(2, say=said.append))
     assert [line.split(":")[0] for line in said] == ["update 2", "update 4"]
     assert all("ratio fine" in line for line in said)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from textrl_env.agents.maths import explained_variance, masked_mean, ppo_policy_loss, value_loss, whiten
+from textrl_env.agents.maths import masked_mean, ppo_policy_loss, value_loss, whiten
+from textrl_env.agents.on_policy import explained_variance
 
 B, C = 5, 6
 

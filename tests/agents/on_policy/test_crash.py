@@ -154,7 +154,7 @@ def test_a_crash_at_every_call_of_a_folder_with_retention_leaves_a_good_checkpoi
     folder = tmp_path / "trial" / "checkpoints"
     ppo.learn(total_updates=2, callback=SaveCheckpoints(tmp_path / "older" / "checkpoints", every_updates=1, keep=1))
     saver = CheckpointSaver(folder, every_updates=1, keep=1)
-    before, ppo.n_updates = 2, 3
+    before, ppo.state.n_updates = 2, 3
 
     def restart() -> None:
         shutil.rmtree(tmp_path / "trial", ignore_errors=True)

@@ -100,7 +100,7 @@ def test_an_update_scores_what_was_sampled_and_is_saved_whole(
 
     before = {name: value.clone() for name, value in ppo.policy.state_dict().items()}
     ppo.learn(total_updates=1)
-    logged = ppo.logged
+    logged = ppo.state.last_row
     assert {"train/loss", "train/value_loss", "objective/kl"} < set(logged)
     assert all(np.isfinite(value) for value in logged.values())
     after = ppo.policy.state_dict()

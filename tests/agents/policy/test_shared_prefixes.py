@@ -3,7 +3,7 @@
 import torch
 from hypothesis import given, strategies as st
 
-from textrl_env.agents.policy.shared_prefixes import share_prefixes
+from textrl_env.agents.policy.sb3_policy import share_prefixes
 
 TEXTS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=12)
 
@@ -17,7 +17,7 @@ def test_every_state_is_read_where_it_stands_and_no_kept_text_begins_another(
     mask = torch.tensor([[False] * (width - len(text)) + [True] * len(text) for text in texts])
     shared = share_prefixes(ids, mask)
     kept = [row[there].tolist() for row, there in zip(shared.ids, shared.mask, strict=True)]
-    places = shared.read.nonzero().tolist()
+    places = shared.is_state.nonzero().tolist()
     read = [kept[row][: column + 1] for row, column in places]
     assert [read[index] for index in shared.order.tolist()] == texts
     begins = {tuple(text[:end]) for text in texts for end in range(1, len(text))}

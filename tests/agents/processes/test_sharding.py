@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 
 from textrl_env import InputError, KLShaping, TextGenVectorEnv
 from textrl_env.agents import GRPO, PPO, RLOO, ActorCriticLM, Rollout
-from textrl_env.agents.rollouts import gathering
+from textrl_env.agents.rollouts import collection
 from textrl_env.lm.adapters import with_lora
 from textrl_env.reference import FrozenReference
 from textrl_env.worlds import LetterTokenizer
@@ -97,7 +97,7 @@ def test_shards_come_to_what_one_process_comes_to(
 
     one, other = both(work)
     given = iter(one["rollouts"])
-    monkeypatch.setattr(gathering, "collect", lambda *_, **__: Rollout(**next(given)))
+    monkeypatch.setattr(collection, "collect", lambda *_, **__: Rollout(**next(given)))
     expected = make(name)
     for _ in range(N):
         expected.learn(total_updates=1)

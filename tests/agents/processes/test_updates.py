@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from textrl_env import AdaptiveKL, InputError, KLShaping, TextGenVectorEnv
 from textrl_env.agents import A2C, GRPO, PPO, REINFORCE, RLOO, ActorCriticLM, Rollout
 from textrl_env.agents.maths import whiten
-from textrl_env.agents.rollouts import gathering
+from textrl_env.agents.rollouts import collection
 from textrl_env.lm.adapters import with_lora
 from textrl_env.reference import FrozenReference
 from textrl_env.worlds import LetterTokenizer
@@ -98,7 +98,7 @@ def alone(make: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str,
 
     def run(name: str, rollouts: list[dict[str, torch.Tensor]]) -> dict[str, Any]:
         algorithm, given = make(name, f"{name} alone"), iter(rollouts)
-        monkeypatch.setattr(gathering, "collect", lambda *_, **__: Rollout(**next(given)))
+        monkeypatch.setattr(collection, "collect", lambda *_, **__: Rollout(**next(given)))
         return trained(algorithm)
 
     return run
