@@ -134,7 +134,7 @@ def make_heldout_env(env: TextGenVectorEnv, prompts: PromptSource, rewards: Rewa
         autoreset_mode=AutoresetMode.DISABLED,
         max_new_tokens=task.max_new_tokens,
         min_new_tokens=task.min_new_tokens,
-        banned_tokens=task.action_tokens[~task.allowed].tolist(),
+        banned_tokens=task.action_tokens[~task.legal].tolist(),
         eos_token_ids=np.flatnonzero(task.is_end).tolist(),
         stop_strings=task.stop_strings,
         length_limit=task.length_limit,

@@ -104,7 +104,7 @@ def collect_in_processes(
     """
     env_before, generator_before = env.state(), policy.generator.get_state()
     # A controller is to see the KL of all episodes, not of one process' or of those that end first.
-    with env.kl_coef_held():
+    with env.hold_kl_coef():
         part = collect(env, policy, n_episodes // processes.count, group_size=group_size, on_step=on_step)
     stop = processes.any_of(part is None)
     if part is not None and not stop:

@@ -1,22 +1,21 @@
 """The Gymnasium environment: one completion, one token per step."""
 
-from collections.abc import Callable
 from typing import Any, Unpack
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.data import PromptSource, prompt_fault
-from textrl_env.data.text import Tokenizer, encode_prompt
+from textrl_env.data import PromptSource
+from textrl_env.data.text import Tokenizer
 from textrl_env.errors import InputError
-from textrl_env.mdp.episodes import EpisodeBatch, Start
-from textrl_env.mdp.prompt_order import PromptOrder
+from textrl_env.mdp.actions import action_masks, check_action
+from textrl_env.mdp.episode_state import Observation
+from textrl_env.mdp.episodes import EpisodeBatch
 from textrl_env.mdp.rendering import ansi_episode, ansi_token, html_episode
+from textrl_env.mdp.reset_options import choose_start
 from textrl_env.mdp.rewards import RewardSource
 from textrl_env.mdp.task import TaskOptions, TextGenTask
-
-Observation = dict[str, npt.NDArray[Any]]
 
 
 class TextGenEnv(gymnasium.Env[Observation, Any]):
@@ -54,7 +53,7 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
     `token_rewards` (C,) with `KLShaping(pay="episode")`.
 
     ## Arguments
-    `prompts`, `reward`, `tokenizer` and the keyword options of `textrl_env.mdp.task.TextGenTask`.
+    `prompts`, `reward`, `tokenizer` and the keyword options of `textrl_env.mdp.TextGenTask`.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi", "html", "human"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's form
@@ -81,32 +80,36 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode; see "Starting State"."""
         super().reset(seed=seed)
         if seed is not None:
             self._order = self.task.new_order()
-        self._episodes.begin([0], [choose_prompt(self.task, self._order, self.np_random, options or {})])
+        start = choose_start(self.task, options or {}, self._order, self.np_random)
+        self._episodes.begin([0], [start])
         self._ledger = []
         if self.render_mode == "human":
-            print(f"\n{self._episodes.prompt(0)}", end="", flush=True)
-        return self._observation(), self._info()
+            print(f"\n{self._episodes.state.prompt(0)}", end="", flush=True)
+        return self._episodes.state.observation(0), self._info()
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Appends the token that `action` chooses; InputError, and no change, where it may not be chosen."""
         episodes = self._episodes
-        if not episodes.live[0]:
+        if not episodes.state.live[0]:
             raise InputError("step() without a running episode: call reset() first, and after every episode's end")
-        checked = episodes.check(_batched(action))
-        ended = bool(episodes.step(checked)[0])
-        info = self._info()
-        truncated = bool(episodes.truncated[0])
+        batch = check_action(episodes.state, _batch_of_one(action))
+        ended = bool(episodes.step(batch)[0])
+        state, info = episodes.state, self._info()
+        truncated = bool(state.truncated[0])
         if self.render_mode is not None:
-            self._ledger.append((self.task.tokenizer.decode([int(checked.tokens[0])]), info["reward_terms"]))
+            self._ledger.append((self.task.tokenizer.decode([int(batch.tokens[0])]), info["reward_terms"]))
         if self.render_mode == "human":
             self.render()
-        return self._observation(), sum(info["reward_terms"].values()), ended and not truncated, truncated, info
+        reward = sum(info["reward_terms"].values())
+        return state.observation(0), reward, ended and not truncated, truncated, info
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
-        """(K,), True where an action may be chosen now; the name that sb3-contrib's MaskablePPO looks for."""
-        masks: npt.NDArray[np.bool_] = self._episodes.action_masks()[0]
+        """Returns (K,), True where an action may be chosen now; sb3-contrib's MaskablePPO looks for this name."""
+        masks: npt.NDArray[np.bool_] = action_masks(self._episodes.state)[0]
         return masks
 
     @property
@@ -119,87 +122,38 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
         self._episodes.coef = float(value)
 
     def render(self) -> str | None:  # type: ignore[override]
-        """The episode so far with its ledger, as coloured text (`ansi`) or a strip of HTML (`html`); `human` prints
-        the newest token in the colour of the term that paid it.
+        """Returns the episode so far with its ledger, as coloured text (`ansi`) or a strip of HTML (`html`).
+
+        `human` prints the newest token, in the colour of the term that paid it, and returns None.
         """
+        state = self._episodes.state
         if self.render_mode == "ansi":
-            return ansi_episode(self._episodes.prompt(0), self._ledger)
+            return ansi_episode(state.prompt(0), self._ledger)
         if self.render_mode == "html":
-            return html_episode(self._episodes.prompt(0), self._ledger)
+            return html_episode(state.prompt(0), self._ledger)
         if self.render_mode == "human" and self._ledger:
-            end = "\n" if not self._episodes.live[0] else ""
-            print(ansi_token(*self._ledger[-1]), end=end, flush=True)
+            print(ansi_token(*self._ledger[-1]), end="" if state.live[0] else "\n", flush=True)
         return None
 
-    def _observation(self) -> Observation:
-        return {
-            "input_ids": self._episodes.input_ids[0].copy(),
-            "attention_mask": self._episodes.attention_mask[0].copy(),
-        }
-
     def _info(self) -> dict[str, Any]:
+        """The slot's entries as Python scalars; rows of (N, C) entries stay arrays."""
         episodes = self._episodes
-        return _scalar(
-            info_arrays(episodes) | {"reward_terms": {name: values[0] for name, values in episodes.terms.items()}}
-        )
+        info = {
+            key: values[0].copy() if values.ndim > 1 else values.tolist()[0] for key, values in episodes.info().items()
+        }
+        info["reward_terms"] = {name: float(values[0]) for name, values in episodes.ledger.terms.items()}
+        return info
 
 
-def choose_prompt(task: TextGenTask, order: PromptOrder, rng: np.random.Generator, options: dict[str, Any]) -> Start:
-    """The prompt of the next episode: from `options`, else the next of `order`, drawn with `rng`."""
-    if unknown := set(options) - {"prompt", "prompt_index"}:
-        raise InputError(f"reset options may hold 'prompt' or 'prompt_index', got {sorted(unknown)}")
-    if "prompt" in options:
-        prompt = options["prompt"]
-        fault = prompt_fault(prompt)
-        if fault is None and isinstance(prompt, str) is task.prompts.conversational:
-            fault = f"must be a {type(task.prompts.prompts[0]).__name__}, as the dataset's prompts are"
-        if fault is not None:
-            raise InputError(f"reset option 'prompt' {fault}; got {prompt!r:.80}")
-        ids = np.array(encode_prompt(task.tokenizer, prompt), dtype=np.int64)
-        if not 0 < len(ids) <= task.max_prompt_tokens:
-            raise InputError(
-                f"the prompt has {len(ids)} tokens, expected 1 to {task.max_prompt_tokens}: {prompt!r:.80}"
-            )
-        return Start(prompt, ids, -1)
-    index = options.get("prompt_index")
-    if index is None:
-        index = order.draw(rng)
-    if isinstance(index, bool) or not isinstance(index, int | np.integer) or not 0 <= index < len(task.prompts):
-        raise InputError(f"reset option 'prompt_index' must be in [0, {len(task.prompts)}), got {index!r}")
-    index = int(index)
-    return Start(task.prompts.prompts[index], task.prompt_ids[index], index)
-
-
-def info_arrays(episodes: EpisodeBatch) -> dict[str, Any]:
-    """The entries of `info` as arrays over slots, without the ledger."""
-    task = episodes.task
-    info: dict[str, Any] = {
-        "prompt_index": episodes.prompt_index,
-        "n_completion_tokens": episodes.n_tokens,
-        "finish_reason": episodes.finish_reason,
-        "score": episodes.score,
-    }
-    if task.kl is not None and task.kl.mode != "reference":
-        info["kl"] = episodes.kl
-    if episodes.pays_per_episode:
-        info["token_rewards"] = episodes.token_rewards
-    if task.include_text:
-        info["prompt"] = np.array([episodes.prompt(slot) for slot in range(episodes.n)], dtype=object)
-        info["completion"] = np.array([episodes.completion(slot) for slot in range(episodes.n)], dtype=object)
-    return info
-
-
-def _scalar(info: dict[str, Any]) -> dict[str, Any]:
-    """The first slot of every entry, as python scalars (rows of (N, C) entries stay arrays)."""
-    ledger = {name: float(value) for name, value in info.pop("reward_terms").items()}
-    first = {key: values[0].copy() if values.ndim > 1 else values.tolist()[0] for key, values in info.items()}
-    return first | {"reward_terms": ledger}
-
-
-def _batched(action: Any) -> Any:
+def _batch_of_one(action: Any) -> Any:
     """A batch of one from a single action, leaving what cannot be an action for the check to name."""
-    lift: Callable[[Any], Any] = lambda value: np.asarray(value)[None] if np.ndim(value) < 2 else value  # noqa: E731
     try:
-        return {key: lift(value) for key, value in action.items()} if isinstance(action, dict) else lift(action)
+        if isinstance(action, dict):
+            return {key: _lift(value) for key, value in action.items()}
+        return _lift(action)
     except (TypeError, ValueError):
         return action
+
+
+def _lift(value: Any) -> Any:
+    return np.asarray(value)[None] if np.ndim(value) < 2 else value

@@ -1,4 +1,4 @@
-"""KL shaping: the per-token estimators, the controllers of the coefficient, and the option that names them."""
+"""KL shaping: the per-token estimators, the controllers of the coefficient, and the options that name them."""
 
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -13,26 +13,26 @@ Estimator = Literal["k1", "k2", "k3"]
 
 
 def k1(logprob: Floats, ref_logprob: Floats) -> Floats:
-    """Log π(a) - log π_ref(a): unbiased, may be negative; its sum over a completion is log π(y|x) - log π_ref(y|x).
+    """Computes log π(a) - log π_ref(a), elementwise: unbiased, may be negative.
 
-    Any shape, elementwise. Schulman, "Approximating KL divergence" (2020).
+    Its sum over a completion is log π(y|x) - log π_ref(y|x). Schulman, "Approximating KL divergence" (2020).
     """
     return logprob - ref_logprob
 
 
 def k2(logprob: Floats, ref_logprob: Floats) -> Floats:
-    """(log π(a) - log π_ref(a))² / 2: biased, never negative. Same source as `k1`."""
+    """Computes (log π(a) - log π_ref(a))² / 2, elementwise: biased, never negative. Same source as `k1`."""
     return 0.5 * (logprob - ref_logprob) ** 2
 
 
 def k3(logprob: Floats, ref_logprob: Floats) -> Floats:
-    """R - 1 - log r with r = π_ref(a) / π(a): unbiased, never negative. Same source as `k1`."""
+    """Computes r - 1 - log r with r = π_ref(a) / π(a), elementwise: unbiased, never negative. Same source as `k1`."""
     log_ratio = ref_logprob - logprob
     return np.expm1(log_ratio) - log_ratio
 
 
 def exact_kl(logprobs: Floats, ref_logprobs: Floats) -> Floats:
-    """KL(π(·|s) ‖ π_ref(·|s)) from whole log-distributions: (..., V), (..., V) -> (...).
+    """Computes KL(π(·|s) ‖ π_ref(·|s)) in nats from whole log-distributions: (..., V), (..., V) -> (...).
 
     Tokens of probability zero under π (log-probability -inf) add nothing.
     """
@@ -52,7 +52,7 @@ class KLController(Protocol):
     """
 
     def update(self, coef: float, *, kl: float, episodes: int) -> float:
-        """The coefficient after `episodes` finished with a mean KL of `kl` nats each."""
+        """Returns the coefficient after `episodes` finished with a mean KL of `kl` nats each."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class FixedKL:
     """Leaves the coefficient as it is."""
 
     def update(self, coef: float, *, kl: float, episodes: int) -> float:
+        """Returns `coef`."""
         return coef
 
 
@@ -79,13 +80,14 @@ class AdaptiveKL:
         require_above(0, target=self.target, horizon=self.horizon)
 
     def update(self, coef: float, *, kl: float, episodes: int) -> float:
+        """Returns the coefficient after `episodes` finished with a mean KL of `kl` nats each."""
         error = min(max(kl / self.target - 1, -0.2), 0.2)
         return coef * (1 + error * episodes / self.horizon)
 
 
 @dataclass(frozen=True)
 class KLShaping:
-    """How far the policy may move from the reference, as part of the environment's reward.
+    """Options of the KL term, which makes staying near the reference part of the environment's reward.
 
     | mode        | action                        | reward term of a step                      |
     |-------------|-------------------------------|--------------------------------------------|
@@ -123,6 +125,21 @@ class KLShaping:
         if self.pay == "episode" and self.mode == "exact":
             raise InputError("KLShaping mode 'exact' is paid every step: pass pay='step'")
 
+    @property
+    def term(self) -> str:
+        """The name of the reward term."""
+        return "reference" if self.mode == "reference" else "kl"
+
+    def pay_tokens(self, ref_logprob: Floats, logprob: Floats | None, *, coef: float) -> Floats:
+        """Returns the reward terms of chosen tokens, in the shape of their log-probabilities.
+
+        Args:
+            ref_logprob: under the reference, in nats.
+            logprob: under the policy, in mode `sampled`; None in mode `reference`.
+            coef: the coefficient in force.
+        """
+        return coef * ref_logprob if logprob is None else -coef * ESTIMATORS[self.estimator](logprob, ref_logprob)
+
 
 class ReferenceDecoder(Protocol):
     """Scores next tokens for one environment, whose rows grow by a token at a time, so that it may keep a cache."""
@@ -130,19 +147,19 @@ class ReferenceDecoder(Protocol):
     def next_logprobs(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], live: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float32]:
-        """Log π_ref(·|s) for left-padded observations: (N, L), (N, L), (N,) -> (N, V); junk where `live` is False."""
+        """Returns log π_ref(·|s) of left-padded rows: (N, L), (N, L), (N,) -> (N, V); junk where `live` is False."""
 
 
 class Reference(Protocol):
-    """The frozen policy that KL shaping compares with."""
+    """The frozen policy that KL shaping compares with; `textrl_env.reference.FrozenReference` is one."""
 
     def decoder(self) -> ReferenceDecoder:
-        """A decoder of its own for one environment."""
+        """Returns a new decoder, for one environment."""
 
     def completion_logprobs(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], n_tokens: int
     ) -> npt.NDArray[np.float32]:
-        """Log π_ref of the last `n_tokens` tokens of each left-padded row, given all before: (N, L) -> (N, n_tokens).
+        """Returns log π_ref of the last `n_tokens` tokens of each left-padded row, given all tokens before them.
 
-        Entries that fall on padding are junk.
+        (N, L), (N, L) -> (N, n_tokens); entries that fall on padding are junk.
         """

@@ -1,9 +1,9 @@
-"""An episode as text and as HTML: the prompt, the completion token by token, and what each token was paid by term."""
+"""An episode as text and as HTML: the prompt, and the completion token by token with its reward terms."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
 
-Ledger = Sequence[tuple[str, Mapping[str, float]]]
+TokenLedger = Sequence[tuple[str, Mapping[str, float]]]
 """Per token its text and its reward terms, by name; every token has the same names."""
 
 # One colour a term, in order; a sixth term starts again. ANSI codes and the same hues for HTML.
@@ -11,8 +11,8 @@ ANSI = (32, 36, 35, 33, 34)
 HTML = ("#2e7d32", "#00838f", "#8e24aa", "#b26a00", "#1565c0")
 
 
-def ansi_episode(prompt: str, ledger: Ledger) -> str:
-    """The prompt, then a line a token with its reward terms, then their totals; every term in a colour of its own.
+def ansi_episode(prompt: str, ledger: TokenLedger) -> str:
+    """Returns the prompt, a line a token with its reward terms, and their totals; every term has a colour of its own.
 
     A token has the colour of the term that moved its reward most, and none where nothing was paid.
     """
@@ -25,17 +25,16 @@ def ansi_episode(prompt: str, ledger: Ledger) -> str:
 
 
 def ansi_token(text: str, terms: Mapping[str, float]) -> str:
-    """A token's text in the colour of the term that moved its reward most."""
+    """Returns a token's text in the colour of the term that moved its reward most."""
     most = max(terms, key=lambda name: abs(terms[name]))
-    return _coloured(text, list(terms).index(most)) if terms[most] else text
+    return _colour(text, list(terms).index(most)) if terms[most] else text
 
 
-def html_episode(prompt: str, ledger: Ledger) -> str:
-    """The episode as a strip of HTML without scripts or outside parts, to be put into a page or saved as one.
+def html_episode(prompt: str, ledger: TokenLedger) -> str:
+    """Returns the episode as a strip of HTML without scripts or outside parts, for a page or as one.
 
-    Under each token stands a bar a term: its length is the size of what was paid, relative to that term's largest
-    payment in the episode; it is filled for a gain and hollow for a loss. The exact numbers show when the pointer
-    rests on it.
+    Under each token stands a bar a term: its length is the size of the payment, relative to that term's largest in the
+    episode; it is filled for a gain and hollow for a loss. The exact numbers show when the pointer rests on it.
     """
     largest = {name: max(abs(terms[name]) for _, terms in ledger) or 1.0 for name in totals(ledger)}
     cells = "".join(_html_token(text, terms, largest) for text, terms in ledger)
@@ -52,28 +51,28 @@ def html_episode(prompt: str, ledger: Ledger) -> str:
     )
 
 
-def totals(ledger: Ledger) -> dict[str, float]:
-    """The sum of every term over the episode; empty for an episode without tokens."""
+def totals(ledger: TokenLedger) -> dict[str, float]:
+    """Returns the sum of every term over the episode; empty for an episode without tokens."""
     names = ledger[0][1] if ledger else ()
     return {name: sum(terms[name] for _, terms in ledger) for name in names}
 
 
 def _ansi_terms(terms: Mapping[str, float]) -> str:
-    return "  ".join(_coloured(f"{name} {value:+.3f}", index) for index, (name, value) in enumerate(terms.items()))
+    return "  ".join(_colour(f"{name} {value:+.3f}", index) for index, (name, value) in enumerate(terms.items()))
 
 
-def _coloured(text: str, index: int) -> str:
+def _colour(text: str, index: int) -> str:
     return f"\033[{ANSI[index % len(ANSI)]}m{text}\033[0m"
 
 
 def _html_token(text: str, terms: Mapping[str, float], largest: Mapping[str, float]) -> str:
-    paid = ", ".join(f"{name} {value:+.4f}" for name, value in terms.items())
+    payments = ", ".join(f"{name} {value:+.4f}" for name, value in terms.items())
     bars = "".join(
         _html_bar(value / largest[name], HTML[index % len(HTML)]) for index, (name, value) in enumerate(terms.items())
     )
-    # Spaces and line breaks of a token are part of it, so they are shown.
-    shown = escape(text).replace(" ", "·").replace("\n", "⏎") or "∅"
-    return f'<span title="{escape(paid)}" style="min-width:2.6em"><span>{shown}</span>{bars}</span>'
+    # Spaces and line breaks of a token are part of it, so they get a sign.
+    label = escape(text).replace(" ", "·").replace("\n", "⏎") or "∅"
+    return f'<span title="{escape(payments)}" style="min-width:2.6em"><span>{label}</span>{bars}</span>'
 
 
 def _html_bar(share: float, colour: str) -> str:

@@ -1,4 +1,4 @@
-"""Finished episodes as records, and what they are paid under any task: no token is generated again."""
+"""Records of finished episodes, and their payments under any task: no token is generated again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from textrl_env.errors import InputError
-from textrl_env.mdp.kl import ESTIMATORS
 from textrl_env.mdp.task import TextGenTask
 
 Floats = npt.NDArray[np.floating]
@@ -38,10 +37,12 @@ class RecordEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.episodes: list[Episode] = []
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Starts an episode; one that still runs is not recorded."""
         self._logprobs: list[float] = []
         return super().reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Steps, and records the episode where it ends."""
         observation, reward, terminated, truncated, info = super().step(action)
         if isinstance(action, dict) and "logprob" in action:
             self._logprobs.append(float(action["logprob"]))
@@ -52,7 +53,7 @@ class RecordEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def reprice(task: TextGenTask, episodes: Sequence[Episode], *, batch_size: int = 64) -> list[dict[str, Floats]]:
-    """The reward ledgers of recorded episodes under a task: other rewards, coefficient, estimator, or reference.
+    """Computes the reward ledgers of recorded episodes under a task: other rewards, coefficient, estimator, reference.
 
     Equals a fresh run of the task's environment over the same tokens (with the coefficient that the task starts from,
     where a controller would change it). The reference scores whole completions in one pass a batch.
@@ -75,12 +76,12 @@ def reprice(task: TextGenTask, episodes: Sequence[Episode], *, batch_size: int =
     for start in range(0, len(episodes), batch_size):
         part = episodes[start : start + batch_size]
         reasons = [_finish_reason(task, episode, start + row) for row, episode in enumerate(part)]
-        paid: list[dict[str, Floats]] = [
+        payments: list[dict[str, Floats]] = [
             {name: np.zeros(len(episode.completion_ids)) for name in task.term_names} for episode in part
         ]
-        _pay_scores(task, part, reasons, paid)
-        _pay_reference(task, part, paid, first=start)
-        ledgers += paid
+        _pay_scores(task, part, reasons, payments)
+        _pay_kl(task, part, payments, first=start)
+        ledgers += payments
     return ledgers
 
 
@@ -102,34 +103,36 @@ def _finish_reason(task: TextGenTask, episode: Episode, index: int) -> str:
 
 
 def _pay_scores(
-    task: TextGenTask, episodes: Sequence[Episode], reasons: list[str], paid: list[dict[str, Floats]]
+    task: TextGenTask, episodes: Sequence[Episode], reasons: list[str], payments: list[dict[str, Floats]]
 ) -> None:
-    scored = [row for row, reason in enumerate(reasons) if reason != "length" or task.length_limit == "scored"]
-    if not scored:
+    """Writes the reward functions' terms into the payments of the episodes that are scored, at their last tokens."""
+    rows = [row for row, reason in enumerate(reasons) if reason != "length" or task.length_limit == "scored"]
+    if not rows:
         return
-    indices = [episodes[row].prompt_index for row in scored]
+    indices = [episodes[row].prompt_index for row in rows]
     prompts = [task.prompts.prompts[index] for index in indices]
-    completions = [episodes[row].completion_ids for row in scored]
-    for name, values in task.score(indices, prompts, completions, [reasons[row] for row in scored]).items():
-        for row, value in zip(scored, values, strict=True):
-            paid[row][name][-1] = value
+    completions = [episodes[row].completion_ids for row in rows]
+    for name, values in task.score(indices, prompts, completions, [reasons[row] for row in rows]).items():
+        for row, value in zip(rows, values, strict=True):
+            payments[row][name][-1] = value
 
 
-def _pay_reference(
-    task: TextGenTask, episodes: Sequence[Episode], paid: list[dict[str, Floats]], *, first: int
-) -> None:
+def _pay_kl(task: TextGenTask, episodes: Sequence[Episode], payments: list[dict[str, Floats]], *, first: int) -> None:
+    """Writes the KL terms into the payments; `first` is the number of the first episode, for error messages."""
     if task.kl is None or task.reference is None:
         return
     rows = [[*task.prompt_ids[episode.prompt_index], *episode.completion_ids] for episode in episodes]
     width, longest = max(map(len, rows)), max(len(episode.completion_ids) for episode in episodes)
     ids = np.array([[task.pad_id] * (width - len(row)) + row for row in rows], dtype=np.int64)
     mask = (np.arange(width) >= np.array([width - len(row) for row in rows])[:, None]).astype(np.int8)
-    of_token = task.reference.completion_logprobs(ids, mask, longest).astype(np.float64)
-    for row, (episode, ledger) in enumerate(zip(episodes, paid, strict=True)):
-        ref_logprobs = of_token[row, longest - len(episode.completion_ids) :]
-        if task.kl.mode == "reference":
-            ledger["reference"] = task.kl.coef * ref_logprobs
-        elif episode.logprobs is None:
-            raise InputError(f"episode {first + row}: no log-probabilities were recorded; KL mode 'sampled' needs them")
-        else:
-            ledger["kl"] = -task.kl.coef * ESTIMATORS[task.kl.estimator](np.array(episode.logprobs), ref_logprobs)
+    ref_logprobs = task.reference.completion_logprobs(ids, mask, longest).astype(np.float64)
+    for row, episode in enumerate(episodes):
+        logprob = None
+        if task.kl.mode == "sampled":
+            if episode.logprobs is None:
+                raise InputError(
+                    f"episode {first + row}: no log-probabilities were recorded; KL mode 'sampled' needs them"
+                )
+            logprob = np.array(episode.logprobs)
+        ref_logprob = ref_logprobs[row, longest - len(episode.completion_ids) :]
+        payments[row][task.kl.term] = task.kl.pay_tokens(ref_logprob, logprob, coef=task.kl.coef)

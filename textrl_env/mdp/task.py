@@ -1,4 +1,4 @@
-"""What a text-generation MDP consists of: everything that its single and vector environments share."""
+"""A text-generation MDP's parts and rules: everything that its single and vector environments share."""
 
 from collections.abc import Sequence
 from typing import Literal, TypedDict
@@ -38,15 +38,19 @@ class TextGenTask:
     Attributes:
         vocab_size: V, the tokenizer's tokens.
         action_tokens: (K,) the token that each action stands for; K = V where no subset was asked for.
-        allowed: (K,) False for actions that are banned throughout.
+        legal: (K,) False for actions that are banned throughout.
         is_end: (V,) True for tokens that end the completion; `ending` (K,) the same for actions.
+        prompts, prompt_ids: the dataset, and its prompts as token ids.
+        length: L = P + C, the width of an observation.
         term_names: of the reward ledger.
+        pays_per_episode: True where KL terms are paid when an episode ends, each to its token.
+        n_recorded_tokens: C where log-probabilities and payments are recorded by token for that, else 0.
 
     Args:
         prompts: a `PromptDataset`, a path, a list of texts, of conversations or of rows (see `PromptDataset.of`), or
             `PromptIds`, whose prompts are not encoded again.
         reward: a reward function, or a mapping of names to (weighted) reward functions.
-        tokenizer: a transformers tokenizer or anything that satisfies `textrl_env.data.text.tokenization.Tokenizer`.
+        tokenizer: a transformers tokenizer or anything that satisfies `textrl_env.data.text.Tokenizer`.
         max_new_tokens: C, the most tokens of a completion.
         max_prompt_tokens: P, the most tokens of a prompt; None takes the longest prompt given, for which all are
             encoded at once (see `textrl_env.data.PromptIds` for what is checked when).
@@ -87,17 +91,13 @@ class TextGenTask:
         reference: Reference | None = None,
         include_text: bool = False,
     ) -> None:
-        require_at_least(1, max_new_tokens=max_new_tokens)
-        if not 0 <= min_new_tokens <= max_new_tokens:
-            raise InputError(f"min_new_tokens must be in [0, max_new_tokens={max_new_tokens}], got {min_new_tokens}")
+        _check_lengths(max_new_tokens, min_new_tokens, max_prompt_tokens)
         if length_limit not in ("scored", "cut"):
             raise InputError(f"length_limit must be 'scored' or 'cut', got {length_limit!r}")
         if isinstance(stop_strings, str) or not all(stop_strings):
             raise InputError(f"stop_strings must be a list of non-empty texts, got {stop_strings!r}")
-        if (kl is not None) and reference is None:
+        if kl is not None and reference is None:
             raise InputError("kl shaping needs reference=FrozenReference(model)")
-        if max_prompt_tokens is not None:
-            require_at_least(1, max_prompt_tokens=max_prompt_tokens)
         self.prompts = prompts.dataset if isinstance(prompts, PromptIds) else PromptDataset.of(prompts)
         self.prompt_order: OrderName = prompt_order
         self.new_order()
@@ -112,17 +112,18 @@ class TextGenTask:
         self.kl = kl if kl is not None or reference is None else KLShaping()
         self.include_text = include_text
         self.pad_id = pad_id(tokenizer)
-        own_end = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
+        if eos_token_ids is None:
+            eos_token_ids = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
         self.is_end = np.zeros(self.vocab_size, dtype=np.bool_)
-        self.is_end[self._token_ids("eos_token_ids", own_end if eos_token_ids is None else eos_token_ids)] = True
-        every = range(self.vocab_size) if action_tokens is None else action_tokens
-        self.action_tokens = self._token_ids("action_tokens", every)
-        self.allowed = ~np.isin(self.action_tokens, self._token_ids("banned_tokens", banned_tokens))
+        self.is_end[self._token_ids("eos_token_ids", eos_token_ids)] = True
+        vocabulary = range(self.vocab_size)
+        self.action_tokens = self._token_ids("action_tokens", vocabulary if action_tokens is None else action_tokens)
+        self.legal = ~np.isin(self.action_tokens, self._token_ids("banned_tokens", banned_tokens))
         self.ending = self.is_end[self.action_tokens]
-        if not (self.allowed & ~self.ending if min_new_tokens else self.allowed).any():
+        if not (self.legal & ~self.ending if min_new_tokens else self.legal).any():
             raise InputError("action_tokens, banned_tokens and min_new_tokens leave no token to choose")
-        encoded = prompts if isinstance(prompts, PromptIds) else self.prompts
-        self.prompt_ids = PromptIds.of(encoded, tokenizer, max_prompt_tokens)
+        source = prompts if isinstance(prompts, PromptIds) else self.prompts
+        self.prompt_ids = PromptIds.of(source, tokenizer, max_prompt_tokens)
         self.max_prompt_tokens = self.prompt_ids.max_prompt_tokens
         self.length = self.max_prompt_tokens + max_new_tokens
         self.observation_space = spaces.Dict(
@@ -130,22 +131,27 @@ class TextGenTask:
             attention_mask=spaces.Box(0, 1, (self.length,), np.int8),
         )
         self.action_space = self._action_space()
-        kl_term = () if self.kl is None else ("reference" if self.kl.mode == "reference" else "kl",)
-        self.term_names = (*self.rewards.terms, *kl_term)
-
-    def new_order(self, index: int = 0, count: int = 1) -> PromptOrder:
-        """The order in which a slot goes through the prompts, or every `count`-th from `index` on, at its beginning."""
-        return new_order(self.prompt_order, len(self.prompts), index=index, count=count)
+        self.term_names = (*self.rewards.terms, *(() if self.kl is None else (self.kl.term,)))
+        self.pays_per_episode = self.kl is not None and self.kl.pay == "episode"
+        self.n_recorded_tokens = max_new_tokens if self.pays_per_episode else 0
 
     @property
     def masks_actions(self) -> bool:
-        """Whether some tokens may not be chosen at some steps, so that `action_masks()` is worth asking for."""
-        return self.min_new_tokens > 0 or not self.allowed.all()
+        """True where some tokens may not be chosen at some steps, so that `action_masks()` is worth asking for."""
+        return self.min_new_tokens > 0 or not self.legal.all()
+
+    def new_order(self, index: int = 0, count: int = 1) -> PromptOrder:
+        """Returns an order over the prompts, or every `count`-th from `index` on, at its beginning."""
+        return new_order(self.prompt_order, len(self.prompts), index=index, count=count)
 
     def completion_text(self, ids: Sequence[int], finish_reason: str) -> str:
-        """The text of a completion that ended for a reason: without the end token, and from no stop string on."""
-        kept = ids[:-1] if finish_reason == "eos" else ids
-        text = self.tokenizer.decode(list(kept), skip_special_tokens=True)
+        """Returns the text of a completion that ended for a reason: without the end token, and from no stop string on.
+
+        Args:
+            ids: its token ids.
+            finish_reason: "eos", "stop" or "length", or "" where it still runs.
+        """
+        text = self.tokenizer.decode(list(ids[:-1] if finish_reason == "eos" else ids), skip_special_tokens=True)
         if finish_reason == "stop":
             text = text[: min(place for stop in self.stop_strings if (place := text.find(stop)) >= 0)]
         return text
@@ -157,7 +163,7 @@ class TextGenTask:
         completions: Sequence[Sequence[int]],
         finish_reasons: Sequence[str],
     ) -> dict[str, npt.NDArray[np.float64]]:
-        """The reward terms of B finished completions, (B,) each, in one call of every reward function.
+        """Returns the reward terms of B finished completions, (B,) each, from one call of every reward function.
 
         Args:
             prompt_indices: B rows of the dataset, whose columns the functions receive; -1 for a prompt from elsewhere,
@@ -169,17 +175,18 @@ class TextGenTask:
         columns = self.prompts.columns_of(prompt_indices)
         columns["completion_ids"] = [list(ids) for ids in completions]
         columns["finish_reason"] = list(finish_reasons)
-        written = [
+        texts = [
             as_completion(prompt, self.completion_text(ids, reason))
             for prompt, ids, reason in zip(prompts, completions, finish_reasons, strict=True)
         ]
-        return self.rewards(list(prompts), written, prompt_indices=prompt_indices, **columns)
+        return self.rewards(list(prompts), texts, prompt_indices=prompt_indices, **columns)
 
     def _token_ids(self, option: str, tokens: Sequence[int]) -> npt.NDArray[np.int64]:
+        """The option's token ids, checked."""
         ids = np.array(list(tokens), dtype=np.int64)
-        wrong = ids[(ids < 0) | (ids >= self.vocab_size)]
-        if wrong.size:
-            raise InputError(f"{option} holds {wrong[0]}; token ids are in [0, {self.vocab_size})")
+        outside = ids[(ids < 0) | (ids >= self.vocab_size)]
+        if outside.size:
+            raise InputError(f"{option} holds {outside[0]}; token ids are in [0, {self.vocab_size})")
         if len(set(ids.tolist())) < len(ids):
             raise InputError(f"{option} holds a token twice")
         return ids
@@ -190,7 +197,15 @@ class TextGenTask:
             case "sampled":
                 return spaces.Dict(token=token, logprob=spaces.Box(-np.inf, 0.0, (), np.float32))
             case "exact":
-                every = spaces.Box(-np.inf, 0.0, self.action_tokens.shape, np.float32)
-                return spaces.Dict(token=token, logprobs=every)
+                logprobs = spaces.Box(-np.inf, 0.0, self.action_tokens.shape, np.float32)
+                return spaces.Dict(token=token, logprobs=logprobs)
             case _:
                 return token
+
+
+def _check_lengths(max_new_tokens: int, min_new_tokens: int, max_prompt_tokens: int | None) -> None:
+    require_at_least(1, max_new_tokens=max_new_tokens)
+    if not 0 <= min_new_tokens <= max_new_tokens:
+        raise InputError(f"min_new_tokens must be in [0, max_new_tokens={max_new_tokens}], got {min_new_tokens}")
+    if max_prompt_tokens is not None:
+        require_at_least(1, max_prompt_tokens=max_prompt_tokens)

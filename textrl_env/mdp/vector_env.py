@@ -14,8 +14,10 @@ from gymnasium.vector.utils import batch_space
 from textrl_env.data import PromptSource
 from textrl_env.data.text import Tokenizer
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.mdp.env import Observation, choose_prompt, info_arrays
+from textrl_env.mdp.actions import action_masks, check_action
+from textrl_env.mdp.episode_state import Observation
 from textrl_env.mdp.episodes import EpisodeBatch
+from textrl_env.mdp.reset_options import check_reset_mask, choose_start, split_options
 from textrl_env.mdp.rewards import RewardSource
 from textrl_env.mdp.task import TaskOptions, TextGenTask
 
@@ -71,81 +73,76 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         N, one a slot.
         """
         options = dict(options or {})
-        mask = self._reset_mask(options.pop("reset_mask", None))
+        mask = check_reset_mask(options.pop("reset_mask", None), self.num_envs)
         if seed is not None:
-            seeds = [seed + slot for slot in range(self.num_envs)] if isinstance(seed, int) else list(seed)
-            if len(seeds) != self.num_envs:
-                raise InputError(f"seed must be one integer or {self.num_envs} of them, got {len(seeds)}")
-            for slot in np.flatnonzero(mask):
-                if seeds[slot] is not None:
-                    self._rngs[slot] = seeding.np_random(seeds[slot])[0]
-                    self._orders[slot] = self.task.new_order(*self._share)
-        self._begin(np.flatnonzero(mask), options)
+            self._seed(seed, np.flatnonzero(mask))
+        self._begin(mask, options)
         self._started = True
-        return self._observation(), self._info(mask)
+        return self._episodes.state.observation(), self._info(mask)
 
     def step(self, actions: Any) -> tuple[Observation, Array, Array, Array, dict[str, Any]]:
+        """Appends a token in every slot where an episode runs; InputError, and no change, for an impossible action."""
         if not self._started:
             raise InputError("step() before reset(): call reset() first")
         episodes = self._episodes
-        idle = ~episodes.live
-        ended = episodes.step(episodes.check(actions))
-        rewards, cut = episodes.rewards, episodes.truncated
-        terminated, truncated = ended & ~cut, ended & cut
-        every = np.ones(self.num_envs, dtype=np.bool_)
-        if self.autoreset_mode is AutoresetMode.NEXT_STEP and idle.any():
-            self._begin(np.flatnonzero(idle), {})
-            return self._observation(), rewards, terminated, truncated, self._info(every)
+        idle = ~episodes.state.live
+        ended = episodes.step(check_action(episodes.state, actions))
+        rewards, cut = episodes.ledger.rewards, episodes.state.truncated
+        every_slot = np.ones(self.num_envs, dtype=np.bool_)
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
-            final = self._final_observations(ended)
-            final_info = self._info(ended)
-            running = self._info(~ended)
-            self._begin(np.flatnonzero(ended), {})
-            info = _merge(running, self._info(ended), ended)
-            info |= {"final_obs": final, "_final_obs": ended, "final_info": final_info, "_final_info": ended.copy()}
-            return self._observation(), rewards, terminated, truncated, info
+            info = self._restart(ended)
+        elif self.autoreset_mode is AutoresetMode.NEXT_STEP and idle.any():
+            self._begin(idle, {})
+            info = self._info(every_slot)
+        else:
+            info = self._info(every_slot)
         if self.autoreset_mode is AutoresetMode.DISABLED:
-            finished = ~episodes.live
-            terminated, truncated = finished & ~cut, finished & cut
-        return self._observation(), rewards, terminated, truncated, self._info(every)
+            ended = ~episodes.state.live
+        return episodes.state.observation(), rewards, ended & ~cut, ended & cut, info
 
     def abandon(self, slots: npt.NDArray[np.bool_]) -> None:
         """Leaves the episodes of the slots marked in (N,) unfinished and unpaid; in DISABLED they idle until reset."""
         self._episodes.abandon(slots)
 
     def share_prompts(self, index: int, count: int) -> None:
-        """From here on slots draw only every `count`-th prompt, from `index` on: what `count` environments share out.
+        """Makes slots draw only every `count`-th prompt, from `index` on: the share of one of `count` environments.
 
-        Every slot begins anew with its prompts. InputError where there are fewer than `count`.
+        Every slot begins anew with its prompts.
+
+        Raises:
+            InputError: there are fewer prompts than `count`.
         """
         self._share = (index, count)
         self._orders = [self.task.new_order(index, count) for _ in range(self.num_envs)]
 
     def state(self) -> dict[str, Any]:
-        """What the next episodes depend on, for JSON: each slot's generator and place in its prompts, and `kl_coef`.
+        """Returns, for JSON, all that the next episodes depend on.
 
-        Running episodes are no part of it.
+        It holds each slot's generator and place in its prompts, and `kl_coef`; running episodes are no part of it.
         """
         return {
-            **self._made_of,
+            **self._structure,
             "generators": [rng.bit_generator.state for rng in self._rngs],
             "orders": [order.state() for order in self._orders],
             "kl_coef": self.kl_coef,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """From here on episodes start as they would have after `state()`; those that run are abandoned.
+        """Makes episodes start as they would have after `state()`; those that run are abandoned.
 
-        Go on with `reset()`, without a seed. InputError where the state is of other slots or prompts.
+        Go on with `reset()`, without a seed.
+
+        Raises:
+            InputError: the state is of other slots or prompts.
         """
-        for name, value in self._made_of.items():
+        for name, value in self._structure.items():
             if state[name] != value:
                 raise InputError(
                     f"the state is of an environment with {name} {state[name]!r}, this one has {value!r}; "
                     "make the environment as it was"
                 )
-        for rng, saved in zip(self._rngs, state["generators"], strict=True):
-            rng.bit_generator.state = saved
+        for rng, generator in zip(self._rngs, state["generators"], strict=True):
+            rng.bit_generator.state = generator
         for order, place in zip(self._orders, state["orders"], strict=True):
             order.restore(place)
         self._episodes.abandon(np.ones(self.num_envs, dtype=np.bool_))
@@ -153,18 +150,18 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         self.kl_coef = state["kl_coef"]
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
-        """(N, K), True where an action may be chosen now."""
-        return self._episodes.action_masks()
+        """Returns (N, K), True where an action may be chosen now."""
+        return action_masks(self._episodes.state)
 
     @property
     def masks_actions(self) -> bool:
-        """Whether `action_masks()` ever forbids a token."""
+        """True where `action_masks()` may forbid a token."""
         return self.task.masks_actions
 
     @property
     def live(self) -> npt.NDArray[np.bool_]:
         """(N,), True where an episode runs."""
-        return self._episodes.live
+        return self._episodes.state.live
 
     @property
     def kl_coef(self) -> float:
@@ -176,8 +173,8 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         self._episodes.coef = float(value)
 
     @contextmanager
-    def kl_coef_held(self) -> Iterator[None]:
-        """Within, finished episodes leave `kl_coef` as it is; what is known of them all is for `control_kl`."""
+    def hold_kl_coef(self) -> Iterator[None]:
+        """Keeps finished episodes from changing `kl_coef`, for a caller that knows them all and calls `control_kl`."""
         self._episodes.controls_kl = False
         try:
             yield
@@ -189,83 +186,75 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         self._episodes.control_kl(kl=kl, episodes=episodes)
 
     @property
-    def _made_of(self) -> dict[str, Any]:
-        """What another environment must have in common for a state to fit."""
+    def _structure(self) -> dict[str, Any]:
+        """The part that another environment must have in common for a state to fit."""
         return {"num_envs": self.num_envs, "n_prompts": len(self.task.prompts), "prompt_order": self.task.prompt_order}
 
-    def _reset_mask(self, mask: Any) -> npt.NDArray[np.bool_]:
-        if mask is None:
-            return np.ones(self.num_envs, dtype=np.bool_)
-        if (
-            not isinstance(mask, np.ndarray)
-            or mask.dtype != np.bool_
-            or mask.shape != (self.num_envs,)
-            or not mask.any()
-        ):
-            raise InputError(
-                f"reset_mask must be a bool array of shape ({self.num_envs},), some True; got {mask!r:.200}"
-            )
-        return mask
-
-    def _begin(self, slots: npt.NDArray[np.int64], options: dict[str, Any]) -> None:
-        for key, value in options.items():
-            if _one_a_slot(value) and len(value) != self.num_envs:
-                raise InputError(f"reset option {key!r} must be one value or {self.num_envs} of them, got {len(value)}")
-        starts = []
+    def _seed(self, seed: int | Sequence[int | None], slots: npt.NDArray[np.int64]) -> None:
+        """Gives slots new generators, and lets them begin anew with their prompts."""
+        seeds = [seed + slot for slot in range(self.num_envs)] if isinstance(seed, int) else list(seed)
+        if len(seeds) != self.num_envs:
+            raise InputError(f"seed must be one integer or {self.num_envs} of them, got {len(seeds)}")
         for slot in slots:
-            mine = {key: value[slot] if _one_a_slot(value) else value for key, value in options.items()}
-            starts.append(choose_prompt(self.task, self._orders[slot], self._rngs[slot], mine))
+            if seeds[slot] is not None:
+                self._rngs[slot] = seeding.np_random(seeds[slot])[0]
+                self._orders[slot] = self.task.new_order(*self._share)
+
+    def _begin(self, mask: npt.NDArray[np.bool_], options: dict[str, Any]) -> None:
+        """Starts episodes in the slots marked in (N,)."""
+        slots, slot_options = np.flatnonzero(mask), split_options(options, self.num_envs)
+        starts = [choose_start(self.task, slot_options[slot], self._orders[slot], self._rngs[slot]) for slot in slots]
         self._episodes.begin(slots, starts)
 
-    def _observation(self) -> Observation:
-        return {
-            "input_ids": self._episodes.input_ids.copy(),
-            "attention_mask": self._episodes.attention_mask.copy(),
+    def _restart(self, ended: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        """Starts episodes in the slots whose episode just ended; `info` speaks of these, and `final_…` of those."""
+        final_obs = np.full(self.num_envs, None, dtype=object)  # Gymnasium leaves it unbatched.
+        for slot in np.flatnonzero(ended).tolist():
+            final_obs[slot] = self._episodes.state.observation(slot)
+        final_info, running = self._info(ended), self._info(~ended)
+        self._begin(ended, {})
+        info = _merge_info(running, self._info(ended), ended)
+        return info | {
+            "final_obs": final_obs,
+            "_final_obs": ended,
+            "final_info": final_info,
+            "_final_info": ended.copy(),
         }
 
-    def _final_observations(self, ended: npt.NDArray[np.bool_]) -> Array:
-        """(N,) the ended slots' observations, None elsewhere: Gymnasium leaves `final_obs` unbatched."""
-        observation, final = self._observation(), np.full(self.num_envs, None, dtype=object)
-        for slot in np.flatnonzero(ended):
-            final[slot] = {key: values[slot].copy() for key, values in observation.items()}
-        return final
-
     def _info(self, mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
-        info = _masked(info_arrays(self._episodes), mask)
-        ledger = _masked(self._episodes.terms, mask)
-        return info | {"reward_terms": ledger, "_reward_terms": mask.copy()}
+        """The entries of the slots marked in (N,), with Gymnasium's `_key` masks."""
+        info = _mask_info(self._episodes.info(), mask)
+        terms = _mask_info(self._episodes.ledger.terms, mask)
+        return info | {"reward_terms": terms, "_reward_terms": mask.copy()}
 
 
-def _one_a_slot(value: Any) -> bool:
-    """Whether a reset option is a sequence over slots; a conversation, a list of messages, is one prompt for all."""
-    if isinstance(value, np.ndarray):
-        return value.ndim > 0
-    return isinstance(value, list | tuple) and not any(isinstance(entry, Mapping) for entry in value)
-
-
-def _masked(arrays: dict[str, Any], mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
+def _mask_info(arrays: Mapping[str, Array], mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
     """Copies of the arrays, each with Gymnasium's `_key` mask of the slots it speaks of, 0 or None elsewhere."""
-    out: dict[str, Any] = {}
-    every = bool(mask.all())
+    info: dict[str, Any] = {}
+    all_slots = bool(mask.all())
     for key, values in arrays.items():
-        out[f"_{key}"] = mask.copy()
-        if every:
-            out[key] = values.copy()
-            continue
-        empty = None if values.dtype == object else np.zeros((), dtype=values.dtype)
-        shaped = mask.reshape(-1, *[1] * (values.ndim - 1))
-        out[key] = np.where(shaped, values, empty)
-    return out
+        info[f"_{key}"] = mask.copy()
+        if all_slots:
+            info[key] = values.copy()
+        else:
+            empty: Any = None if values.dtype == object else np.zeros((), dtype=values.dtype)
+            info[key] = np.where(_expand(mask, values.ndim), values, empty)
+    return info
 
 
-def _merge(old: dict[str, Any], new: dict[str, Any], mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
+def _merge_info(old: dict[str, Any], new: dict[str, Any], mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
     """Slot-wise `new` where `mask`, else `old`, through nested entries."""
-    merged: dict[str, Any] = {}
+    info: dict[str, Any] = {}
     for key, value in new.items():
         if isinstance(value, dict):
-            merged[key] = _merge(old[key], value, mask)
+            info[key] = _merge_info(old[key], value, mask)
         elif key.startswith("_"):
-            merged[key] = old[key] | value
+            info[key] = old[key] | value
         else:
-            merged[key] = np.where(mask.reshape(-1, *[1] * (value.ndim - 1)), value, old[key])
-    return merged
+            info[key] = np.where(_expand(mask, value.ndim), value, old[key])
+    return info
+
+
+def _expand(mask: npt.NDArray[np.bool_], ndim: int) -> npt.NDArray[np.bool_]:
+    """(N,) as (N, 1, …, 1) with `ndim` axes."""
+    return mask.reshape(-1, *[1] * (ndim - 1))

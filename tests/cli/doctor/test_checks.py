@@ -12,8 +12,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Gene
 from textrl_env.cli.doctor.case import Case
 from textrl_env.cli.doctor.check import Result, examine
 from textrl_env.cli.doctor.checks import CHECKS
-from textrl_env.mdp import TextGenVectorEnv
-from textrl_env.mdp.episodes import EpisodeBatch
+from textrl_env.mdp import TextGenVectorEnv, episodes as mdp_episodes
+from textrl_env.mdp.ledger import Ledger
 from textrl_env.reward_models import RewardModel
 
 Patch = pytest.MonkeyPatch
@@ -322,21 +322,21 @@ IN_MODELS = [
 
 
 def a_bonus_outside_the_ledger(patch: Patch) -> None:
-    patch.setattr(EpisodeBatch, "rewards", property(lambda self: np.sum(list(self.terms.values()), axis=0) + 0.5))
+    patch.setattr(Ledger, "rewards", property(lambda self: np.sum(list(self.terms.values()), axis=0) + 0.5))
 
 
 def a_score_that_is_lost(patch: Patch) -> None:
-    paid = EpisodeBatch._pay_scores
-
-    def pay_half(self: Any, slots: Any) -> None:
-        paid(self, slots[: len(slots) // 2])
-
-    patch.setattr(EpisodeBatch, "_pay_scores", pay_half)
+    pay_scores = mdp_episodes.pay_scores
+    patch.setattr(
+        mdp_episodes, "pay_scores", lambda ledger, state, slots: pay_scores(ledger, state, slots[: len(slots) // 2])
+    )
 
 
 def masks_that_forbid_everything(patch: Patch) -> None:
     masks = TextGenVectorEnv.action_masks
-    patch.setattr(TextGenVectorEnv, "action_masks", lambda self: masks(self) & (self._episodes.n_tokens < 3)[:, None])
+    patch.setattr(
+        TextGenVectorEnv, "action_masks", lambda self: masks(self) & (self._episodes.state.n_tokens < 3)[:, None]
+    )
 
 
 IN_ENVIRONMENT = [

@@ -88,7 +88,7 @@ def test_a_coefficient_that_is_held_changes_once_by_what_is_known_of_all(make_mo
     env = TextGenVectorEnv(["ab"], zero, LetterTokenizer(V), num_envs=2, kl=shaping, reference=reference)
     action = {"token": np.zeros(2, dtype=np.int64), "logprob": np.full(2, -0.01, dtype=np.float32)}
     env.reset(seed=0)
-    with env.kl_coef_held():
+    with env.hold_kl_coef():
         env.step(action)
         assert env.kl_coef == 0.5
     env.control_kl(kl=9.0, episodes=2)
