@@ -34,8 +34,8 @@ class Report:
         """Writes the files; returns the summary. InputError names the command that is missing."""
         summary = write_summary(self.run_dir)
 
-        from textrl_env.report import learning_curve, write_report
+        from textrl_env.report import write_learning_curve, write_report
 
-        learning_curve(self.run_dir, self.run_dir / "learning_curve.png")
+        write_learning_curve(self.run_dir, self.run_dir / "learning_curve.png")
         write_report(self.run_dir)
         return summary

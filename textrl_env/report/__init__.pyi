@@ -1,2 +1,2 @@
 from .card_page import write_card as write_card
-from .page import learning_curve as learning_curve, write_report as write_report
+from .run_page import write_learning_curve as write_learning_curve, write_report as write_report

@@ -1,11 +1,8 @@
-"""What the numbers say, in sentences that are as careful as the numbers allow."""
+"""Findings of a run, in sentences that are as careful as the numbers allow; and numbers as text."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from textrl_env.report.curves import Curve, noise, smooth
 from textrl_env.report.run_files import Run
 
 MINUS = "\N{MINUS SIGN}"
@@ -13,14 +10,16 @@ Direction = Literal["up", "down", "flat"]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RunVerdict:
+    """The result of a run in one sentence, with a badge for those who read no sentences."""
+
     tone: Literal["better", "worse", "unclear"]
     badge: str
     sentence: str
 
 
-def shown(value: float, beside: float = 0.0) -> str:
-    """A number for people: about three digits, a real minus sign, thousands separated.
+def format_number(value: float, beside: float = 0.0) -> str:
+    """Writes a number for people: about three digits, a real minus sign, thousands separated.
 
     Of two numbers to compare, pass the other as `beside`: both then get the decimals of the larger.
     """
@@ -30,16 +29,19 @@ def shown(value: float, beside: float = 0.0) -> str:
     return (text[1:] if float(text.replace(",", "")) == 0 else MINUS + text[1:]) if text.startswith("-") else text
 
 
-def signed(value: float) -> str:
-    return f"+{shown(value)}" if value > 0 else shown(value)
+def format_difference(value: float) -> str:
+    """Writes a difference, with its sign."""
+    return f"+{format_number(value)}" if value > 0 else format_number(value)
 
 
-def percent(value: float) -> str:
+def format_percent(value: float) -> str:
+    """Writes a share in per cent, with one decimal."""
     text = f"{100 * value:.1f}%"
     return "0.0%" if text == "-0.0%" else text.replace("-", MINUS)
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
+    """Writes a time in seconds, minutes or hours, whichever suits it."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -48,8 +50,8 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def direction(run: Run, kind: str) -> Direction | None:
-    """Where PPO went against SFT by `kind` (gold or proxy), or None where no interval supports a judgement.
+def find_direction(run: Run, kind: str) -> Direction | None:
+    """Says where PPO went against SFT by `kind` (gold or proxy), or None where no interval supports a judgement.
 
     By the win rate's interval against one half; without one, by whether the intervals of the two means are apart.
     """
@@ -63,82 +65,52 @@ def direction(run: Run, kind: str) -> Direction | None:
     return "up" if ppo_low > sft_high else "down" if ppo_high < sft_low else "flat"
 
 
-def verdict(run: Run) -> Verdict:
-    """The one-sentence result: by gold where the run has it, else by the proxy with a warning."""
+def judge_run(run: Run) -> RunVerdict:
+    """Returns the one-sentence result: by gold where the run has it, else by the proxy with a warning."""
     has_gold = any(run.number(k) is not None for k in ("gold_win_rate", "gold_ppo"))
     kind = "gold" if has_gold else "proxy"
-    facts = _facts(run, kind)
+    facts = _describe_means(run, kind)
     if not facts:
-        return Verdict("unclear", "Not evaluated", "This run recorded no comparison of PPO with SFT.")
+        return RunVerdict("unclear", "Not evaluated", "This run recorded no comparison of PPO with SFT.")
     by = "the gold reward" if has_gold else "the reward model's own score"
-    went, sft, ppo = direction(run, kind), run.number(f"{kind}_sft"), run.number(f"{kind}_ppo")
+    went, sft, ppo = find_direction(run, kind), run.number(f"{kind}_sft"), run.number(f"{kind}_ppo")
     mean = None if sft is None or ppo is None or sft == ppo else "up" if ppo > sft else "down"
     kl = run.number("kl")
-    tail = "" if kl is None else f", at a KL of {shown(kl)} nats from the reference"
+    tail = "" if kl is None else f", at a KL of {format_number(kl)} nats from the reference"
     text = f"{facts}{tail}."
     if went in ("up", "down") and mean is not None and mean != went:
-        result = Verdict("unclear", "Mixed", f"By {by} the answer is mixed: {text}")
+        result = RunVerdict("unclear", "Mixed", f"By {by} the answer is mixed: {text}")
     elif went == "up":
-        result = Verdict("better", "Better than SFT", f"PPO beat the SFT model by {by}: {text}")
+        result = RunVerdict("better", "Better than SFT", f"PPO beat the SFT model by {by}: {text}")
     elif went == "down":
-        result = Verdict("worse", "Worse than SFT", f"PPO did worse than the SFT model by {by}: {text}")
+        result = RunVerdict("worse", "Worse than SFT", f"PPO did worse than the SFT model by {by}: {text}")
     elif went == "flat":
-        result = Verdict("unclear", "No clear difference", f"By {by}, PPO and SFT cannot be told apart: {text}")
+        result = RunVerdict("unclear", "No clear difference", f"By {by}, PPO and SFT cannot be told apart: {text}")
     else:
-        result = Verdict("unclear", "No interval", f"By {by}: {text} No interval was recorded to judge it by.")
+        result = RunVerdict("unclear", "No interval", f"By {by}: {text} No interval was recorded to judge it by.")
     if not has_gold:
         badge = "Gold not measured" if result.tone != "worse" else result.badge
         caution = " There is no gold reward in this run, so whether the completions really changed so is not known."
-        return Verdict("worse" if result.tone == "worse" else "unclear", badge, result.sentence + caution)
-    if result.tone == "worse" and direction(run, "proxy") == "up":
+        return RunVerdict("worse" if result.tone == "worse" else "unclear", badge, result.sentence + caution)
+    if result.tone == "worse" and find_direction(run, "proxy") == "up":
         caution = " The reward model saw an improvement: this run hacked its reward."
-        return Verdict("worse", "Reward hacked", result.sentence + caution)
+        return RunVerdict("worse", "Reward hacked", result.sentence + caution)
     return result
 
 
-def hacking_note(proxy: Curve, gold: Curve) -> str:
-    """Compare where gold was best during training with where it ended; empty where there is too little to say."""
-    if len(gold) < 3 or len(proxy) < 3:
-        return ""
-    g, p = smooth(gold.y), smooth(proxy.y)
-    best = int(np.argmax(g))
-    p_best = float(np.interp(gold.x[best], proxy.x, p))
-    fell = float(g[best] - g[-1])
-    clear = max(0.1 * float(np.ptp(g)), 3 * noise(gold.y))
-    where = f"The gold score was best near update {gold.x[best]:,.0f} ({shown(g[best])})"
-    if fell > clear and p[-1] > p_best + 3 * noise(proxy.y):
-        return (
-            f"{where} and ended at {shown(g[-1])}, while the proxy rose on from {shown(p_best)} to {shown(p[-1])}: "
-            "the mark of reward hacking. Stopping near that update would have scored higher by the truth; a larger KL "
-            "coefficient is the other usual remedy."
-        )
-    if fell > clear:
-        return (
-            f"{where} and ended at {shown(g[-1])}, but the proxy did not rise meanwhile: before suspecting reward "
-            "hacking, look at the health of the optimiser below."
-        )
-    proxy_rose = p[-1] - p[0] > 3 * noise(proxy.y)
-    if g[-1] - g[0] > clear:
-        together = "Proxy and gold rose together, and gold" if proxy_rose else "Gold rose, and"
-        return f"{together} ended at or near its best ({shown(g[-1])} of {shown(g[best])}): no sign of reward hacking."
-    if proxy_rose:
-        return (
-            f"The proxy rose from {shown(p[0], p[-1])} to {shown(p[-1], p[0])} while gold hardly moved "
-            f"(from {shown(g[0])} to {shown(g[-1])}): PPO found what the reward model likes, but little of what the "
-            "truth rewards."
-        )
-    return f"Neither proxy nor gold rose clearly (gold from {shown(g[0])} to {shown(g[-1])}): nothing much was learned."
-
-
-def _facts(run: Run, kind: str) -> str:
+def _describe_means(run: Run, kind: str) -> str:
     win, sft, ppo = (run.number(f"{kind}_{k}") for k in ("win_rate", "sft", "ppo"))
     low, high = run.number(f"{kind}_win_rate_low"), run.number(f"{kind}_win_rate_high")
     facts = []
     if win is not None:
-        interval = "" if low is None or high is None else f" (95% interval {percent(low)} to {percent(high)})"
-        facts.append(f"its completions win {percent(win)} of the comparisons{interval}")
+        interval = (
+            "" if low is None or high is None else f" (95% interval {format_percent(low)} to {format_percent(high)})"
+        )
+        facts.append(f"its completions win {format_percent(win)} of the comparisons{interval}")
     if sft is not None and ppo is not None:
         verb = "rose" if ppo > sft else "fell" if ppo < sft else "stayed"
-        move = f"from {shown(sft, ppo)} to {shown(ppo, sft)}" if ppo != sft else f"at {shown(ppo)}"
+        move = (
+            f"from {format_number(sft, ppo)} to {format_number(ppo, sft)}" if ppo != sft else f"at {format_number(ppo)}"
+        )
         facts.append(f"the mean {kind} score {verb} {move}")
     return " and ".join(facts)

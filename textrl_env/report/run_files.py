@@ -1,4 +1,4 @@
-"""Read what a run left on disk, and say file, row and remedy where something is wrong with it."""
+"""Files of a run: read from its folder; an error names file, row and remedy."""
 
 import json
 import math
@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Run:
-    """One run directory in memory: plain JSON values, all numbers finite, nulls left out."""
+    """A run directory in memory: plain JSON values, all numbers finite, nulls left out."""
 
     folder: Path
     manifest: Row
@@ -29,20 +29,20 @@ class Run:
     """None where the run trained no reward model of its own."""
 
     def number(self, key: str) -> float | None:
-        """The summary's number under `key`, or None where the run did not measure it."""
-        return number(self.summary, key, str(self.folder / "summary.json"))
+        """Returns the summary's number under `key`, or None where the run did not measure it."""
+        return read_number(self.summary, key, str(self.folder / "summary.json"))
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run directory.
+    """Reads a run directory.
 
     Required: manifest.json, summary.json, ppo/progress.jsonl, evaluation/completions.jsonl. A run that started from a
     finished SFT model or reward model has no sft/progress.jsonl or reward_model/metrics.json: these two are optional.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected the output folder of a finished run (see textrl --help)")
-    lost = "expected the output folder of a finished run; train one first (see textrl --help)"
-    manifest = _read_object(folder / "manifest.json", lost)
+    remedy = "expected the output folder of a finished run; train one first (see textrl --help)"
+    manifest = _read_object(folder / "manifest.json", remedy)
     command = manifest.get("command", "")
     command = shlex.join(map(str, command)) if isinstance(command, list) else str(command)
     hint = f"finish the run with: {command}" if command else "run the training command again"
@@ -58,52 +58,52 @@ def read_run(folder: Path) -> Run:
     )
     for key, value in run.summary.items():
         if isinstance(value, dict | list):
-            raise InputError(f"{folder / 'summary.json'}: {key!r} must be one number, got {_shown(value)}")
+            raise InputError(f"{folder / 'summary.json'}: {key!r} must be one number, got {_shorten(value)}")
     for key in ("config", "versions"):
         if not isinstance(manifest.get(key, {}), dict):
-            raise InputError(f"{folder / 'manifest.json'}: {key!r} must be an object, got {_shown(manifest[key])}")
+            raise InputError(f"{folder / 'manifest.json'}: {key!r} must be an object, got {_shorten(manifest[key])}")
     return run
 
 
-def number(row: Row, key: str, where: str) -> float | None:
-    """`row[key]` as a float, None where it is absent, InputError naming `where` when it is no number."""
+def read_number(row: Row, key: str, where: str) -> float | None:
+    """Returns `row[key]` as a float, None where it is absent, InputError naming `where` when it is no number."""
     value = row.get(key)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{where}: {key!r} must be a number, got {_shown(value)}")
+        raise InputError(f"{where}: {key!r} must be a number, got {_shorten(value)}")
     return float(value)
 
 
-def points(
-    metrics: Row, key: str, columns: Sequence[str], where: str, optional: Sequence[str] = ()
+def read_points(
+    metrics: Row, key: str, columns: Sequence[str], where: str, *, optional: Sequence[str] = ()
 ) -> list[dict[str, float]]:
-    """The list of points under `metrics[key]`, each with every one of `columns`; empty where there is no list.
+    """Returns the list of points under `metrics[key]`, each with every one of `columns`; empty where there is no list.
 
     A point with a null in `columns` is left out (a bin without pairs has no mean).
     """
     rows = metrics.get(key) or []
     if not isinstance(rows, list):
-        raise InputError(f"{where}: {key!r} must be a list of objects, got {_shown(rows)}")
+        raise InputError(f"{where}: {key!r} must be a list of objects, got {_shorten(rows)}")
     result = []
     for i, row in enumerate(rows):
         place = f"{where}: {key}[{i}]"
         if not isinstance(row, dict):
-            raise InputError(f"{place} must be an object with {', '.join(columns)}, got {_shown(row)}")
+            raise InputError(f"{place} must be an object with {', '.join(columns)}, got {_shorten(row)}")
         if any((c in row and row[c] is None) for c in columns):
             continue
-        values = {c: number(row, c, place) for c in (*columns, *optional)}
-        found = {c: v for c, v in values.items() if v is not None}
-        if missing := [c for c in columns if c not in found]:
+        numbers = {c: read_number(row, c, place) for c in (*columns, *optional)}
+        values = {c: v for c, v in numbers.items() if v is not None}
+        if missing := [c for c in columns if c not in values]:
             raise InputError(f"{place}: no {missing[0]!r} (found: {', '.join(map(repr, row)) or 'nothing'})")
-        result.append(found)
+        result.append(values)
     return result
 
 
 def _read_object(path: Path, hint: str) -> dict[str, Any]:
     value = _parse(_read_text(path, hint), str(path), hint)
     if not isinstance(value, dict):
-        raise InputError(f"{path}: expected one JSON object, got {_shown(value)}; {hint}")
+        raise InputError(f"{path}: expected one JSON object, got {_shorten(value)}; {hint}")
     return {k: v for k, v in value.items() if v is not None}
 
 
@@ -116,7 +116,7 @@ def _read_rows(path: Path, hint: str, check: Callable[[Row, str], None]) -> list
         where = f"{path}:{line}"
         row = _parse(text, where, hint)
         if not isinstance(row, dict):
-            raise InputError(f"{where}: expected one JSON object per line, got {_shown(row)}; {hint}")
+            raise InputError(f"{where}: expected one JSON object per line, got {_shorten(row)}; {hint}")
         row = {k: v for k, v in row.items() if v is not None}
         check(row, where)
         rows.append(row)
@@ -127,16 +127,16 @@ def _read_rows(path: Path, hint: str, check: Callable[[Row, str], None]) -> list
 
 def _check_numbers(row: Row, where: str) -> None:
     for key in row:
-        number(row, key, where)
+        read_number(row, key, where)
 
 
 def _check_completion(row: Row, where: str) -> None:
     for key in ("prompt", "sft", "ppo"):
         if not isinstance(row.get(key), str):
-            found = ", ".join(map(repr, row)) or "nothing"
-            raise InputError(f"{where}: no text under {key!r} (found: {found}); a row has 'prompt', 'sft' and 'ppo'")
+            columns = ", ".join(map(repr, row)) or "nothing"
+            raise InputError(f"{where}: no text under {key!r} (found: {columns}); a row has 'prompt', 'sft' and 'ppo'")
     for key in ("gold_sft", "gold_ppo", "proxy_sft", "proxy_ppo"):
-        number(row, key, where)
+        read_number(row, key, where)
 
 
 def _read_text(path: Path, hint: str) -> str:
@@ -163,6 +163,6 @@ def _parse(text: str, where: str, hint: str) -> Any:
         raise InputError(f"{where}{line}: not JSON ({error.msg}, column {error.colno}); {hint}") from None
 
 
-def _shown(value: object) -> str:
+def _shorten(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

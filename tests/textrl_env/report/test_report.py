@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from textrl_env.errors import InputError
-from textrl_env.report import learning_curve, write_report
+from textrl_env.report import write_learning_curve, write_report
 
 HOSTILE = '</td></table><script>alert("x")</script><img src=http://evil.example/a.png onerror=alert(1)>{{ 7 * 7 }}'
 FIGURES = {
@@ -163,7 +163,7 @@ def test_run_without_gold(run_dir: Path) -> None:
     assert "worst changes in proxy score" in page.text
     assert "figure-gold_components" not in page.ids()
     assert "figure-scores_by_update" in page.ids()
-    assert learning_curve(run_dir, run_dir / "curve.png").exists()
+    assert write_learning_curve(run_dir, run_dir / "curve.png").exists()
 
 
 def test_stages_that_a_run_skipped_are_left_out(run_dir: Path) -> None:
@@ -183,7 +183,7 @@ def test_barest_run(run_dir: Path) -> None:
         '{"prompt": "p", "sft": "s", "ppo": "q", "gold_sft": null}\n'
     )
     assert "This run recorded no comparison of PPO with SFT." in Page(report(run_dir)).text
-    learning_curve(run_dir, run_dir / "curve.png")
+    write_learning_curve(run_dir, run_dir / "curve.png")
 
 
 @pytest.mark.parametrize(
@@ -281,11 +281,11 @@ def test_malformed_file_is_named(run_dir: Path, name: str, text: str, message: s
 
 
 def test_learning_curve_is_a_png_1200_pixels_wide(run_dir: Path) -> None:
-    path = learning_curve(run_dir, run_dir / "curve.png")
+    path = write_learning_curve(run_dir, run_dir / "curve.png")
     data = path.read_bytes()
     assert data.startswith(b"\x89PNG")
     assert struct.unpack(">I", data[16:20]) == (1200,)
-    assert data == learning_curve(run_dir, run_dir / "again.png").read_bytes()
+    assert data == write_learning_curve(run_dir, run_dir / "again.png").read_bytes()
 
 
 def test_reports_need_neither_torch_nor_pyplot() -> None:
