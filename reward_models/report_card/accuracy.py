@@ -1,12 +1,17 @@
-"""How often the model orders a pair as people did: in all, by how far apart it puts them, and in slices."""
+"""Accuracy on the pairs that people compared: in all, by distance of the scores, in slices; its ceiling; mistakes."""
 
+import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 
 from textrl_env.reward_models.feedback.raters import sigmoid
-from textrl_env.reward_models.report_card.scored import Floats, Ints, ScoredPairs
+from textrl_env.reward_models.preferences import Preference
+from textrl_env.reward_models.report_card.scores import Floats, Ints, ScoredPairs
 from textrl_env.stats import Estimate, estimate_mean
 
 MOST_VALUES = 12
@@ -15,11 +20,11 @@ OTHERS = "(others)"
 
 
 @dataclass(frozen=True)
-class Part:
+class AccuracyPart:
     """Accuracy on some of the pairs."""
 
     name: str
-    """What they have in common."""
+    """The property that these pairs share."""
     n_pairs: int
     n_prompts: int
     accuracy: Estimate
@@ -29,18 +34,20 @@ class Part:
     """Accuracy of the best predictor of these raters; None where it is not known pair by pair."""
 
 
-def accuracy_of(
+def measure_accuracy(
     pairs: ScoredPairs, rows: Ints, name: str, *, attainable: Floats | None, rng: np.random.Generator
-) -> Part:
-    """Of some pairs.
+) -> AccuracyPart:
+    """Measures the accuracy on some pairs.
 
     Args:
-        rows: their indices.
+        pairs: all pairs.
+        rows: indices of those to measure on.
+        name: of this part.
         attainable: (M,) how often the best predictor of the raters orders each pair of all as they do.
         rng: of the bootstrap.
     """
     cluster = pairs.cluster[rows]
-    return Part(
+    return AccuracyPart(
         name=name,
         n_pairs=len(rows),
         n_prompts=len(np.unique(cluster)),
@@ -50,34 +57,100 @@ def accuracy_of(
     )
 
 
-def accuracy_by_distance(
+def measure_by_distance(
     pairs: ScoredPairs, *, attainable: Floats | None, rng: np.random.Generator, n_parts: int = 5
-) -> list[Part]:
-    """In parts of equal size, from the pairs whose scores are nearest to those farthest apart."""
+) -> list[AccuracyPart]:
+    """Measures parts of equal size, from the pairs whose scores are nearest to those farthest apart."""
     distance = np.abs(pairs.differences(pairs.scores))
     order = np.argsort(distance, kind="stable")
     parts = []
     for rows in np.array_split(order, min(n_parts, len(order))):
         name = f"{distance[rows[0]]:.2g} to {distance[rows[-1]]:.2g}"
-        parts.append(accuracy_of(pairs, rows, name, attainable=attainable, rng=rng))
+        parts.append(measure_accuracy(pairs, rows, name, attainable=attainable, rng=rng))
     return parts
 
 
-def accuracy_by_slice(
+def measure_by_slice(
     pairs: ScoredPairs, slices: Mapping[str, Sequence[object]], *, attainable: Floats | None, rng: np.random.Generator
-) -> dict[str, list[Part]]:
-    """For every column the accuracy at each of its values, the most frequent first.
+) -> dict[str, list[AccuracyPart]]:
+    """Measures, for every column, the accuracy at each of its values, the most frequent first.
 
     Args:
+        pairs: all pairs.
         slices: by the column's name, its value for every preference.
+        attainable: as of `measure_accuracy`.
+        rng: of the bootstrap.
     """
-    found = {}
-    for column, given in slices.items():
-        values = np.array([str(value) for value in given], dtype=object)[pairs.preference]
+    parts = {}
+    for column, column_values in slices.items():
+        values = np.array([str(value) for value in column_values], dtype=object)[pairs.preference]
         names, counts = np.unique(values.astype(str), return_counts=True)
-        kept = [str(names[index]) for index in np.argsort(-counts, kind="stable")[:MOST_VALUES]]
-        parts = {name: np.flatnonzero(values == name) for name in kept}
-        if rest := np.flatnonzero(~np.isin(values.astype(str), kept)).tolist():
-            parts[OTHERS] = np.array(rest)
-        found[column] = [accuracy_of(pairs, rows, name, attainable=attainable, rng=rng) for name, rows in parts.items()]
-    return found
+        frequent = [str(names[index]) for index in np.argsort(-counts, kind="stable")[:MOST_VALUES]]
+        rows_of = {name: np.flatnonzero(values == name) for name in frequent}
+        if rest := np.flatnonzero(~np.isin(values.astype(str), frequent)).tolist():
+            rows_of[OTHERS] = np.array(rest)
+        parts[column] = [
+            measure_accuracy(pairs, rows, name, attainable=attainable, rng=rng) for name, rows in rows_of.items()
+        ]
+    return parts
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The best accuracy against these raters.
+
+    Attributes:
+        value: in [0.5, 1].
+        source: how it is known, in words.
+        by_pair: (M,) the same for each pair of the preferences, where it is known so finely.
+    """
+
+    value: float
+    source: str
+    by_pair: Floats | None = None
+
+
+def estimate_ceiling(preferences: Sequence[Preference], *, least: int = 30) -> Ceiling | None:
+    """Computes an upper bound from how often two labels of a pair agree; None with fewer than `least` such pairs.
+
+    If a share p of people prefer a to b, the best predictor is right with max(p, 1 - p) = (1 + |2p - 1|) / 2, and two
+    of them agree with p² + (1 - p)² = (1 + (2p - 1)²) / 2. By Jensen's inequality the mean accuracy of the best
+    predictor is at most (1 + √(2A - 1)) / 2, A the mean agreement.
+    """
+    votes: dict[tuple[str, str, str], list[bool]] = defaultdict(list)
+    for preference in preferences:
+        for (a, b), probability in zip(combinations(preference.ranking, 2), preference.pair_probabilities, strict=True):
+            if probability != 0.5:
+                first, second = sorted((a, b))
+                votes[preference.prompt, first, second].append((a == first) == (probability > 0.5))
+    repeats = [labels for labels in votes.values() if len(labels) > 1]
+    if len(repeats) < least:
+        return None
+    agreement = float(np.mean([np.mean([x == y for x, y in combinations(labels, 2)]) for labels in repeats]))
+    value = (1 + math.sqrt(max(0.0, 2 * agreement - 1))) / 2
+    return Ceiling(value, f"at most, as two labels of a pair agree in {agreement:.1%} of {len(repeats)} pairs")
+
+
+def list_mistakes(pairs: ScoredPairs, n: int = 5) -> list[dict[str, Any]]:
+    """Lists the n pairs with the largest difference in score against the label, one of each prompt."""
+    differences = pairs.differences(pairs.scores) * np.sign(pairs.probabilities - 0.5)
+    mistakes: list[dict[str, Any]] = []
+    prompts: set[int] = set()
+    for row in np.argsort(differences, kind="stable"):
+        if differences[row] >= 0 or len(mistakes) == n:
+            break
+        better, worse = int(pairs.better[row]), int(pairs.worse[row])
+        if pairs.probabilities[row] < 0.5:
+            better, worse = worse, better
+        prompt = int(pairs.prompt_of_text[better])
+        if prompt not in prompts:
+            prompts.add(prompt)
+            mistake = {
+                "prompt": pairs.prompts[better],
+                "preferred": pairs.completions[better],
+                "preferred_score": float(pairs.scores[better]),
+                "other": pairs.completions[worse],
+                "other_score": float(pairs.scores[worse]),
+            }
+            mistakes.append(mistake)
+    return mistakes

@@ -1,4 +1,4 @@
-"""Texts ever farther from the policy's own: what the scores are still worth where training will take the policy."""
+"""Probes: texts ever farther from the policy's own, and the worth of scores where training will take the policy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from itertools import combinations, product
 import numpy as np
 
 from textrl_env.reward_models.feedback.raters import word_counts
-from textrl_env.reward_models.report_card.ensemble import spread
 from textrl_env.reward_models.report_card.samples import Samples
-from textrl_env.reward_models.report_card.scored import Floats, Ints
+from textrl_env.reward_models.report_card.scores import Floats, Ints
+from textrl_env.reward_models.report_card.uncertainty import compute_disagreement
 from textrl_env.stats import Estimate, estimate_mean
 from textrl_env.stats.comparison import best_of_n_kl
 
@@ -27,7 +27,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class ProbeLine:
-    """What is measured on a probe. Gains are in standard deviations of the policy's own samples."""
+    """Measurements on a probe. Gains are in standard deviations of the policy's own samples."""
 
     name: str
     kind: str
@@ -50,7 +50,7 @@ class ProbeLine:
 
 
 def best_of_n_probes(pool: Samples) -> list[Probe]:
-    """Winners of disjoint groups of n = 1, 2, 4, … of a pool, while there are two groups or more for each prompt.
+    """Makes probes of the winners of disjoint groups of n = 1, 2, 4, … of a pool, two groups or more for each prompt.
 
     The best of n is a policy at a known KL, whose texts are those that optimisation finds first.
     """
@@ -61,7 +61,7 @@ def best_of_n_probes(pool: Samples) -> list[Probe]:
         groups = pool.scores[:, : m // n * n].reshape(len(pool.scores), m // n, n)
         columns = groups.argmax(axis=2) + n * np.arange(m // n)
         name = "the policy itself" if n == 1 else f"best of {n}"
-        probes.append(Probe(name, "best-of-n", best_of_n_kl(n), pool.chosen(columns)))
+        probes.append(Probe(name, "best-of-n", best_of_n_kl(n), pool.select(columns)))
         n *= 2
     return probes
 
@@ -69,44 +69,54 @@ def best_of_n_probes(pool: Samples) -> list[Probe]:
 def measure_probes(
     probes: Sequence[Probe], *, reference: Samples, rng: np.random.Generator, most_pairs: int = 40
 ) -> list[ProbeLine]:
-    """In order of their KL.
+    """Measures probes, in order of their KL.
 
     Args:
+        probes: samples of policies.
         reference: samples of the policy itself; gains are from their mean, in their standard deviation.
+        rng: of the pairs that are drawn, and of the bootstrap.
         most_pairs: pairs taken from the completions of each prompt.
     """
-    return [_measure(probe, reference, rng, most_pairs) for probe in sorted(probes, key=lambda probe: probe.kl)]
+    by_kl = sorted(probes, key=lambda probe: probe.kl)
+    return [_measure(probe, reference, rng=rng, most_pairs=most_pairs) for probe in by_kl]
 
 
-def _measure(probe: Probe, reference: Samples, rng: np.random.Generator, most_pairs: int) -> ProbeLine:
-    own, n_own, n_reference = probe.samples, probe.samples.scores.shape[1], reference.scores.shape[1]
-    across = _some(list(product(range(n_own), range(n_reference))), most_pairs, rng)
-    inside = _some(list(combinations(range(n_own), 2)), most_pairs, rng)
-    agreement, n_pairs = _agreement(own, reference, across, rng)
+def _measure(probe: Probe, reference: Samples, *, rng: np.random.Generator, most_pairs: int) -> ProbeLine:
+    samples = probe.samples
+    n, n_reference = samples.scores.shape[1], reference.scores.shape[1]
+    across = _draw_pairs(list(product(range(n), range(n_reference))), most_pairs, rng)
+    inside = _draw_pairs(list(combinations(range(n), 2)), most_pairs, rng)
+    agreement, n_pairs = _measure_agreement(samples, reference, across, rng)
     disagreement = None
-    if own.members is not None and reference.members is not None:
-        disagreement = float(spread(own.members[:, across[:, 0]] - reference.members[:, across[:, 1]]).mean())
-    texts = [text for completions in own.completions for text in completions]
+    if samples.members is not None and reference.members is not None:
+        differences = samples.members[:, across[:, 0]] - reference.members[:, across[:, 1]]
+        disagreement = float(compute_disagreement(differences).mean())
+    texts = [text for completions in samples.completions for text in completions]
     return ProbeLine(
         name=probe.name,
         kind=probe.kind,
         kl=probe.kl,
         n_texts=len(texts),
-        proxy=_gain(own.scores, reference.scores),
-        gold=None if own.gold is None or reference.gold is None else _gain(own.gold, reference.gold),
+        proxy=_compute_gain(samples.scores, reference.scores),
+        gold=None if samples.gold is None or reference.gold is None else _compute_gain(samples.gold, reference.gold),
         agreement=agreement,
         n_pairs=n_pairs,
-        within=_agreement(own, own, inside, rng)[0],
+        within=_measure_agreement(samples, samples, inside, rng)[0],
         disagreement=disagreement,
         words=float(word_counts(texts).mean()),
     )
 
 
-def _agreement(first: Samples, second: Samples, pairs: Ints, rng: np.random.Generator) -> tuple[Estimate | None, int]:
-    """How often score and gold order a text of the first and one of the second alike, and of how many pairs.
+def _measure_agreement(
+    first: Samples, second: Samples, pairs: Ints, rng: np.random.Generator
+) -> tuple[Estimate | None, int]:
+    """Returns how often score and gold order a text of each of two samples alike, and of how many pairs.
 
     Args:
+        first: samples, as `second` of the same prompts.
+        second: samples.
         pairs: (N, 2) places in the first and in the second, the same for each prompt.
+        rng: of the bootstrap.
     """
     if first.gold is None or second.gold is None:
         return None, 0
@@ -117,12 +127,12 @@ def _agreement(first: Samples, second: Samples, pairs: Ints, rng: np.random.Gene
     return (estimate_mean(right, prompt, rng=rng, resamples=200), len(right)) if len(right) else (None, 0)
 
 
-def _gain(values: Floats, reference: Floats) -> float:
-    """From the reference's mean, in its standard deviation; 0 where it has none."""
+def _compute_gain(values: Floats, reference: Floats) -> float:
+    """Returns the distance from the reference's mean, in its standard deviation; 0 where it has none."""
     return float((values.mean() - reference.mean()) / (reference.std() or np.inf))
 
 
-def _some(pairs: Sequence[tuple[int, int]], most: int, rng: np.random.Generator) -> Ints:
-    """All pairs, or a random choice of them: (N, 2)."""
-    found = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-    return found[rng.choice(len(found), size=most, replace=False)] if len(found) > most else found
+def _draw_pairs(pairs: Sequence[tuple[int, int]], most: int, rng: np.random.Generator) -> Ints:
+    """Returns all pairs, or a random choice of them: (N, 2)."""
+    array = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    return array[rng.choice(len(array), size=most, replace=False)] if len(array) > most else array

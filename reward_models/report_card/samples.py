@@ -1,12 +1,13 @@
-"""Sampled completions of prompts with what is known of them, and the best-of-n curve of a pool of them."""
+"""Samples: completions with their scores and gold, the best-of-n curve of a pool of them, and the favourites."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.report_card.scored import Floats, Ints, Scorer, members_of
+from textrl_env.reward_models.report_card.scores import Floats, Ints, Scorer, score_members
 from textrl_env.stats import Estimate, bootstrap_estimate, estimate_mean
 from textrl_env.stats.comparison import best_of_n_kl, chance_of_best
 
@@ -32,12 +33,12 @@ class Samples:
     gold: Floats | None
     members: Floats | None
 
-    def chosen(self, columns: Ints) -> "Samples":
-        """Of each prompt the completions at (P, k) of its m places."""
+    def select(self, columns: Ints) -> "Samples":
+        """Selects, of each prompt, the completions at (P, k) of its m places."""
         rows = np.arange(len(self.prompts))[:, None]
         return Samples(
             self.prompts,
-            [[own[at] for at in places] for own, places in zip(self.completions, columns.tolist(), strict=True)],
+            [[texts[at] for at in places] for texts, places in zip(self.completions, columns.tolist(), strict=True)],
             self.scores[rows, columns],
             None if self.gold is None else self.gold[rows, columns],
             None if self.members is None else self.members[rows, columns],
@@ -49,15 +50,17 @@ def score_samples(
 ) -> Samples:
     """Scores equally many completions for each prompt, each distinct text once."""
     m = len(completions[0])
-    if any(len(own) != m for own in completions):
+    if any(len(texts) != m for texts in completions):
         raise InputError("score_samples needs equally many completions of each prompt")
     index: dict[tuple[str, str], int] = {}
-    at = np.array([
-        [index.setdefault((prompt, text), len(index)) for text in own]
-        for prompt, own in zip(prompts, completions, strict=True)
-    ])  # fmt: skip
+    at = np.array(
+        [
+            [index.setdefault((prompt, text), len(index)) for text in texts]
+            for prompt, texts in zip(prompts, completions, strict=True)
+        ]
+    )
     all_prompts, texts = [prompt for prompt, _ in index], [text for _, text in index]
-    members = members_of(scorer, all_prompts, texts)
+    members = score_members(scorer, all_prompts, texts)
     return Samples(
         list(prompts),
         completions,
@@ -69,7 +72,7 @@ def score_samples(
 
 @dataclass(frozen=True)
 class BestOfN:
-    """What choosing by the reward model does, for one n. Expectations over all subsets of size n of the pool."""
+    """Choosing by the reward model for one n: expectations over all subsets of size n of the pool."""
 
     n: int
     kl: float
@@ -93,8 +96,8 @@ class BestOfNCurve:
     """Gold gained at the largest n, as a share of what choosing by gold gains; NaN where nothing can be gained."""
 
 
-def best_of_n_curve(pool: Samples, *, rng: np.random.Generator) -> BestOfNCurve:
-    """For n = 1, 2, 4, … up to a quarter of the pool, beyond which subsets are too much alike."""
+def measure_best_of_n(pool: Samples, *, rng: np.random.Generator) -> BestOfNCurve:
+    """Measures n = 1, 2, 4, … up to a quarter of the pool, beyond which subsets are too much alike."""
     m = pool.scores.shape[1]
     points = []
     by_proxy = by_gold = pool.gold
@@ -105,23 +108,47 @@ def best_of_n_curve(pool: Samples, *, rng: np.random.Generator) -> BestOfNCurve:
         if pool.gold is not None:
             by_proxy = (chances * pool.gold).sum(axis=1)
             by_gold = (chance_of_best(pool.gold, n) * pool.gold).sum(axis=1)
-            gold, gold_best = _mean_over_prompts(by_proxy, rng), float(by_gold.mean())
+            gold = estimate_mean(by_proxy, np.arange(len(by_proxy)), rng=rng)
+            gold_best = float(by_gold.mean())
         points.append(BestOfN(n, best_of_n_kl(n), float((chances * pool.scores).sum(axis=1).mean()), gold, gold_best))
         n *= 2
     efficiency = None
     if pool.gold is not None and by_proxy is not None and by_gold is not None and len(points) > 1:
         base = pool.gold.mean(axis=1)
-        efficiency = _efficiency(by_proxy - base, by_gold - base, rng)
+        efficiency = _estimate_efficiency(by_proxy - base, by_gold - base, rng)
     return BestOfNCurve(tuple(points), len(pool.prompts), m, efficiency)
 
 
-def _mean_over_prompts(values: Floats, rng: np.random.Generator) -> Estimate:
-    return estimate_mean(values, np.arange(len(values)), rng=rng)
-
-
-def _efficiency(gained: Floats, possible: Floats, rng: np.random.Generator) -> Estimate:
+def _estimate_efficiency(gain: Floats, possible: Floats, rng: np.random.Generator) -> Estimate:
     def share(rows: Ints) -> float:
         whole = float(possible[rows].mean())
-        return float(gained[rows].mean()) / whole if whole > 1e-9 else float("nan")
+        return float(gain[rows].mean()) / whole if whole > 1e-9 else float("nan")
 
-    return bootstrap_estimate(share, np.arange(len(gained)), rng=rng, resamples=500)
+    return bootstrap_estimate(share, np.arange(len(gain)), rng=rng, resamples=500)
+
+
+def list_favourites(pool: Samples, n: int = 5) -> list[dict[str, Any]]:
+    """Lists the n best-scoring completions, one of each prompt.
+
+    Where gold is known, those whose score is farthest above their gold, each in its standard deviations.
+    """
+    rows = np.arange(len(pool.prompts))
+    best = pool.scores.argmax(axis=1)
+    excess = pool.scores[rows, best]
+    if pool.gold is not None:
+        excess = _standardise(pool.scores)[rows, best] - _standardise(pool.gold)[rows, best]
+    return [
+        {
+            "prompt": pool.prompts[row],
+            "completion": pool.completions[row][best[row]],
+            "score": float(pool.scores[row, best[row]]),
+            "gold": None if pool.gold is None else float(pool.gold[row, best[row]]),
+        }
+        for row in np.argsort(-excess, kind="stable")[:n].tolist()
+    ]
+
+
+def _standardise(values: Floats) -> Floats:
+    spread = values.std()
+    result: Floats = (values - values.mean()) / (spread if spread > 0 else 1.0)
+    return result

@@ -12,7 +12,7 @@ from textrl_env.cli.report_card.gate import CARD
 from textrl_env.cli.run_folder import policy_folder, write_json
 from textrl_env.cli.stage import command_line
 from textrl_env.errors import require_at_least
-from textrl_env.reward_models.report_card import Limits
+from textrl_env.reward_models.report_card import CardLimits
 
 if TYPE_CHECKING:
     from textrl_env.reward_models.report_card import Gold, Probe, ReportCard, Samples, Scorer
@@ -40,7 +40,7 @@ class RewardModelReport:
     """Longest sample, in tokens."""
     seed: int = 0
     """Of samples and intervals."""
-    limit: Annotated[Limits, tyro.conf.arg(help_behavior_hint="")] = field(default_factory=Limits)
+    limit: Annotated[CardLimits, tyro.conf.arg(help_behavior_hint="")] = field(default_factory=CardLimits)
     """What must be reached to pass."""
 
     def run(self) -> None:

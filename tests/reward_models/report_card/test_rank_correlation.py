@@ -6,9 +6,9 @@ import statsmodels.api as sm
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from textrl_env.reward_models.report_card.correlation import (
+from textrl_env.reward_models.report_card.rank_correlation import (
     auroc,
-    centred,
+    centre_groups,
     partial_spearman,
     pearson,
     ranks,
@@ -56,8 +56,8 @@ def test_residuals_are_statsmodels_and_what_is_left_of_a_line_is_nothing(
 
 def test_groups_are_centred_one_by_one() -> None:
     values = np.array([[1.0, 0.0], [3.0, 1.0], [10.0, 5.0]])
-    assert centred(values, np.array([0, 0, 2])).tolist() == [[-1, -0.5], [1, 0.5], [0, 0]]
-    assert centred(values[:, 0], np.array([1, 1, 1])).tolist() == pytest.approx([-11 / 3, -5 / 3, 16 / 3])
+    assert centre_groups(values, np.array([0, 0, 2])).tolist() == [[-1, -0.5], [1, 0.5], [0, 0]]
+    assert centre_groups(values[:, 0], np.array([1, 1, 1])).tolist() == pytest.approx([-11 / 3, -5 / 3, 16 / 3])
 
 
 def test_auroc_is_scikit_learns_with_ties_too() -> None:

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from textrl_env import InputError
-from textrl_env.reward_models.report_card import Ceiling, Limits, Probe, ReportCard, Samples, report_card, score_samples
+from textrl_env.reward_models.report_card import (
+    CardLimits,
+    Ceiling,
+    Probe,
+    ReportCard,
+    Samples,
+    report_card,
+    score_samples,
+)
 
 
 def card_of(planted: Any, model: Any, *, length_matters: float = 0.0, **options: Any) -> ReportCard:
@@ -28,12 +36,12 @@ def test_the_truth_passes_every_check(planted: Any) -> None:
     far = Probe("far", "policy", 9.0, sampled(planted, model, mean=3.0, n=4, seed=2))
     slices = {"half": [number % 2 for number in range(250)]}
     card = card_of(planted, model, pool=pool, probes=[far], slices=slices)
-    outcomes = {check.name: check.outcome for check in card.checks}
+    outcomes = {finding.check: finding.outcome for finding in card.verdicts.values()}
     assert card.failed == []
     assert {name for name, outcome in outcomes.items() if outcome == "not measured"} == {"disagreement"}
-    assert card.measured.best_of_n is not None and card.measured.best_of_n.efficiency is not None
-    assert card.measured.best_of_n.efficiency.value == pytest.approx(1)
-    assert card.measured.probes[-1].name == "far" and card.measured.probes[-1].proxy > 2
+    assert card.measurements.best_of_n is not None and card.measurements.best_of_n.efficiency is not None
+    assert card.measurements.best_of_n.efficiency.value == pytest.approx(1)
+    assert card.measurements.probes[-1].name == "far" and card.measurements.probes[-1].proxy > 2
 
 
 def test_a_random_model_fails_accuracy_only(planted: Any) -> None:
@@ -52,10 +60,10 @@ def test_a_lover_of_length_fails_for_substance_only(planted: Any) -> None:
         planted,
         planted.Planted(lambda text: float(len(text.split())), scale=0.27),
         length_matters=1.5,
-        limits=Limits(accuracy=0.3),
+        limits=CardLimits(accuracy=0.3),
     )
     assert card.failed == ["substance"]
-    assert card.measured.shallow.explained > 0.99 and card.measured.shallow.left.value == 0.5
+    assert card.measurements.shallow.explained > 0.99 and card.measurements.shallow.left.value == 0.5
 
 
 def test_a_model_that_overrates_length_is_tilted(planted: Any) -> None:
@@ -64,19 +72,19 @@ def test_a_model_that_overrates_length_is_tilted(planted: Any) -> None:
 
     card = card_of(planted, planted.Planted(both))
     assert card.failed == ["tilt"]
-    assert card.measured.shallow.most_tilted.name in ("words", "characters")  # type: ignore[union-attr]
+    assert card.measurements.shallow.most_tilted.name in ("words", "characters")  # type: ignore[union-attr]
 
 
 def test_scores_ten_times_too_large_fail_calibration_only(planted: Any) -> None:
     card = card_of(planted, planted.Planted(planted.truth_of, scale=10 / planted.NOISE))
     assert card.failed == ["calibration"]
-    assert card.measured.calibration.temperature == pytest.approx(10, rel=0.2)
+    assert card.measurements.calibration.temperature == pytest.approx(10, rel=0.2)
 
 
 def test_a_model_that_reads_its_neighbours_fails_invariance_only(planted: Any) -> None:
     card = card_of(planted, planted.DependsOnBatch(planted.truth_of))
     assert card.failed == ["invariance"]
-    found = card.measured.invariance
+    found = card.measurements.invariance
     assert found.batch > 0.01 and found.order == 0 and found.repeat == 0
 
 
@@ -87,7 +95,7 @@ def test_a_model_that_is_wrong_on_one_kind_of_prompt_fails_slices_only(planted: 
     model = planted.Planted(lambda text: -0.4 * planted.truth_of(text) if text in wrong else planted.truth_of(text))
     card = report_card(model, preferences, rng=np.random.default_rng(0), slices={"kind": kinds})
     assert card.failed == ["slices"]
-    assert "kind = refund" in next(check.measured for check in card.checks if check.name == "slices")
+    assert "kind = refund" in card.verdicts["slice_accuracy"].message
 
 
 def test_a_model_that_pays_for_what_training_finds_fails_far_from_the_policy(planted: Any) -> None:
@@ -101,16 +109,16 @@ def test_a_model_that_pays_for_what_training_finds_fails_far_from_the_policy(pla
     far = Probe("hacked", "policy", 20.0, sampled(planted, model, mean=-9.0, n=4, seed=2))
     card = card_of(planted, model, pool=sampled(planted, model), probes=[far])
     assert card.failed == ["far from the policy"]
-    line = card.measured.probes[-1]
+    line = card.measurements.probes[-1]
     assert line.proxy > 5 and line.gold is not None and line.gold < -5
     assert line.agreement is not None and line.agreement.value < 0.05
 
 
 def test_limits_are_options_and_refuse_what_is_no_number(planted: Any) -> None:
     random = planted.Planted(lambda text: hash_of(text), scale=0.05)
-    assert card_of(planted, random, limits=Limits(accuracy=0)).failed == []
+    assert card_of(planted, random, limits=CardLimits(accuracy=0)).failed == []
     with pytest.raises(InputError, match="limit tilt must be a number >= 0, got -1"):
-        Limits(tilt=-1)
+        CardLimits(tilt=-1)
 
 
 def test_scores_that_are_no_numbers_are_named(planted: Any) -> None:
@@ -140,7 +148,7 @@ class Committee:
 def test_disagreement_that_knows_the_errors_has_an_auroc_above_a_half(planted: Any) -> None:
     preferences = planted.preferences(250)
     knows, blind = (
-        report_card(Committee(planted, blind=blind), preferences, rng=np.random.default_rng(0)).measured.ensemble
+        report_card(Committee(planted, blind=blind), preferences, rng=np.random.default_rng(0)).measurements.ensemble
         for blind in (False, True)
     )
     assert knows is not None and blind is not None

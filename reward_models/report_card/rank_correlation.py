@@ -1,16 +1,16 @@
-"""Rank correlation, partial correlation and regression of values of texts, with plain numpy."""
+"""Rank correlation, partial correlation, regression and AUROC of values of texts, with plain numpy."""
 
 import numpy as np
 
-from textrl_env.reward_models.report_card.scored import Floats, Ints
+from textrl_env.reward_models.report_card.scores import Floats, Ints
 
 
 def ranks(values: Floats) -> Floats:
     """Ranks from 1, equals share the mean of theirs: (N,) -> (N,)."""
     _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
-    shared: Floats = (last - (counts - 1) / 2)[index]
-    return shared
+    means: Floats = (last - (counts - 1) / 2)[index]
+    return means
 
 
 def pearson(x: Floats, y: Floats) -> float:
@@ -25,24 +25,24 @@ def spearman(x: Floats, y: Floats) -> float:
     return pearson(ranks(x), ranks(y))
 
 
-def partial_spearman(x: Floats, y: Floats, given: Floats) -> float:
-    """Correlation of the ranks of x and y, (N,), once a regression on the ranks of `given`, (N, F), is taken out."""
-    other = np.stack([ranks(column) for column in given.T], axis=1) if given.size else given
-    return pearson(residual(ranks(x), other), residual(ranks(y), other))
+def partial_spearman(x: Floats, y: Floats, controls: Floats) -> float:
+    """Correlation of the ranks of x and y, (N,), once a regression on the ranks of controls, (N, F), is taken out."""
+    columns = np.stack([ranks(column) for column in controls.T], axis=1) if controls.size else controls
+    return pearson(residual(ranks(x), columns), residual(ranks(y), columns))
 
 
 def residual(y: Floats, x: Floats) -> Floats:
-    """What a least-squares regression of y, (N,), on x, (N, F), and a constant leaves: (N,).
+    """Residual of a least-squares regression of y, (N,), on x, (N, F), and a constant: (N,).
 
-    What is left by rounding alone is 0, so that nothing can be read from its sign.
+    Rounding errors are set to 0, so that nothing can be read from their sign.
     """
     design = np.column_stack([np.ones(len(y)), x])
-    left: Floats = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
-    return np.where(np.abs(left) < 1e-9 * (y.std() or 1.0), 0.0, left)
+    rest: Floats = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+    return np.where(np.abs(rest) < 1e-9 * (y.std() or 1.0), 0.0, rest)
 
 
-def centred(values: Floats, group: Ints) -> Floats:
-    """Values minus their group's mean: (N,) or (N, F), groups (N,) whole numbers from 0."""
+def centre_groups(values: Floats, group: Ints) -> Floats:
+    """Subtracts the mean of each group: values (N,) or (N, F), groups (N,) whole numbers from 0."""
     counts = np.maximum(np.bincount(group), 1)
     columns = values.reshape(len(values), -1).T
     means = np.stack([np.bincount(group, column) / counts for column in columns], axis=1)
@@ -53,7 +53,7 @@ def centred(values: Floats, group: Ints) -> Floats:
 def auroc(values: Floats, positive: Floats) -> float:
     """Chance that a random positive has a larger value than a random negative, equals count half; NaN without both.
 
-    By the rank sum (Hanley & McNeil 1982). values, positive: (N,), the latter 0 or 1.
+    Computed by the rank sum (Hanley & McNeil 1982). values, positive: (N,), the latter 0 or 1.
     """
     n_positive = float(positive.sum())
     n_negative = len(positive) - n_positive
