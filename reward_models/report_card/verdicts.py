@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from textrl_env.checks import Check, Effect, Finding, pass_or_fail, run_checks
 from textrl_env.reward_models.report_card.accuracy import AccuracyPart, Ceiling
@@ -43,11 +42,13 @@ def judge_measurements(measurements: Measurements, limits: CardLimits) -> dict[s
     Returns:
         verdicts: by the name of the limit in `CardLimits`.
     """
-    checks = [
-        Check(name, partial(judge, limit=getattr(limits, option)), consequence=consequence)
-        for option, (name, judge, consequence) in CHECKS.items()
-    ]
+    checks = [_make_check(option, getattr(limits, option)) for option in CHECKS]
     return dict(zip(CHECKS, run_checks(measurements, checks), strict=True))
+
+
+def _make_check(option: str, limit: float) -> Check[Measurements]:
+    name, judge, consequence = CHECKS[option]
+    return Check(name, lambda measurements: judge(measurements, limit), consequence=consequence)
 
 
 def _lack(reason: str) -> Finding:
