@@ -40,7 +40,7 @@ class GRPO(OnPolicyAlgorithm):
         return Targets(to_tokens(group_normalised(self._groups(rollout)), rollout.completion_mask))
 
     def weights(self, mask: Tensor) -> Tensor:
-        """Returns weights that average over a completion's tokens, then over episodes."""
+        """Averages over a completion's tokens, then over episodes."""
         return mask / mask.sum(dim=1, keepdim=True) / len(mask)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -69,5 +69,5 @@ class DrGRPO(GRPO):
         return Targets(to_tokens(groups - groups.mean(dim=1, keepdim=True), rollout.completion_mask))
 
     def weights(self, mask: Tensor) -> Tensor:
-        """Returns equal weights, which average over episodes and over the longest possible completion."""
+        """Weighs all tokens alike: averages over episodes and over the longest possible completion."""
         return mask / (len(mask) * self.env.task.max_new_tokens)

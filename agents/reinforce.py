@@ -31,7 +31,7 @@ class REINFORCE(OnPolicyAlgorithm):
         return Targets(returns - baseline.T)
 
     def weights(self, mask: Tensor) -> Tensor:
-        """Returns weights that sum over tokens and average over episodes: the gradient is that of the expected return."""
+        """Sums over tokens, averages over episodes: the gradient is that of the expected return."""
         return mask / len(mask)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

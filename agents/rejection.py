@@ -36,7 +36,7 @@ class RejectionSampling(OnPolicyAlgorithm):
         return Targets(to_tokens(self.group_size * best, mask))
 
     def weights(self, mask: Tensor) -> Tensor:
-        """Returns weights that sum over tokens and average over episodes: with `advantages`, the mean over the best completions."""
+        """Sums over tokens, averages over episodes: with `advantages`, the mean over the best completions."""
         return mask / len(mask)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

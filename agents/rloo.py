@@ -33,7 +33,7 @@ class RLOO(OnPolicyAlgorithm):
         return Targets(to_tokens(groups - others_mean(groups), mask))
 
     def weights(self, mask: Tensor) -> Tensor:
-        """Returns weights that sum over tokens and average over episodes: a completion is one action."""
+        """Sums over tokens, averages over episodes: a completion is one action."""
         return mask / len(mask)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

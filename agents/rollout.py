@@ -1,4 +1,4 @@
-"""The records that flow through an update: the rollout, the targets derived from it, a batch that a loss is taken of."""
+"""The records that flow through an update: the rollout, the targets derived from it, the batch of a loss."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -64,7 +64,7 @@ class Rollout:
         return ids, mask, is_state
 
     def place(self, flat: Tensor) -> Tensor:
-        """Puts numbers of the counted tokens, in the order of `states`, in their places: (n_tokens,) -> (B, C), else 0."""
+        """Puts numbers of counted tokens, in the order of `states`, in their places: (n_tokens,) -> (B, C), else 0."""
         return flat.new_zeros(self.completion_mask.shape).masked_scatter(self.completion_mask, flat)
 
     def __getitem__(self, rows: Tensor) -> "Rollout":

@@ -42,8 +42,8 @@ class EvaluateOnPrompts(BaseCallback):
     """Completes held-out prompts under the training environment's rules, and logs how they are judged as `eval/…`.
 
     It does so at the start, every few updates and at the end (unless training was stopped in the middle of a rollout),
-    with the same prompts and the same seed, so that two evaluations differ by the policy alone. Training is not touched: with
-    and without the callback it comes to the same parameters.
+    with the same prompts and the same seed, so that two evaluations differ by the policy alone. Training is not
+    touched: with and without the callback it comes to the same parameters.
 
     Args:
         prompts: held-out prompts, in any form that an environment takes.
@@ -148,7 +148,10 @@ def evaluate_prompts(policy: ActorCriticLM, env: TextGenVectorEnv, n: int, *, se
     """Samples one completion for each of the first n prompts, from a generator of its own, and has them judged.
 
     Args:
+        policy: acts in the environment.
         env: in autoreset mode DISABLED, with `include_text`.
+        n: prompts, at least 1.
+        seed: of sampling.
     """
     completions: list[str] = []
     parts: dict[str, list[Floats]] = {name: [] for name in (*env.task.rewards.terms, "kl", "length")}

@@ -37,7 +37,10 @@ def verdict(rows: Sequence[Row]) -> str:
 
 
 def negative_kl(rows: Sequence[Row]) -> bool:
-    """Says whether the mean KL of the last rows is below -1 nat: an average of log-ratios over the policy's own samples is not negative."""
+    """Says whether the mean KL of the last rows is below -1 nat.
+
+    An average of log-ratios over the policy's own samples is not negative.
+    """
     recent = _values(rows, "objective/kl")[-5:]
     return bool(recent) and sum(recent) / len(recent) < -1
 
@@ -58,7 +61,7 @@ def value_loss_explodes(rows: Sequence[Row]) -> bool:
 
 
 def step_too_large(rows: Sequence[Row]) -> bool:
-    """Says whether more than 30 % of the ratios were clipped, or an update moved the policy by over 0.1 nats a token."""
+    """Says whether over 30 % of the ratios were clipped, or an update moved the policy by over 0.1 nats a token."""
     last = rows[-1]
     return last.get("train/clip_fraction", 0.0) > 0.3 or last.get("train/approx_kl", 0.0) > 0.1
 
@@ -77,7 +80,8 @@ def nothing_learnt(rows: Sequence[Row]) -> bool:
 FAULTS: tuple[tuple[Callable[[Sequence[Row]], bool], str], ...] = (
     (
         negative_kl,
-        "KL IS NEGATIVE: sampling and scoring disagree; compare temperature and banned tokens with those of the reference",
+        "KL IS NEGATIVE: sampling and scoring disagree; compare temperature and banned tokens with those of the "
+        "reference",
     ),
     (value_loss_explodes, "VALUE LOSS EXPLODES: lower learning_rate or vf_coef, or scale the rewards down"),
     (step_too_large, "STEPS TOO LARGE: lower learning_rate or n_epochs"),

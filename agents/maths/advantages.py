@@ -13,8 +13,12 @@ def gae(
     after the last counted token V is `bootstrap`.
 
     Args:
-        rewards, values, mask: (B, C); mask is True on the tokens that count, which come first in each row.
+        rewards: (B, C).
+        values: (B, C), of the states before the tokens.
         bootstrap: (B,), 0 where the episode terminated, V(s_C) where it was cut.
+        mask: (B, C), True on the tokens that count, which come first in each row.
+        gamma: discount per token.
+        lam: λ, from 0 (one step) to 1 (the whole return).
 
     Returns:
         advantages, returns: (B, C), zero where mask is False.

@@ -16,7 +16,7 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def whiten(x: Tensor, mask: Tensor, *, shift_mean: bool = True) -> Tensor:
-    """Scales to unit variance (and mean 0 if `shift_mean`) over the counted entries, 0 elsewhere: (B, C), (B, C) -> (B, C)."""
+    """Scales x to unit variance (and mean 0 if `shift_mean`) where mask is True, 0 elsewhere; (B, C) each."""
     mean = masked_mean(x, mask)
     variance = masked_mean((x - mean) ** 2, mask)
     unit = (x - mean) * torch.rsqrt(variance + 1e-8)
@@ -41,7 +41,11 @@ def ppo_policy_loss(
     ratio = exp(logprob - old_logprob);   loss = -min(ratio · A, clip(ratio, 1 ± clip_range) · A)
 
     Args:
-        logprobs, old_logprobs, advantages, weights: (B, C).
+        logprobs: (B, C), of the tokens under the present parameters.
+        old_logprobs: (B, C), when they were sampled.
+        advantages: (B, C).
+        weights: (B, C).
+        clip_range: how far the ratio may leave 1.
 
     Returns:
         the loss, and `approx_kl` (the k3 estimate of KL(old ‖ new)), `clip_fraction` and `ratio`, summed with weights.
@@ -77,8 +81,8 @@ def value_loss(
 
 
 def kl_loss(log_ratio: Tensor, weights: Tensor, *, estimator: Estimator) -> Tensor:
-    """Computes a KL term with a gradient, summed with weights: x² / 2 (k2) or e^-x - 1 + x (k3) of x = log π - log π_ref.
+    """Computes a KL term with a gradient, summed with weights; (B, C) each.
 
-    (B, C) each. Schulman, "Approximating KL divergence" (2020).
+    x² / 2 (k2) or e^-x - 1 + x (k3) of x = log π - log π_ref. Schulman, "Approximating KL divergence" (2020).
     """
     return weighted_sum(0.5 * log_ratio**2 if estimator == "k2" else (-log_ratio).exp() - 1 + log_ratio, weights)

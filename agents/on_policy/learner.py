@@ -148,7 +148,7 @@ class Learner:
         return True
 
     def score_in_parts(self, score: Callable[[Rollout], Tensor], rollout: Rollout) -> Tensor:
-        """Returns score(rollout), a row an episode, from parts that fit in memory, each scored by one of the processes."""
+        """Returns score(rollout), a row an episode, from parts that fit in memory, shared out over the processes."""
         share = rollout[self.processes.share(len(rollout))]
         return self.processes.gather(torch.cat([score(share[rows]) for rows in self._parts(len(share))]))
 

@@ -50,11 +50,11 @@ class OnPolicyAlgorithm(OnPolicyOptions, ABC):
     rollout: Rollout
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.processes = join_processes(self.policy.device)
-        self.check(n_processes=self.processes.count)
+        self.check_processes(self.processes.count)
         if self.needs_critic and self.policy.critic_kind == "none":
             raise InputError(f"{type(self).__name__} learns with a critic; make the policy with critic='separate'")
-        self.check_policy_and_env()
         self.state = TrainingState()
         self.interrupted = False
         self.last_checkpoint: Path | None = None
@@ -70,7 +70,10 @@ class OnPolicyAlgorithm(OnPolicyOptions, ABC):
 
     @abstractmethod
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Computes the loss of some episodes and scalars to log, all summed with `batch.weights`, so that parts add up."""
+        """Computes the loss of some episodes and scalars to log.
+
+        All are summed with `batch.weights`, so that parts of a minibatch add up.
+        """
 
     def weights(self, mask: Tensor) -> Tensor:
         """Returns the share of each token in a minibatch's loss, (B, C) -> (B, C); here all that count weigh alike."""
@@ -204,7 +207,7 @@ class OnPolicyAlgorithm(OnPolicyOptions, ABC):
         return self.kl_loss_coef * kl_loss(logprobs - reference, batch.weights, estimator=self.kl_loss_estimator)
 
     def values(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
-        """Computes values of the states before each token (B, C), and of the state after a cut completion (B,), else 0."""
+        """Computes values of the states before each token, (B, C), and after a cut completion, (B,), else 0."""
         # A cut completion has the full length, so the state after its last token is the last one read.
         after = bool(rollout.truncated.any())
         values = self.learner.score_in_parts(partial(self.policy.values, after=after), rollout)

@@ -16,7 +16,7 @@ Schedule = Callable[[float], float]
 
 @dataclass(eq=False, repr=False)
 class OnPolicyOptions:
-    """What an algorithm trains, where, and how; its fields are the arguments of every algorithm."""
+    """The policy, the environment and the options of an algorithm; the fields are the arguments of every algorithm."""
 
     policy: ActorCriticLM
     """The actor-critic LM; trained in place."""
@@ -60,6 +60,28 @@ class OnPolicyOptions:
     seed: int = 0
     """Of sampling, minibatch order and the environment."""
 
+    def __post_init__(self) -> None:
+        require_at_least(
+            1,
+            n_episodes=self.n_episodes,
+            group_size=self.group_size,
+            batch_size=self.minibatch_size,
+            microbatch_size=self.part_size,
+            n_epochs=self.n_epochs,
+        )
+        for name, size in {"batch_size": self.minibatch_size, "group_size": self.group_size}.items():
+            if self.n_episodes % size:
+                raise InputError(f"{name} must divide n_episodes={self.n_episodes}, got {size}")
+        if not 0 < self.gamma <= 1:
+            raise InputError(f"gamma must be in (0, 1], got {self.gamma}")
+        require_above(0, max_grad_norm=self.max_grad_norm, adam_eps=self.adam_eps)
+        require_at_least(0, kl_loss_coef=self.kl_loss_coef)
+        if self.kl_loss_coef and self.reference is None:
+            raise InputError("a KL term in the loss needs a reference: pass reference=FrozenReference(...)")
+        if self.kl_loss_estimator not in ("k2", "k3"):
+            raise InputError(f"kl_loss_estimator must be 'k2' or 'k3', got {self.kl_loss_estimator!r}")
+        _check_policy_and_env(self.policy, self.env)
+
     @property
     def minibatch_size(self) -> int:
         """Completions per step of Adam."""
@@ -74,53 +96,31 @@ class OnPolicyOptions:
         """Returns the learning rate where the share `remaining` of the training lies ahead, from 1 to 0."""
         return self.learning_rate(remaining) if callable(self.learning_rate) else self.learning_rate
 
-    def check(self, *, n_processes: int) -> None:
-        """Raises InputError, naming the option, unless everything is possible and goes together."""
-        self._check_sizes(n_processes)
-        if not 0 < self.gamma <= 1:
-            raise InputError(f"gamma must be in (0, 1], got {self.gamma}")
-        require_above(0, max_grad_norm=self.max_grad_norm, adam_eps=self.adam_eps)
-        require_at_least(0, kl_loss_coef=self.kl_loss_coef)
-        if self.kl_loss_coef and self.reference is None:
-            raise InputError("a KL term in the loss needs a reference: pass reference=FrozenReference(...)")
-        if self.kl_loss_estimator not in ("k2", "k3"):
-            raise InputError(f"kl_loss_estimator must be 'k2' or 'k3', got {self.kl_loss_estimator!r}")
+    def check_processes(self, count: int) -> None:
+        """Raises InputError unless minibatches and groups are whole in each of `count` processes."""
+        if self.minibatch_size % count:
+            raise InputError(f"batch_size must be a multiple of the {count} processes, got {self.minibatch_size}")
+        n_groups = self.n_episodes // self.group_size
+        if n_groups % count:
+            raise InputError(
+                f"n_episodes={self.n_episodes} with group_size={self.group_size} makes {n_groups} groups; their "
+                f"number must be a multiple of the {count} processes"
+            )
 
-    def _check_sizes(self, n_processes: int) -> None:
-        """Raises InputError unless minibatches and groups are whole, in every process too."""
-        n_episodes, group_size, batch_size = self.n_episodes, self.group_size, self.minibatch_size
-        require_at_least(
-            1,
-            n_episodes=n_episodes,
-            group_size=group_size,
-            batch_size=batch_size,
-            microbatch_size=self.part_size,
-            n_epochs=self.n_epochs,
+
+def _check_policy_and_env(policy: ActorCriticLM, env: TextGenVectorEnv) -> None:
+    """Raises InputError unless both have the same tokens, and the policy's context is long enough."""
+    task = env.task
+    if policy.vocab_size != task.vocab_size:
+        raise InputError(
+            f"the policy samples from {policy.vocab_size} tokens, the environment's tokenizer has "
+            f"{task.vocab_size}; load the policy with vocab_size=len(tokenizer)"
         )
-        for name, size in {"batch_size": batch_size, "group_size": group_size}.items():
-            if n_episodes % size:
-                raise InputError(f"{name} must divide n_episodes={n_episodes}, got {size}")
-        if batch_size % n_processes:
-            raise InputError(f"batch_size must be a multiple of the {n_processes} processes, got {batch_size}")
-        if n_episodes // group_size % n_processes:
-            raise InputError(
-                f"n_episodes={n_episodes} with group_size={group_size} makes {n_episodes // group_size} groups; their "
-                f"number must be a multiple of the {n_processes} processes"
-            )
-
-    def check_policy_and_env(self) -> None:
-        """Raises InputError unless both have the same tokens, and the policy's context is long enough."""
-        policy, task = self.policy, self.env.task
-        if policy.vocab_size != task.vocab_size:
-            raise InputError(
-                f"the policy samples from {policy.vocab_size} tokens, the environment's tokenizer has "
-                f"{task.vocab_size}; load the policy with vocab_size=len(tokenizer)"
-            )
-        if not np.array_equal(task.action_tokens, np.arange(policy.vocab_size)):
-            raise InputError("a language model's actions are all tokens: leave out action_tokens (ban tokens instead)")
-        context = getattr(policy.policy.config.get_text_config(), "max_position_embeddings", None)
-        if context is not None and task.length > context:
-            raise InputError(
-                f"prompts of {task.max_prompt_tokens} and completions of {task.max_new_tokens} tokens do not "
-                f"fit the policy's context of {context}; lower max_new_tokens or shorten the prompts"
-            )
+    if not np.array_equal(task.action_tokens, np.arange(policy.vocab_size)):
+        raise InputError("a language model's actions are all tokens: leave out action_tokens (ban tokens instead)")
+    context = getattr(policy.policy.config.get_text_config(), "max_position_embeddings", None)
+    if context is not None and task.length > context:
+        raise InputError(
+            f"prompts of {task.max_prompt_tokens} and completions of {task.max_new_tokens} tokens do not "
+            f"fit the policy's context of {context}; lower max_new_tokens or shorten the prompts"
+        )

@@ -47,7 +47,7 @@ class TrainingPlan:
 
 @dataclass
 class TrainingState:
-    """How far training is.
+    """The progress of training.
 
     Attributes:
         num_timesteps: tokens trained on.
@@ -86,7 +86,7 @@ class Resumable(Protocol):
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """Over the policy's parameters."""
+        """The optimizer of the policy's parameters."""
 
 
 def save_training(algorithm: Resumable, path: str | Path, *, pending: dict[str, float]) -> Path:
@@ -155,8 +155,7 @@ class SaveCheckpoints(BaseCallback):
 
     Where several processes train together, all of them have the callback, and one writes.
 
-    Args:
-        folder, every_updates, keep: as for `textrl_env.training.checkpoints.CheckpointSaver`.
+    The arguments are those of `textrl_env.training.checkpoints.CheckpointSaver`.
     """
 
     def __init__(self, folder: str | Path, *, every_updates: int = 10, keep: int = 2) -> None:

@@ -46,7 +46,10 @@ class ActorCriticLM(ActorCriticNetworks):
         Args:
             path: the folder.
             vocab_size: None takes the model's own; pass `len(tokenizer)` where the model's is padded.
-            critic, temperature, precision, gradient_checkpointing: as for the class.
+            critic: as for the class.
+            temperature: as for the class.
+            precision: as for the class.
+            gradient_checkpointing: as for the class.
             dtype: of the parameters.
             device: `"auto"` is the GPU where there is one, else the CPU; environment, reference and rollouts follow.
 
@@ -98,7 +101,7 @@ class ActorCriticLM(ActorCriticNetworks):
         self.__dict__.pop("decoder", None)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "ActorCriticLM":
-        """Moves the model, as `to` and `cuda` ask: the generator starts anew there from its seed, the cache is dropped."""
+        """Moves the model, as `to` and `cuda` ask: the generator starts anew from its seed, the cache is dropped."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if self.generator.device != self.device:
             self.generator = torch.Generator(self.device).manual_seed(self.generator.initial_seed())

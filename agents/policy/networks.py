@@ -87,7 +87,8 @@ class ActorCriticNetworks(nn.Module):
         """Computes next-token logits and values after some tokens of padded sequences, with gradients.
 
         Args:
-            ids, mask: (B, L); mask is True on each sequence's tokens, which stand side by side.
+            ids: (B, L).
+            mask: (B, L), True on each sequence's tokens, which stand side by side.
             is_state: (B, L), True on the tokens whose states are wanted, R in all.
 
         Returns:
@@ -118,7 +119,7 @@ class ActorCriticNetworks(nn.Module):
         return next_token_logprobs(logits, mask, vocab_size=self.vocab_size, temperature=self.temperature)
 
     def whole_policy(self) -> Any:
-        """Returns the policy; where it is sharded over processes, a copy that is not, which all of them must ask for."""
+        """Returns the policy; where it is sharded over processes a copy that is not, which all of them must ask for."""
         return self.policy if self.skeleton is None else self.skeleton.filled(self, "policy")
 
     @property

@@ -181,7 +181,8 @@ def share_prefixes(ids: Tensor, mask: Tensor) -> SharedPrefixes:
     """Finds texts that another text begins with, which are read on the way through the longer one.
 
     Args:
-        ids, mask: (B, L), B left-padded texts of at least one token.
+        ids: (B, L), B left-padded texts.
+        mask: (B, L), True on their tokens, at least one a text.
     """
     lengths, columns = mask.sum(dim=1, keepdim=True), torch.arange(ids.shape[1], device=ids.device)
     left = ids.gather(1, (columns + ids.shape[1] - lengths).clamp_max(ids.shape[1] - 1))

@@ -60,7 +60,8 @@ def small_llama(
     Args:
         tokenizer: whose tokens the model has.
         hidden_size: width, a multiple of 2 `heads`.
-        layers, heads: how many of each, at least 1.
+        layers: at least 1.
+        heads: of attention, at least 1.
         context: the most tokens of a text.
         seed: of the weights.
 

@@ -36,9 +36,11 @@ class AcceleratedProcesses(Processes):
         self.count, self.index = accelerator.num_processes, accelerator.process_index
 
     def prepare(self, policy: ActorCriticLM, optimizer: torch.optim.Optimizer) -> None:
+        """Raises InputError unless all processes start with the same parameters."""
         self.require_same("the policy's parameters", parameter_sums(policy))
 
     def require_same(self, what: str, numbers: Mapping[str, float]) -> None:
+        """Raises InputError, naming the numbers that differ, unless all processes have the same."""
         row = self._tensor(list(numbers.values()))[None]
         differs = (self.gather(row) != row).any(dim=0).tolist()
         if any(differs):
@@ -49,15 +51,18 @@ class AcceleratedProcesses(Processes):
             )
 
     def gather_rollout(self, rollout: Rollout) -> Rollout:
+        """Gathers the episodes of all processes, in their order, padded to one width."""
         parts = {field.name: getattr(rollout, field.name) for field in fields(rollout)}
         return Rollout(**{name: self._gather_part(name, part) for name, part in parts.items() if part is not None})
 
     def gather(self, rows: Tensor) -> Tensor:
+        """Gathers the rows of all processes, in their order."""
         with self._together():
             result: Tensor = accelerate_gather(rows)
         return result
 
     def gather_states(self, state: dict[str, Any]) -> list[dict[str, Any]]:
+        """Gathers the states of all processes, in their order."""
         # As bytes of JSON: accelerate's own way for objects is pickle.
         text = torch.frombuffer(bytearray(json.dumps(state).encode()), dtype=torch.uint8).to(self.accelerator.device)
         lengths = self.gather(torch.tensor([len(text)], device=text.device)).tolist()
@@ -66,12 +71,15 @@ class AcceleratedProcesses(Processes):
         return [json.loads(row[:length].tobytes()) for row, length in zip(rows, lengths, strict=True)]
 
     def any_of(self, flag: bool) -> bool:
+        """Returns True in all processes where the flag is True in at least one."""
         return bool(self._sum(self._tensor([float(flag)])).item())
 
     def sum(self, numbers: dict[str, float]) -> dict[str, float]:
+        """Sums over the processes, by name."""
         return dict(zip(numbers, self._sum(self._tensor(list(numbers.values()))).tolist(), strict=True))
 
     def add_gradients(self, policy: ActorCriticLM) -> None:
+        """Adds the gradients of all processes up, in groups of parameters."""
         gradients = [parameter.grad for parameter in policy.parameters() if parameter.grad is not None]
         for bucket in group_tensors(gradients):
             total = self._sum(torch.cat([gradient.flatten() for gradient in bucket]))

@@ -13,7 +13,7 @@ from textrl_env.errors import InputError
 
 
 class Processes:
-    """One process, alone: gathering returns what it has, and so does adding up.
+    """A process alone: gathering returns what it has, and so does adding up.
 
     Several processes must all call what they do together, and in the same order.
 

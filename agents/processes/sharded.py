@@ -20,6 +20,7 @@ class ShardedProcesses(AcceleratedProcesses):
     """
 
     def prepare(self, policy: ActorCriticLM, optimizer: torch.optim.Optimizer) -> None:
+        """Shards the policy and the optimizer; raises InputError where a setting or the policy does not work so."""
         plugin = self.accelerator.state.fsdp_plugin
         options = {
             "fsdp_activation_checkpointing": plugin.activation_checkpointing,
@@ -47,10 +48,12 @@ class ShardedProcesses(AcceleratedProcesses):
         policy.parameters_changed()
 
     def add_gradients(self, policy: ActorCriticLM) -> None:
+        """Makes sums of the means that FSDP leaves."""
         # Backward has left the mean over the processes in each process' shard.
         for parameter in policy.parameters():
             if parameter.grad is not None:
                 parameter.grad *= self.count
 
     def clip_gradients(self, policy: ActorCriticLM, max_norm: float) -> float:
+        """Scales the whole gradient down to the norm `max_norm`; returns the norm that it had."""
         return float(whole(self.accelerator.clip_grad_norm_(policy.parameters(), max_norm)))

@@ -93,10 +93,7 @@ def collect_in_processes(
 ) -> Rollout | None:
     """Collects `n_episodes` in all, a part in each process, and gathers the whole rollout in every one of them.
 
-    Args:
-        env, policy, group_size, on_step: as for `collect`.
-        n_episodes: of all processes together.
-        processes: of the run.
+    The arguments are those of `collect`, with `n_episodes` of all processes together.
 
     Returns:
         the rollout on the policy's device, paid with the KL coefficient that was in force at the start. None, and

@@ -56,7 +56,8 @@ def side_by_side(
     """Samples one completion per prompt and policy, and has it judged.
 
     Args:
-        sft, ppo: causal LMs of transformers.
+        sft: a causal LM of transformers.
+        ppo: another one.
         tokenizer: the one that both share.
         prompts: B texts.
         judges: reward functions of (prompts, completions), by name.

@@ -144,7 +144,7 @@ def completion_logprobs(
 
 
 @dataclass(frozen=True)
-class BestOfN:
+class BestCompletion:
     """The best of n completions of a prompt, its score, and the scores of all n in the order of sampling."""
 
     completion: Completion
@@ -163,12 +163,11 @@ def best_of_n(
     temperature: float = 1.0,
     seed: int = 0,
     batch_size: int = 256,
-) -> list[BestOfN]:
+) -> list[BestCompletion]:
     """Samples n completions per prompt and keeps the one with the highest score (the first of equals).
 
-    Args:
-        model, tokenizer, prompts, n, max_new_tokens, temperature, seed, batch_size: as for `sample_completions`.
-        reward: as the environment takes it, see `textrl_env.mdp`; called once with all completions.
+    The arguments are those of `sample_completions`, and `reward`, as the environment takes it (see `textrl_env.mdp`);
+    it is called once with all completions.
 
     Returns:
         the best of each prompt's completions, in the order of the prompts.
@@ -195,6 +194,6 @@ def best_of_n(
     )
     scores = np.sum(list(terms.values()), axis=0).reshape(-1, n)
     return [
-        BestOfN(group[best], float(row[best]), tuple(row.tolist()))
+        BestCompletion(group[best], float(row[best]), tuple(row.tolist()))
         for group, row, best in zip(groups, scores, scores.argmax(axis=1), strict=True)
     ]
