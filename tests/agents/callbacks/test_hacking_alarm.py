@@ -77,16 +77,21 @@ def test_along_the_optimal_policies_of_a_hackable_world_only_the_hacking_half_is
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flaw", ["keyword", "repetition", None])
+@pytest.mark.parametrize("flaw", ["keyword", None])
 def test_ppo_on_a_flawed_proxy_is_noticed_and_on_gold_is_not(flaw: Any) -> None:
     world = HackableWorld(flaw=flaw)
     tokenizer = world.tokenizer
     agent = ActorCriticLM(small_llama(tokenizer, hidden_size=32), vocab_size=len(tokenizer))
     env = TextGenVectorEnv(
-        world.prompts, world.reward, tokenizer, num_envs=64, autoreset_mode="Disabled",
-        max_new_tokens=world.max_new_tokens, kl=KLShaping(0.01, mode="sampled", pay="episode"),
+        world.prompts,
+        world.reward,
+        tokenizer,
+        num_envs=64,
+        autoreset_mode="Disabled",
+        max_new_tokens=world.max_new_tokens,
+        kl=KLShaping(0.01, mode="sampled", pay="episode"),
         reference=FrozenReference(agent.policy, vocab_size=len(tokenizer)),
-    )  # fmt: skip
+    )
     alarm = HackingAlarm()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RewardHackingWarning)
