@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from textrl_env.reward_models.feedback.desk import Desk, Item, Plan, Store, Task
+from textrl_env.reward_models.feedback.desk import Desk, DeskConfig
+from textrl_env.reward_models.feedback.store import Item, LabelTask, Store
 from textrl_env.reward_models.feedback.web import Access, allowed_hosts, listen, make_server
 from textrl_env.worlds import support_desk
 
@@ -62,13 +63,13 @@ def phone(browser: Browser, database: Path) -> None:
 class serving:
     """A desk with customers' letters and answers of four kinds."""
 
-    def __init__(self, database: Path, task: Task) -> None:
+    def __init__(self, database: Path, task: LabelTask) -> None:
         store = Store(database)
         store.add_items(items(task))
         access = Access(store.setting("secret", ""))
         self.listening = listen("127.0.0.1", 0, access)
         hosts = allowed_hosts("127.0.0.1", ())
-        self.server = make_server(Desk(store, Plan(overlap=2)), access=access, instructions="", hosts=hosts)
+        self.server = make_server(Desk(store, DeskConfig(overlap=2)), access=access, instructions="", hosts=hosts)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listening]})
 
     def __enter__(self) -> str:
@@ -80,7 +81,7 @@ class serving:
         self.thread.join()
 
 
-def items(task: Task) -> list[Item]:
+def items(task: LabelTask) -> list[Item]:
     rng, found = np.random.default_rng(0), []
     for row in support_desk.prompts(12, seed=4):
         best = support_desk.best_completion(row["prompt"], rng)

@@ -23,13 +23,13 @@ import numpy as np
 import tyro
 from playwright.sync_api import Page, sync_playwright
 
-from textrl_env.cli.label_files import ExportLabels
 from textrl_env.cli.report_card.command import RewardModelReport
 from textrl_env.cli.reward_model import TrainRewardModel
 from textrl_env.cli.run_folder import read_json, write_jsonl
 from textrl_env.cli.sft import TrainSFT
 from textrl_env.cli.stage import perform
 from textrl_env.reward_models import RaterPopulation, RewardModelConfig, write_preferences
+from textrl_env.reward_models.feedback.exchange import export_labels
 from textrl_env.worlds import support_desk
 
 
@@ -61,7 +61,7 @@ def main(args: Args) -> dict[str, Any]:
     if not policy.is_dir():
         perform(args.sft, args.run_dir, args.seed)
     database = label(args, policy)
-    ExportLabels(database, labels, form="rankings").run()
+    export_labels(database, labels, "rankings")
     heldout = write_preferences(args.run_dir / "heldout.jsonl", judged_by_others(args))
     stage = TrainRewardModel(preferences=labels, heldout=heldout, model=policy, training=args.training)
     perform(stage, args.run_dir, args.seed)

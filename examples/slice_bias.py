@@ -27,7 +27,7 @@ from textrl_env.cli.reward_model import TrainRewardModel
 from textrl_env.cli.run_folder import read_json, write_json
 from textrl_env.cli.sft import TrainSFT
 from textrl_env.reward_models import RewardModel, RewardModelConfig, preferences_of, write_preferences
-from textrl_env.reward_models.feedback.raters import collect, mixed_workers
+from textrl_env.reward_models.feedback.simulated_raters import collect_judgements, make_workers
 from textrl_env.reward_models.measuring import accuracy, score_pairs
 from textrl_env.reward_models.slices import balanced_rows, balancing_weights, slices_of
 from textrl_env.stats import student_interval
@@ -151,9 +151,9 @@ def judged(n: int, harmful: float, split: support_desk.Split, rng: np.random.Gen
     kept += [row for row in drawn if not row["harmful"]][: n - n_harmful]
     prompts = [row["prompt"] for row in kept]
     texts = [[support_desk.demonstration(prompt, rng) for _ in range(4)] for prompt in prompts]
-    workers = mixed_workers(1, 0, 0, noise=noise)
+    workers = make_workers(1, 0, 0, noise=noise)
     attributes = {row["prompt"]: row for row in kept}
-    ranked = collect(workers, prompts, texts, support_desk.gold_reward, overlap=1, rng=rng)
+    ranked = collect_judgements(workers, prompts, texts, support_desk.gold_reward, overlap=1, rng=rng)
     return [row | attributes[row["prompt"]] for row in ranked]
 
 

@@ -30,14 +30,13 @@ from textrl_env.cli.run_folder import write_json
 from textrl_env.cli.sft import TrainSFT
 from textrl_env.reward_models import RewardModel, RewardModelConfig, write_preferences
 from textrl_env.reward_models.feedback.raters import (
-    collect,
     fit_crowd_bt,
-    majority_labels,
-    mixed_workers,
+    label_by_majority,
+    label_by_reliability,
     read_judgements,
-    reliability_labels,
-    votes_of,
+    tally_votes,
 )
+from textrl_env.reward_models.feedback.simulated_raters import collect_judgements, make_workers
 from textrl_env.stats import student_interval
 from textrl_env.worlds import support_desk
 
@@ -112,17 +111,19 @@ def one_seed(args: Args, seed: int) -> dict[str, Any]:
     """SFT, judgements, then reward model and policy for each way to make labels."""
     started, run_dir, rng = time.process_time(), args.out / str(seed), np.random.default_rng(seed)
     TrainSFT(training=SFTConfig(n_steps=args.sft_steps)).run(run_dir, seed)
-    workers = mixed_workers(args.honest, args.careless, args.adversarial)
-    perfect = mixed_workers(1, 0, 0, noise=1e-3)
-    judged = collect(
+    workers = make_workers(args.honest, args.careless, args.adversarial)
+    perfect = make_workers(1, 0, 0, noise=1e-3)
+    judged = collect_judgements(
         workers, *replies(args.n_prompts, "train", rng), support_desk.gold_reward, overlap=args.overlap, rng=rng
     )
-    votes = votes_of(read_judgements(write_preferences(run_dir / "judgements.jsonl", judged)))
-    heldout = collect(perfect, *replies(args.n_evaluated, "heldout", rng), support_desk.gold_reward, overlap=1, rng=rng)
+    votes = tally_votes(read_judgements(write_preferences(run_dir / "judgements.jsonl", judged)))
+    heldout = collect_judgements(
+        perfect, *replies(args.n_evaluated, "heldout", rng), support_desk.gold_reward, overlap=1, rng=rng
+    )
     write_preferences(run_dir / "heldout.jsonl", heldout)
     fit = fit_crowd_bt(votes, rng=rng)
     result: dict[str, Any] = {"seed": seed}
-    for name, rows in zip(LABELS, (majority_labels(votes), reliability_labels(votes, fit)), strict=True):
+    for name, rows in zip(LABELS, (label_by_majority(votes), label_by_reliability(votes, fit)), strict=True):
         folder = run_dir / name
         write_preferences(folder / "labels.jsonl", rows)
         judge = TrainRewardModel(

@@ -1,4 +1,4 @@
-from .feedback.raters.simulated import RaterPopulation as RaterPopulation, SimulatedRater as SimulatedRater
+from .feedback.simulated_raters.population import RaterPopulation as RaterPopulation, SimulatedRater as SimulatedRater
 from .model.bag_of_words import BagOfWordsRidge as BagOfWordsRidge
 from .model.conservative import ConservativeReward as ConservativeReward
 from .model.ensemble import (

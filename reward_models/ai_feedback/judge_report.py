@@ -13,8 +13,8 @@ from textrl_env.data import OnBadRow, read_rows
 from textrl_env.errors import InputError
 from textrl_env.reward_models.ai_feedback.judges import JudgeVerdict
 from textrl_env.reward_models.ai_feedback.labels import compute_pair_margin
-from textrl_env.reward_models.feedback.desk import Item
 from textrl_env.reward_models.feedback.raters import cohen_kappa
+from textrl_env.reward_models.feedback.store import Item
 from textrl_env.reward_models.preferences import preferences_of
 from textrl_env.stats import Estimate, bootstrap_estimate, estimate_mean
 

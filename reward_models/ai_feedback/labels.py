@@ -11,7 +11,7 @@ from textrl_env.errors import InputError, require_at_least
 from textrl_env.reward_models.ai_feedback.constitution import Principle
 from textrl_env.reward_models.ai_feedback.journal import Journal, Record, answer_all
 from textrl_env.reward_models.ai_feedback.judges import Judge, JudgeQuestion, JudgeVerdict
-from textrl_env.reward_models.feedback.desk import Item
+from textrl_env.reward_models.feedback.store import Item
 from textrl_env.reward_models.preferences import number, weight_fault
 
 Label = dict[str, Any]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from textrl_env.reward_models.feedback.raters import sigmoid
+from textrl_env.reward_models.feedback.simulated_raters import sigmoid
 from textrl_env.reward_models.preferences import Preference
 from textrl_env.reward_models.report_card.scores import Floats, Ints, ScoredPairs
 from textrl_env.stats import Estimate, estimate_mean

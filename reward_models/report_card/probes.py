@@ -6,7 +6,7 @@ from itertools import combinations, product
 
 import numpy as np
 
-from textrl_env.reward_models.feedback.raters import word_counts
+from textrl_env.reward_models.feedback.simulated_raters import word_counts
 from textrl_env.reward_models.report_card.samples import Samples
 from textrl_env.reward_models.report_card.scores import Floats, Ints
 from textrl_env.reward_models.report_card.uncertainty import compute_disagreement

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from textrl_env.reward_models.feedback.raters import sigmoid, word_counts
+from textrl_env.reward_models.feedback.simulated_raters import sigmoid, word_counts
 from textrl_env.reward_models.measuring import accuracy
 from textrl_env.reward_models.report_card.rank_correlation import centre_groups, partial_spearman, residual, spearman
 from textrl_env.reward_models.report_card.scores import Floats, Ints, ScoredPairs

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textrl_env.reward_models.feedback.raters import sigmoid
+from textrl_env.reward_models.feedback.simulated_raters import sigmoid
 from textrl_env.reward_models.measuring import PairScores, calibration, expected_calibration_error
 from textrl_env.reward_models.report_card.rank_correlation import auroc
 from textrl_env.reward_models.report_card.scores import Floats, ScoredPairs

@@ -14,7 +14,7 @@ import pytest
 
 from textrl_env.cli import main
 from textrl_env.reward_models import read_preferences
-from textrl_env.reward_models.feedback.desk import Item, Store
+from textrl_env.reward_models.feedback.store import Item, Store
 from textrl_env.worlds import support_desk
 
 
@@ -111,18 +111,17 @@ def test_every_form_of_export_and_back(
     store = Store(database)
     store.add_items([Item("pair", "p", ("a", "b")), Item("ranking", "p", ("a", "b", "c")), Item("rating", "p", ("a",))])
     store.close()
-    monkeypatch.setattr("textrl_env.reward_models.feedback.desk.terminal._posted", _any_answer)
+    monkeypatch.setattr("textrl_env.reward_models.feedback.desk.terminal._read_answer", _any_answer)
     answer(monkeypatch, *["x"] * 3)
     main(["label", "--database", str(database), "--terminal", "ada"])
-    for form in ("preferences", "rankings", "ratings", "log", "label-studio", "argilla"):
+    for form in ("preferences", "rankings", "ratings", "log", "label-studio"):
         out = tmp_path / f"{form}.json"
         main(["export-labels", "--database", str(database), "--form", form, "--out", str(out)])
         assert f"rows of {form} in {out}" in capsys.readouterr().out.replace("\n", " ")
-    for tool in ("label-studio", "argilla"):
-        other = ["--database", str(tmp_path / f"{tool}.db")]
-        for new in (3, 0):
-            main(["import-labels", "--file", str(tmp_path / f"{tool}.json"), "--source", tool, *other])
-            assert f"3 answers in {tmp_path / tool}.json, {new} of them new" in capsys.readouterr().out
+    export, other = tmp_path / "label-studio.json", ["--database", str(tmp_path / "label-studio.db")]
+    for new in (3, 0):
+        main(["import-labels", "--file", str(export), "--source", "label-studio", *other])
+        assert f"3 answers in {export}, {new} of them new" in capsys.readouterr().out
 
 
 def _any_answer(question: Any, line: str, seconds: float) -> dict[str, Any]:
@@ -151,7 +150,7 @@ def _any_answer(question: Any, line: str, seconds: float) -> dict[str, Any]:
         ("label --database empty.db", "empty.db: nothing to label in it"),
         ("label --completions c.jsonl --terminal \t", "terminal: a name has 1 to 40 printable characters"),
         ("export-labels --database none.db", "none.db: not there yet; make it with: textrl label"),
-        ("import-labels --file bad.jsonl --source argilla", "bad.jsonl:1: no column 'fields'"),
+        ("import-labels --file bad.jsonl --source label-studio", "bad.jsonl:1: no column 'data'"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_exit_code_2(

@@ -8,8 +8,7 @@ import pytest
 
 from textrl_env.cli import main
 from textrl_env.reward_models import read_preferences, write_preferences
-from textrl_env.reward_models.feedback.raters import SimulatedRater, collect, mixed_workers
-from textrl_env.reward_models.feedback.raters.populations import Worker
+from textrl_env.reward_models.feedback.simulated_raters import SimulatedRater, Worker, collect_judgements, make_workers
 
 
 def words(prompts: list[str], completions: list[str], **columns: object) -> list[float]:
@@ -21,13 +20,13 @@ def words(prompts: list[str], completions: list[str], **columns: object) -> list
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     workers = (
-        *mixed_workers(5, 1, 1, tie_margin=0.1),
+        *make_workers(5, 1, 1, tie_margin=0.1),
         Worker(SimulatedRater("biased", 0.1, length_bias=0.05)),
         Worker(SimulatedRater("tired", 0.05), fatigue=0.02),
     )
     texts = [[f"{u:.4f}{' w' * int(n)}" for u, n in zip(rng.random(2), rng.integers(12, size=2), strict=True)]
              for _ in range(300)]  # fmt: skip
-    rows = collect(workers, [str(i) for i in range(300)], texts, words, overlap=5, rng=rng)
+    rows = collect_judgements(workers, [str(i) for i in range(300)], texts, words, overlap=5, rng=rng)
     return write_preferences(tmp_path_factory.mktemp("raters") / "data.jsonl", rows)
 
 

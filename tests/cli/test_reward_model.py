@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from textrl_env.cli import main
-from textrl_env.reward_models.feedback.desk import Desk, Item, Plan, Store
+from textrl_env.reward_models.feedback.desk import Desk, DeskConfig
+from textrl_env.reward_models.feedback.store import Item, Store
 from textrl_env.reward_models.training import RewardModelTraining
 from textrl_env.training.checkpoints.run_checkpoints import list_checkpoints
 
@@ -98,7 +99,7 @@ def rated(tmp_path: Path) -> Path:
     store.add_items(
         Item("rating", f"Customer: Hi {n}. Agent:", (f" Hello{' hello' * (n % 7)}.",)) for n in range(24)
     )  # fmt: skip
-    desk = Desk(store, Plan())
+    desk = Desk(store, DeskConfig())
     while question := desk.question("ada"):
         asked = {"item": question.key.item, "round": question.key.round, "revision": question.revision}
         said = {"rating": 1 + question.completions[0].count(" hello")}

@@ -13,7 +13,7 @@ from textrl_env.cli import main
 from textrl_env.cli.ppo import TrainPPO
 from textrl_env.errors import InputError
 from textrl_env.reward_models import RewardEnsemble, RewardModel, load_reward_model, read_preferences
-from textrl_env.reward_models.feedback.desk import Store
+from textrl_env.reward_models.feedback.store import Store
 
 KINDS = ["--train head", "--members 3", "--train lora --lora-rank 2 --members 2 --normalize"]
 PPO = "--n-prompts 40 --n-updates 1 --n-episodes 8 --batch-size 8 --max-new-tokens 12"

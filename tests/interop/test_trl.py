@@ -20,8 +20,9 @@ from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer
 
 from textrl_env.agents import train_tokenizer
 from textrl_env.reward_models import Preference, RewardModelConfig, write_preferences
-from textrl_env.reward_models.feedback.desk import Desk, Item, Plan, Store, Task
-from textrl_env.reward_models.feedback.exchange import exports
+from textrl_env.reward_models.feedback.desk import Desk, DeskConfig
+from textrl_env.reward_models.feedback.exchange import export_preferences, export_rankings
+from textrl_env.reward_models.feedback.store import Item, LabelTask, Store
 from textrl_env.reward_models.training import targets_of
 from textrl_env.reward_models.training.batch_loss import batch_loss
 
@@ -32,7 +33,7 @@ SETTINGS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def labelled(path: Path, task: Task, *, chat: bool) -> Path:
+def labelled(path: Path, task: LabelTask, *, chat: bool) -> Path:
     """The export of eight items of a kind, answered by one person; quality is the number in the text."""
     store = Store(path / "labels.db")
     for number in range(8):
@@ -41,7 +42,7 @@ def labelled(path: Path, task: Task, *, chat: bool) -> Path:
         texts = [f" answer {quality} to {number}" for quality in range(4)]
         groups = {"pair": [texts[:2]], "ranking": [texts], "rating": [[each] for each in texts]}[task]
         store.add_items(Item(task, prompt, tuple(group)) for group in groups)
-    desk = Desk(store, Plan())
+    desk = Desk(store, DeskConfig())
     while question := desk.question("ada"):
         quality = [int(text.split()[1]) for text in question.completions]
         ranks = [1 + sum(other > each for other in quality) for each in quality]
@@ -50,7 +51,7 @@ def labelled(path: Path, task: Task, *, chat: bool) -> Path:
         posted = {**asked, "kind": "label", "seconds": 1.0, "submission": question.key.item + str(question.key.round)}
         desk.save(desk.answer("ada", posted | said))
     (path / "data").mkdir()
-    rows = exports.rankings if task == "ranking" else exports.preferences
+    rows = export_rankings if task == "ranking" else export_preferences
     return write_preferences(path / "data" / "train.jsonl", rows(desk.log, store.items))
 
 
@@ -76,7 +77,7 @@ def task(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.parametrize("chat", [False, True], ids=["texts", "conversations"])
-def test_trls_trainers_learn_from_the_export(task: Task, chat: bool, model: Path, tmp_path: Path) -> None:
+def test_trls_trainers_learn_from_the_export(task: LabelTask, chat: bool, model: Path, tmp_path: Path) -> None:
     path = labelled(tmp_path, task, chat=chat)
     dataset = load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
     assert {"prompt", "chosen", "rejected", "annotator", "created_at"} <= set(dataset.column_names)

@@ -16,8 +16,7 @@ from textrl_env.cli.doctor.command import Doctor
 from textrl_env.cli.dpo import TrainDPO
 from textrl_env.cli.evaluate import Evaluate
 from textrl_env.cli.generate import Generate
-from textrl_env.cli.label import Label
-from textrl_env.cli.label_files import ExportLabels, ImportLabels
+from textrl_env.cli.label import ExportLabels, ImportLabels, Label
 from textrl_env.cli.lint import Lint
 from textrl_env.cli.on_policy import TrainOnPolicy
 from textrl_env.cli.ppo import TrainPPO

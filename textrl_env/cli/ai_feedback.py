@@ -20,7 +20,7 @@ from textrl_env.errors import InputError, require_at_least
 from textrl_env.training import Interrupt
 
 if TYPE_CHECKING:
-    from textrl_env.reward_models.feedback.desk import Item
+    from textrl_env.reward_models.feedback.store import Item
 
 
 @dataclass(frozen=True)
@@ -129,12 +129,12 @@ class CollectAIFeedback:
             yield f"next: textrl reward-model --run-dir {run_dir} --preferences {out / made}"
 
     def _items(self, run_dir: Path, seed: int) -> "list[Item]":
-        from textrl_env.reward_models.feedback.desk import items_of, read_items
+        from textrl_env.reward_models.feedback.store import make_items, read_items
 
         if self.completions is not None:
             return read_items(self.completions, "pair", on_bad_row=self.replies.on_bad_row)
         sampled = self.replies.sampled(run_dir, seed, k=self.k)
-        return [item for prompt, texts in sampled for item in items_of("pair", prompt, texts)]
+        return [item for prompt, texts in sampled for item in make_items("pair", prompt, texts)]
 
 
 def _table(slices: list[dict[str, Any]]) -> Table:

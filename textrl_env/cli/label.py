@@ -1,21 +1,23 @@
-"""`textrl label`: people judge completions, on a local page or in the terminal."""
+"""`textrl label`, `export-labels` and `import-labels`: people judge completions, labels go out and in."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
 from textrl_env.cli.fitting import fitting_tokenizer
 from textrl_env.cli.optional import OptionalPath
-from textrl_env.cli.run_folder import existing_model
+from textrl_env.cli.run_folder import existing, existing_model
 from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.reward_models.feedback.desk import Item, Task
+from textrl_env.reward_models.feedback.exchange import LabelForm
+from textrl_env.reward_models.feedback.store import Item, LabelTask
 from textrl_env.reward_models.model import is_ensemble
 
 if TYPE_CHECKING:
-    from textrl_env.reward_models.feedback.desk import Desk, Store
+    from textrl_env.reward_models.feedback.desk import Desk
+    from textrl_env.reward_models.feedback.store import Store
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Label:
     """Completions per prompt; at most 9 are ranked."""
     completions: OptionalPath = None
     """Completions that are there already: rows with prompt and completions, completion, or chosen and rejected."""
-    task: Task = "pair"
+    task: LabelTask = "pair"
     """Compare two, rank all of a prompt, or rate one from 1 to 7."""
     database: Path = Path("runs/labels.db")
     """Where the labels go; made if it is not there."""
@@ -55,69 +57,83 @@ class Label:
     max_new_tokens: int = 64
     """Longest completion, in tokens."""
     temperature: float = 1.0
-    """Of sampling."""
+    """Temperature of sampling."""
     seed: int = 0
-    """Of sampling, and of the order of a new database."""
+    """Decides what is sampled, and the order of a new database."""
     on_bad_row: OnBadRow = "error"
     """What a bad row of a file does: stop, or be left out and counted."""
 
     def run(self) -> None:
         """Adds the items, then serves until Ctrl-C."""
+        from textrl_env.reward_models.feedback.desk import Desk, DeskConfig, label_in_terminal
+        from textrl_env.reward_models.feedback.store import Store
+
+        self._check_options()
+        config = DeskConfig(overlap=self.overlap, repeats=self.repeats, seed=str(self.seed))
+        instructions = self._read_instructions()
+        if self.database.exists():
+            Store(self.database).close()  # One that cannot be used is said before anything is sampled.
+        items = self._make_items()
+        if not items and not self.database.exists():
+            raise InputError(f"{self.database}: not there yet; give --prompts and --policy, or --completions")
+        store, console = Store(self.database), Console(highlight=False, soft_wrap=True)
+        n_new = store.add_items(items) if items else 0
+        if not store.items:
+            raise InputError(f"{self.database}: nothing to label in it; give --prompts and --policy, or --completions")
+        if self.reward_models:
+            self._rank_by_disagreement(store)
+        desk = Desk(store, config)
+        console.print(f"{len(store.items)} items in {self.database}, {n_new} of them new")
+        try:
+            if self.terminal:
+                label_in_terminal(desk, self.terminal, Console())
+            else:
+                self._serve(desk, console, instructions)
+        except KeyboardInterrupt:
+            pass
+        desk.refresh()
+        console.print(f"\n{desk.log.n_answers} labels in {self.database}")
+        out = self.database.with_suffix(".jsonl")
+        console.print(f"next: textrl export-labels --database {self.database} --out {out}")
+        store.close()
+
+    def _check_options(self) -> None:
         require_at_least(2 if self.task != "rating" else 1, k=self.k)
         if self.prompts and not self.policy:
             raise InputError("prompts: say which model completes them (--policy runs/mine/sft), or give --completions")
-
-        from textrl_env.reward_models.feedback.desk import Desk, Plan, Store
-
         if len(self.reward_models) == 1 and not is_ensemble(self.reward_models[0]):
             raise InputError(
                 f"reward_models: two or more can disagree, or one that is an ensemble, got {self.reward_models[0]}"
             )
         for path in self.reward_models:
             existing_model(path, made_by="textrl reward-model")
-        plan = Plan(overlap=self.overlap, repeats=self.repeats, seed=str(self.seed))
-        instructions = self._checked_instructions()
-        if self.database.exists():
-            Store(self.database).close()  # One that cannot be used is said before anything is sampled.
-        items = self._items()
-        if not items and not self.database.exists():
-            raise InputError(f"{self.database}: not there yet; give --prompts and --policy, or --completions")
-        store, console = Store(self.database), Console()
-        added = store.add_items(items) if items else 0
-        if not store.items:
-            raise InputError(f"{self.database}: nothing to label in it; give --prompts and --policy, or --completions")
-        if self.reward_models:
-            self._rank_by_disagreement(store)
-        desk = Desk(store, plan)
-        console.print(
-            f"{len(store.items)} items in {self.database}, {added} of them new", highlight=False, soft_wrap=True
-        )
-        try:
-            if self.terminal:
-                self._ask_here(desk, console)
-            else:
-                self._serve(desk, console, instructions)
-        except KeyboardInterrupt:
-            pass
-        desk.refresh()
-        console.print(
-            f"\n{desk.log.n_answers} labels in {self.database}\n"
-            f"next: textrl export-labels --database {self.database} --out {self.database.with_suffix('.jsonl')}",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
-        store.close()
 
-    def _items(self) -> list[Item]:
-        from textrl_env.reward_models.feedback.desk import items_of, read_items
+    def _read_instructions(self) -> str:
+        """Reads the annotators' guide; InputError where an option cannot be met, before anything is sampled."""
+        from textrl_env.reward_models.feedback.store import name_fault
+
+        if self.terminal:
+            if fault := name_fault(self.terminal):
+                raise InputError(f"terminal: {fault}")
+            return ""
+        try:
+            from textrl_env.reward_models.feedback.web import Access, read_instructions, require_invitations
+        except ModuleNotFoundError as error:
+            raise InputError(f"the page needs {error.name}; run: pip install 'textrl-env[label]'") from None
+        require_invitations(self.host, Access("", self.invite or None))
+        return read_instructions(self.instructions)
+
+    def _make_items(self) -> list[Item]:
+        from textrl_env.reward_models.feedback.store import make_items, read_items
 
         items = read_items(self.completions, self.task, on_bad_row=self.on_bad_row) if self.completions else []
         if self.prompts and self.policy:
             dataset = PromptDataset.from_file(self.prompts, on_bad_row=self.on_bad_row)
-            sampled = self._sampled(self.policy, dataset)
-            items += [item for prompt, texts in sampled for item in items_of(self.task, prompt, texts)]
+            completions = self._sample(self.policy, dataset)
+            items += [item for prompt, texts in completions for item in make_items(self.task, prompt, texts)]
         return items
 
-    def _sampled(self, policy: Path, dataset: PromptDataset) -> list[tuple[Any, list[str]]]:
+    def _sample(self, policy: Path, dataset: PromptDataset) -> list[tuple[Any, list[str]]]:
         existing_model(policy, made_by="textrl sft")
         tokenizer = fitting_tokenizer(policy, dataset, max_new_tokens=self.max_new_tokens)
 
@@ -127,65 +143,94 @@ class Label:
         from textrl_env.lm import load_model
 
         samples = sample_completions(
-            load_model(AutoModelForCausalLM, policy), tokenizer, list(dataset.prompts), n=self.k, seed=self.seed,
-            max_new_tokens=self.max_new_tokens, temperature=self.temperature, description="completions",
-        )  # fmt: skip
+            load_model(AutoModelForCausalLM, policy),
+            tokenizer,
+            list(dataset.prompts),
+            n=self.k,
+            seed=self.seed,
+            max_new_tokens=self.max_new_tokens,
+            temperature=self.temperature,
+            description="completions",
+        )
         return [
             (prompt, [completion.text for completion in completions])
             for prompt, completions in zip(dataset.prompts, samples, strict=True)
         ]
 
     def _rank_by_disagreement(self, store: "Store") -> None:
-        from textrl_env.reward_models.feedback.desk import disagreement
+        from textrl_env.reward_models.feedback.desk import score_disagreement
         from textrl_env.reward_models.model import IndependentEnsemble, RewardEnsemble, load_reward_model
 
-        first, *others = map(load_reward_model, self.reward_models)
-        ensemble = first if isinstance(first, RewardEnsemble) and not others else IndependentEnsemble([first, *others])
-        store.set_disagreement(disagreement(store.items, ensemble.member_scores))
-
-    def _ask_here(self, desk: "Desk", console: Console) -> None:
-        from textrl_env.reward_models.feedback.desk import label_in_terminal
-
-        label_in_terminal(desk, self.terminal, console)
+        first, *rest = map(load_reward_model, self.reward_models)
+        ensemble = first if isinstance(first, RewardEnsemble) and not rest else IndependentEnsemble([first, *rest])
+        store.set_disagreement(score_disagreement(store.items, ensemble.member_scores))
 
     def _serve(self, desk: "Desk", console: Console, instructions: str) -> None:
-        from textrl_env.reward_models.feedback.web import Access, allowed_hosts, links, listen, make_server
+        from textrl_env.reward_models.feedback.web import (
+            Access,
+            allowed_hosts,
+            listen,
+            make_address,
+            make_links,
+            make_server,
+        )
 
         access = Access(desk.store.setting("secret", ""), self.invite or None)
         listening = listen(self.host, self.port, access)
         hosts = allowed_hosts(self.host, self.allowed_hosts)
-        address = (
-            f"http://{_bracketed(hosts[0] if hosts[0] != 'localhost' else '127.0.0.1')}:{listening.getsockname()[1]}"
-        )
-        for who, link in links(address, access).items():
-            console.print(f"{who}: {link}", highlight=False, soft_wrap=True)
+        for name, link in make_links(make_address(hosts, listening), access).items():
+            console.print(f"{name}: {link}")
         console.print("Ctrl-C ends; what was answered is saved.")
-        server = make_server(desk, access=access, instructions=instructions, hosts=hosts)
-        server.run(sockets=[listening])
-
-    def _checked_instructions(self) -> str:
-        """The annotators' guide; InputError where an option cannot be met, before anything is sampled."""
-        from importlib.resources import files
-
-        from textrl_env.reward_models.feedback.desk import name_fault
-
-        if self.terminal:
-            if fault := name_fault(self.terminal):
-                raise InputError(f"terminal: {fault}")
-            return ""
-        try:
-            from textrl_env.reward_models.feedback.web import Access, require_invitations
-        except ModuleNotFoundError as error:
-            raise InputError(f"the page needs {error.name}; run: pip install 'textrl-env[label]'") from None
-        require_invitations(self.host, Access("", self.invite or None))
-        if self.instructions is None:
-            return (files("textrl_env.reward_models.feedback.web") / "instructions.md").read_text(encoding="utf-8")
-        try:
-            return self.instructions.read_text(encoding="utf-8")
-        except (OSError, UnicodeError) as error:
-            raise InputError(f"{self.instructions}: not readable as Markdown in UTF-8: {error}") from None
+        make_server(desk, access=access, instructions=instructions, hosts=hosts).run(sockets=[listening])
 
 
-def _bracketed(host: str) -> str:
-    """As it stands in an address: IPv6 in brackets."""
-    return f"[{host}]" if ":" in host else host
+@dataclass(frozen=True)
+class ExportLabels:
+    """Writes labels as JSONL for `textrl reward-model`, `trl dpo` and `trl reward`, or as JSON for Label Studio."""
+
+    database: Path = Path("runs/labels.db")
+    """The database."""
+    out: Path = Path("runs/labels.jsonl")
+    """The file to write; an earlier one is replaced."""
+    form: LabelForm = "preferences"
+    """Pairs with chosen and rejected; whole rankings; ratings; every event; or Label Studio's JSON."""
+    keep_ties: bool = False
+    """Ties are rows too, with tie true: right for textrl reward-model; TRL would take them for preferences."""
+
+    def run(self) -> None:
+        """Writes the file and prints what is in it."""
+        existing(self.database, made_by="textrl label")
+
+        from textrl_env.reward_models.feedback.exchange import export_labels
+
+        summary = export_labels(self.database, self.out, self.form, keep_ties=self.keep_ties)
+        for path in summary.interfaces:
+            print(f"labelling interface for Label Studio: {path}")
+        ties = f"; {summary.n_ties} ties left out (--keep-ties)" if summary.n_ties else ""
+        print(f"{summary.n_rows} rows of {self.form} in {self.out}{ties}")
+
+
+@dataclass(frozen=True)
+class ImportLabels:
+    """Reads the labels of a Label Studio export into a database; every row is checked first."""
+
+    file: Path
+    """The export, JSON or JSONL."""
+    source: Literal["label-studio"] = "label-studio"
+    """The tool that wrote it."""
+    database: Path = Path("runs/labels.db")
+    """The database; made if it is not there."""
+    prompt_column: str = "prompt"
+    """The text field that holds the prompt."""
+    completion_columns: tuple[str, ...] = ()
+    """The text fields that hold the completions; by default completion_1, completion_2 and so on."""
+    on_bad_row: OnBadRow = "error"
+    """What a bad row does: stop before anything is written, or be left out and counted."""
+
+    def run(self) -> None:
+        """Writes what is new and prints how much that was."""
+        from textrl_env.reward_models.feedback.exchange import TextColumns, import_labels
+
+        columns = TextColumns(self.prompt_column, self.completion_columns)
+        summary = import_labels(self.file, self.database, columns=columns, on_bad_row=self.on_bad_row)
+        print(f"{summary.n_answers} answers in {self.file}, {summary.n_new} of them new in {self.database}")

@@ -11,7 +11,6 @@ from rich.box import SIMPLE
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from textrl_env.cli.run_folder import write_json
 from textrl_env.errors import require_at_least
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ class Raters:
     resamples: int = 1000
     """Draws of the bootstrap."""
     seed: int = 0
-    """Of the bootstrap and of Crowd-BT."""
+    """Decides the draws of the bootstrap and of Crowd-BT."""
 
     def run(self) -> None:
         """Prints the tables and where the files are."""
@@ -44,40 +43,37 @@ class Raters:
 
         from textrl_env.reward_models import write_preferences
         from textrl_env.reward_models.feedback.raters import (
-            rater_figure,
-            rater_report,
-            read_desk,
             read_judgements,
-            weighted_judgements,
+            report_raters,
+            save_rater_report,
+            weigh_judgements,
         )
 
-        read = read_desk if self.data.suffix == ".db" else read_judgements
-        judgements = read(self.data)
-        report = rater_report(judgements, rng=np.random.default_rng(self.seed), resamples=self.resamples)
-        figures = write_json(self.out / "raters.json", report.as_dict())
-        figure = self.out / "raters.png"
-        figure.write_bytes(rater_figure(report))
-        console = Console()
-        for line in shown(report, self.shown):
-            console.print(line, soft_wrap=isinstance(line, str), highlight=False)
+        judgements = read_judgements(self.data)
+        report = report_raters(judgements, rng=np.random.default_rng(self.seed), resamples=self.resamples)
+        figures, picture = save_rater_report(report, self.out)
+        console = Console(highlight=False)
+        for line in render_report(report, self.shown):
+            console.print(line, soft_wrap=isinstance(line, str))
         if self.weighted is not None:
             reliability = {line.annotator: line.reliability for line in report.raters}
-            write_preferences(self.weighted, weighted_judgements(judgements, reliability))
-            console.print(f"the judgements with weights are in {self.weighted}", soft_wrap=True, highlight=False)
-        console.print(f"all figures are in {figures}, the plot is {figure}", soft_wrap=True, highlight=False)
+            write_preferences(self.weighted, weigh_judgements(judgements, reliability))
+            console.print(f"the judgements with weights are in {self.weighted}", soft_wrap=True)
+        console.print(f"all figures are in {figures}, the plot is {picture}", soft_wrap=True)
 
 
-def shown(report: "RaterReport", n_raters: int) -> Iterator[RenderableType]:
-    """The report for the terminal."""
+def render_report(report: "RaterReport", n_raters: int) -> Iterator[RenderableType]:
+    """Renders the report for the terminal, with the `n_raters` least reliable raters."""
     yield (
-        f"{report.n_judgements} {report.judged} by {len(report.raters)} raters on {report.n_prompts} prompts, "
-        f"{report.overlap:.1f} of each {'text' if report.judged == 'ratings' else 'pair'}"
+        f"{report.n_judgements} {report.subject} by {len(report.raters)} raters on {report.n_prompts} prompts, "
+        f"{report.overlap:.1f} of each {'text' if report.subject == 'ratings' else 'pair'}"
     )
     agreement = Table("agreement", box=SIMPLE, pad_edge=False)
     for column in ("value", "95% interval"):
         agreement.add_column(column, justify="right")
     for line in report.agreement:
-        agreement.add_row(line.name, number(line.value), f"{number(line.low)} to {number(line.high)}")
+        value, low, high = map(format_number, (line.value, line.low, line.high))
+        agreement.add_row(line.name, value, f"{low} to {high}")
     yield agreement
     raters = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     raters.add_column("rater", overflow="fold")
@@ -85,11 +81,9 @@ def shown(report: "RaterReport", n_raters: int) -> Iterator[RenderableType]:
         raters.add_column(column, justify="right", no_wrap=True)
     raters.add_column("", no_wrap=True)
     for rater in report.raters[:n_raters]:
-        raters.add_row(
-            rater.annotator, str(rater.n_judgements),
-            f"{number(rater.reliability)} ({number(rater.low)}-{number(rater.high)})",
-            *(number(value) for value in (rater.kappa, rater.ties, rater.longer, rater.drift)), rater.verdict,
-        )  # fmt: skip
+        reliability = f"{format_number(rater.reliability)} ({format_number(rater.low)}-{format_number(rater.high)})"
+        habits = map(format_number, (rater.kappa, rater.ties, rater.longer, rater.drift))
+        raters.add_row(rater.annotator, str(rater.n_judgements), reliability, *habits, rater.verdict)
     yield raters
     verdicts = [rater.verdict for rater in report.raters]
     yield (
@@ -98,6 +92,6 @@ def shown(report: "RaterReport", n_raters: int) -> Iterator[RenderableType]:
     )
 
 
-def number(value: float) -> str:
-    """Two decimals, or a dash where there is nothing."""
+def format_number(value: float) -> str:
+    """Formats with two decimals; a dash for NaN."""
     return "-" if math.isnan(value) else f"{round(value, 2) + 0.0:.2f}"  # + 0.0: no minus before a zero

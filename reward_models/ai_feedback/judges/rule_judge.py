@@ -13,7 +13,7 @@ from textrl_env.reward_models.ai_feedback.constitution import Principle
 from textrl_env.reward_models.ai_feedback.judges.questions import Draft, FloatArray, JudgeQuestion, Revision
 from textrl_env.reward_models.ai_feedback.judges.requests import flatten_prompt
 from textrl_env.reward_models.ai_feedback.rules import RULES, Rule
-from textrl_env.reward_models.feedback.raters import sigmoid
+from textrl_env.reward_models.feedback.simulated_raters import sigmoid
 
 SHARPNESS = 2.0
 """Nats of preference per fault: a fault more is worse with probability 0.88."""

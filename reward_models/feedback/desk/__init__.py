@@ -1,4 +1,4 @@
-"""The labelling desk: items, judgements, and the store that keeps them."""
+"""The labelling desk: who is asked what next, the answers, the dashboard's figures, and the desk in a terminal."""
 
 from lazy_loader import attach_stub
 

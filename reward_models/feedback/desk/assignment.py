@@ -1,4 +1,4 @@
-"""Who is asked what next: pure functions of the log."""
+"""Assignment: which question an annotator gets next, and in which order its completions stand."""
 
 import hashlib
 import random
@@ -6,25 +6,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.reward_models.feedback.desk.log import Key, Log
+from textrl_env.reward_models.feedback.store import AnswerKey, LabelLog
 
 REPEAT_GAP = 5
-"""Answers between an item and its hidden repeat, at least: who still remembers the item repeats it from memory."""
+"""Answers between an item and its hidden repeat, at least: sooner, annotators would repeat from memory."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How items are dealt out.
-
-    Attributes:
-        overlap: annotators per item.
-        repeats: share of an annotator's answers that are asked a second time, in [0, 1).
-        seed: of the order of items and of the completions in each; text, so that a database can hold it.
-    """
+class DeskConfig:
+    """The way in which items are dealt out."""
 
     overlap: int = 1
+    """Annotators per item."""
     repeats: float = 0.0
+    """Share of an annotator's answers that are asked a second time, in [0, 1)."""
     seed: str = "0"
+    """Decides the order of items and of the completions in each; text, so that a database can hold it."""
 
     def __post_init__(self) -> None:
         require_at_least(1, overlap=self.overlap)
@@ -32,13 +29,13 @@ class Plan:
             raise InputError(f"repeats must be in [0, 1), got {self.repeats}")
 
 
-def item_order(items: Sequence[str], disagreement: Mapping[str, float], seed: str) -> list[str]:
-    """Most disagreement first, and equal ones at random; the same for everybody, so that overlaps come early."""
+def order_items(items: Sequence[str], disagreement: Mapping[str, float], seed: str) -> list[str]:
+    """Sorts ids of items: most disagreement first, equal ones at random; the same for everybody, for early overlaps."""
     return sorted(items, key=lambda item: (-disagreement[item], _digest(seed, item)))
 
 
-def shown_order(seed: str, key: Key, k: int) -> tuple[int, ...]:
-    """Place on the screen -> index in the item: at random for every person, and turned round for the repeat.
+def order_completions(seed: str, key: AnswerKey, k: int) -> tuple[int, ...]:
+    """Shuffles k completions: place on the screen -> index in the item, at random per person, reversed in the repeat.
 
     So somebody who always takes the left one contradicts themselves in every repeat.
     """
@@ -48,46 +45,51 @@ def shown_order(seed: str, key: Key, k: int) -> tuple[int, ...]:
 
 
 def next_key(
-    log: Log, order: Iterable[str], annotator: str, plan: Plan, reserved: Mapping[str, Sequence[str]]
-) -> Key | None:
-    """What an annotator is asked next; None when there is nothing left.
+    log: LabelLog,
+    annotator: str,
+    config: DeskConfig,
+    *,
+    order: Iterable[str],
+    reservations: Mapping[str, Sequence[str]],
+) -> AnswerKey | None:
+    """Chooses the annotator's next question; None when there is nothing left.
 
-    What they took back comes first. Then a hidden repeat, if one is due. Then the first item of `order` that they have
-    neither answered nor skipped, and that answers and reservations of others leave open.
+    Answers that the annotator took back come first. Then a hidden repeat, if one is due. Then the first item of `order`
+    that the annotator has neither answered nor skipped, and that answers and reservations of others leave open.
 
     Args:
         log: the log so far.
+        annotator: the name of the person to be asked.
+        config: overlap and share of repeats.
         order: ids of the items that may be open.
-        annotator: who asks.
-        plan: overlap and share of repeats.
-        reserved: by item, who has it before them now.
+        reservations: by item, the annotators who have it before them now.
     """
     if undone := log.undone.get(annotator):
         return next(reversed(undone))
-    if repeat := due_repeat(log, annotator, plan):
+    if repeat := due_repeat(log, annotator, config):
         return repeat
     current = log.current.get(annotator, {})
     for item in order:
-        key = Key(item, annotator, 0)
+        key = AnswerKey(item, annotator, 0)
         if key not in current:
-            taken = log.annotators_of.get(item, set()) | set(reserved.get(item, ()))
-            if len(taken - {annotator}) < plan.overlap:
+            busy = log.annotators_of.get(item, set()) | set(reservations.get(item, ()))
+            if len(busy - {annotator}) < config.overlap:
                 return key
     return None
 
 
-def due_repeat(log: Log, annotator: str, plan: Plan) -> Key | None:
-    """A first-round label to be asked again, once that many are owed that `repeats` of all answers will be such."""
+def due_repeat(log: LabelLog, annotator: str, config: DeskConfig) -> AnswerKey | None:
+    """Chooses a first-round label to be asked again, once `repeats` of all answers owe one; None before."""
     standing = list(log.current.get(annotator, {}).values())
     first = [event for event in standing if event.key.round == 0 and event.kind == "label"]
-    asked = {event.key.item for event in standing if event.key.round == 1}
+    repeats = {event.key.item for event in standing if event.key.round == 1}
     # Of n + r answers r are repeats: r = share * (n + r).
-    owed = int(plan.repeats / (1 - plan.repeats) * len(first) + 1e-9)
+    n_due = int(config.repeats / (1 - config.repeats) * len(first) + 1e-9)
     recent = {event.key.item for event in standing[-REPEAT_GAP:]}
-    candidates = [event.key.item for event in first if event.key.item not in asked | recent]
-    if len(asked) >= owed or not candidates:
+    candidates = [event.key.item for event in first if event.key.item not in repeats | recent]
+    if len(repeats) >= n_due or not candidates:
         return None
-    return Key(min(candidates, key=lambda item: _digest(plan.seed, annotator, item)), annotator, 1)
+    return AnswerKey(min(candidates, key=lambda item: _digest(config.seed, annotator, item)), annotator, 1)
 
 
 def _digest(*parts: object) -> str:

@@ -1,4 +1,4 @@
-"""The desk without a browser: one line an answer."""
+"""The labelling desk in a terminal: one line an answer."""
 
 import re
 import secrets
@@ -12,13 +12,13 @@ from rich.text import Text
 
 from textrl_env.data.text import printable
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.desk.desk import Desk, Question
-from textrl_env.reward_models.feedback.desk.judgements import N_POINTS, REASONS, TAGS, ranks_of
+from textrl_env.reward_models.feedback.desk.desk import Desk, DeskQuestion
+from textrl_env.reward_models.feedback.store import Judgement, rank_groups
 
 HELP = {
     "pair": "1 or 2: that one is better   t: tie",
     "ranking": "best to worst, as 2 1 3 or with ties 2 1=3",
-    "rating": f"1 (worst) to {N_POINTS} (best)",
+    "rating": f"1 (worst) to {Judgement.N_POINTS} (best)",
 }
 COMMON = "s: skip   u: undo   q: quit   +tag@2 tags, +reason gives one, # begins a comment"
 
@@ -30,8 +30,8 @@ def label_in_terminal(
 
     Args:
         desk: the desk.
-        annotator: who answers.
-        console: where it is shown.
+        annotator: the name of the person who answers.
+        console: where questions are printed.
         read: prompt -> a line; EOFError ends. By default Python's `input`.
     """
     read = read or input
@@ -42,7 +42,7 @@ def label_in_terminal(
             console.print("Nothing is left for you. Thank you.")
             return
         _show(question, desk, annotator, console)
-        began = time.monotonic()
+        start = time.monotonic()
         while True:
             try:
                 line = read("> ").strip()
@@ -54,16 +54,16 @@ def label_in_terminal(
                 if line == "u":
                     event = desk.undo(annotator, secrets.token_hex(16))
                 else:
-                    event = desk.answer(annotator, _posted(question, line, time.monotonic() - began))
+                    event = desk.answer(annotator, _read_answer(question, line, time.monotonic() - start))
                 desk.save(event)
                 break
             except InputError as error:
                 console.print(Text(f"{error}", style="red"))
 
 
-def _show(question: Question, desk: Desk, annotator: str, console: Console) -> None:
+def _show(question: DeskQuestion, desk: Desk, annotator: str, console: Console) -> None:
     progress = desk.progress(annotator)
-    console.rule(f"{progress.own} by you, {progress.done} of {progress.wanted} in all", style="dim")
+    console.rule(f"{progress.n_own} by you, {progress.n_done} of {progress.n_due} in all", style="dim")
     prompt = question.item.prompt
     messages = [("prompt", prompt)] if isinstance(prompt, str) else [(m["role"], m["content"]) for m in prompt]
     for role, text in messages:
@@ -75,41 +75,56 @@ def _show(question: Question, desk: Desk, annotator: str, console: Console) -> N
     console.print(Text(f"{HELP[question.item.task]}   {COMMON}", style="dim"))
 
 
-def _posted(question: Question, line: str, seconds: float) -> dict[str, Any]:
-    """What a line says, as `Desk.answer` takes it; InputError where it says nothing that can be understood."""
+def _read_answer(question: DeskQuestion, line: str, seconds: float) -> dict[str, Any]:
+    """Reads a line as the body that `Desk.answer` takes; InputError where it cannot be understood."""
     rest, _, comment = line.partition("#")
-    k, task = len(question.order), question.item.task
+    answer = rest.partition("+")[0].strip()
+    tags, reasons = _read_notes(rest, len(question.order))
+    body = {
+        "item": question.key.item,
+        "round": question.key.round,
+        "revision": question.revision,
+        "seconds": min(seconds, 86_400.0),
+        "submission": secrets.token_hex(16),
+        "tags": tags,
+        "reasons": reasons,
+        "comment": comment.strip(),
+    }
+    if answer == "s":
+        return body | {"kind": "skip"}
+    return body | {"kind": "label"} | _read_verdict(question, answer, line)
+
+
+def _read_notes(text: str, k: int) -> tuple[list[list[str]], list[str]]:
+    """Reads `+tag@2` and `+reason`: the tags of each of k completions, and the reasons."""
     tags: list[list[str]] = [[] for _ in range(k)]
     reasons = []
-    for name, place in re.findall(r"\+([a-z ]+?)(?:@(\d))?(?=\s*(?:\+|$))", rest):
-        if name in REASONS:
+    for name, place in re.findall(r"\+([a-z ]+?)(?:@(\d))?(?=\s*(?:\+|$))", text):
+        if name in Judgement.REASONS:
             reasons.append(name)
-        elif name in TAGS and (not place or 1 <= int(place) <= k):
+        elif name in Judgement.TAGS and (not place or 1 <= int(place) <= k):
             tags[int(place or 1) - 1].append(name)
         else:
-            known = ", ".join([*TAGS, *REASONS])
-            raise InputError(f"+{name}{'@' * bool(place)}{place}: expected one of {known}, and a completion up to {k}")
-    answer = rest.partition("+")[0].strip()
-    posted: dict[str, Any] = {
-        "item": question.key.item, "round": question.key.round, "revision": question.revision, "kind": "label",
-        "seconds": min(seconds, 86_400.0), "submission": secrets.token_hex(16), "tags": tags, "reasons": reasons,
-        "comment": comment.strip(),
-    }  # fmt: skip
-    if answer == "s":
-        return posted | {"kind": "skip"}
+            names = ", ".join([*Judgement.TAGS, *Judgement.REASONS])
+            raise InputError(f"+{name}{'@' * bool(place)}{place}: expected one of {names}, and a completion up to {k}")
+    return tags, reasons
+
+
+def _read_verdict(question: DeskQuestion, answer: str, line: str) -> dict[str, Any]:
+    task = question.item.task
     if task == "rating" and re.fullmatch(r"\d", answer):
-        return posted | {"rating": int(answer)}
+        return {"rating": int(answer)}
     if task == "pair" and answer in ("1", "2", "t"):
-        return posted | {"ranks": {"1": [1, 2], "2": [2, 1], "t": [1, 1]}[answer]}
+        return {"ranks": {"1": [1, 2], "2": [2, 1], "t": [1, 1]}[answer]}
     if task == "ranking" and re.fullmatch(r"\d(\s*=?\s*\d)*", answer):
-        groups = _groups(answer)
-        if sorted(index for group in groups for index in group) == list(range(k)):
-            return posted | {"ranks": list(ranks_of(groups))}
+        groups = _read_groups(answer)
+        if sorted(index for group in groups for index in group) == list(range(len(question.order))):
+            return {"ranks": list(rank_groups(groups))}
     raise InputError(f"{line!r:.60} is no answer here: {HELP[task]}")
 
 
-def _groups(answer: str) -> list[list[int]]:
-    """`2 1=3` -> [[1], [0, 2]]."""
+def _read_groups(answer: str) -> list[list[int]]:
+    """Reads a ranking: `2 1=3` -> [[1], [0, 2]]."""
     groups: list[list[int]] = []
     for tie, digit in re.findall(r"(=?)\s*(\d)", answer):
         if tie and groups:

@@ -1,4 +1,4 @@
-"""Judgements in and out: JSONL, Label Studio, Argilla."""
+"""Labels out and in: rows that train, and Label Studio's JSON."""
 
 from lazy_loader import attach_stub
 

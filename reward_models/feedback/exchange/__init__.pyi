@@ -1,8 +1,13 @@
-from .argilla import from_argilla as from_argilla, to_argilla as to_argilla
-from .exports import preferences as preferences
-from .imported import Columns as Columns, add_to as add_to, by_item as by_item, read_imported as read_imported
+from .files import LabelForm as LabelForm, export_labels as export_labels, import_labels as import_labels
+from .imported_answers import ImportedAnswer as ImportedAnswer, TextColumns as TextColumns
 from .label_studio import (
     from_label_studio as from_label_studio,
-    labeling_config as labeling_config,
+    make_labeling_config as make_labeling_config,
     to_label_studio as to_label_studio,
+)
+from .training_rows import (
+    export_events as export_events,
+    export_preferences as export_preferences,
+    export_rankings as export_rankings,
+    export_ratings as export_ratings,
 )

@@ -1,4 +1,4 @@
-"""Raters: how far they agree, which to believe, and simulated ones."""
+"""Judging real raters: how far they agree, which of them to believe, and labels that follow from that."""
 
 from lazy_loader import attach_stub
 

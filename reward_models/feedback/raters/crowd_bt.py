@@ -1,4 +1,4 @@
-"""Crowd-BT: how good every completion is and how far every rater can be believed, estimated together.
+"""Crowd-BT: the quality of every completion and the reliability of every rater, estimated together.
 
 Chen, Bennett, Collins-Thompson & Horvitz (WSDM 2013): rater k states the true outcome of a comparison with probability
 eta_k and the opposite otherwise, and the true outcome follows Bradley and Terry (section 3 there):
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textrl_env.errors import require_above, require_at_least
-from textrl_env.reward_models.feedback.raters.simulated import sigmoid
 from textrl_env.reward_models.feedback.raters.votes import Votes
+from textrl_env.reward_models.feedback.simulated_raters import sigmoid
 from textrl_env.stats import percentile_interval
 
 FloatArray = NDArray[np.float64]
@@ -35,11 +35,11 @@ class CrowdBT:
     reliability: FloatArray
 
     def interval(self, *, confidence: float = 0.95) -> tuple[FloatArray, FloatArray]:
-        """Low and high ends of eta, (R,) each."""
+        """Returns low and high ends of eta, (R,) each."""
         return percentile_interval(self.reliability, confidence=confidence)
 
     def preference(self, first: IntArray, second: IntArray) -> FloatArray:
-        """Probability that one item is truly preferred to another, the mean of sigmoid(s_i - s_j). (P,) -> (P,)"""
+        """Probability that the first item is truly preferred, the mean of sigmoid(s_i - s_j): (P,), (P,) -> (P,)."""
         total = np.zeros(len(first))
         for scores in self.scores:
             total += sigmoid((scores[first] - scores[second]).astype(np.float64))
@@ -55,7 +55,9 @@ def fit_crowd_bt(
     draws: int = 300,
     warm_up: int = 200,
 ) -> CrowdBT:
-    """Random-walk Metropolis in blocks: the j-th item of every prompt at once, for all j, then every rater.
+    """Draws scores and reliabilities from their posterior.
+
+    The chain is random-walk Metropolis in blocks: the j-th item of every prompt at once, for all j, then every rater.
 
     Priors: s ~ normal(0, spread^2), eta ~ beta(trust). Votes count by their weight. A tie counts as half a vote for
     each side: it says something about the two items and nothing about its rater.
@@ -74,36 +76,36 @@ def fit_crowd_bt(
     require_at_least(1, draws=draws, warm_up=warm_up)
     n_raters, n_items = len(votes.raters), len(votes.items)
     scores, eta = np.zeros(n_items), np.full(n_raters, trust[0] / sum(trust))
-    blocks = [_Block.of(votes, members) for members in _items_by_turn(votes)]
-    decided = votes.vote != 0
-    rater, weight = votes.rater[decided], votes.weight[decided]
-    first, second, vote = votes.first[decided], votes.second[decided], votes.vote[decided]
-    kept_scores, kept_eta = np.empty((draws, n_items), np.float32), np.empty((draws, n_raters))
+    blocks = [_Block.from_votes(votes, members) for members in _items_by_turn(votes)]
+    strict = votes.vote != 0
+    rater, weight = votes.rater[strict], votes.weight[strict]
+    first, second, vote = votes.first[strict], votes.second[strict], votes.vote[strict]
+    score_draws, eta_draws = np.empty((draws, n_items), np.float32), np.empty((draws, n_raters))
     for sweep in range(-warm_up, draws):
         # A step of a random size needs no tuning: some are right for what is known well, others for what is not.
-        moved = scores + spread * 10 ** rng.uniform(-1.5, 0.5) * rng.standard_normal(n_items)
+        new_scores = scores + spread * 10 ** rng.uniform(-1.5, 0.5) * rng.standard_normal(n_items)
         for block in blocks:
-            gain = block.gain(scores, moved, eta) + (scores**2 - moved**2) / (2 * spread**2)
-            accepted = block.is_member & (np.log(rng.random(n_items)) < gain)
-            scores = np.where(accepted, moved, scores)
-        seen = sigmoid(vote * (scores[first] - scores[second]))
+            gain = block.gain(scores, new_scores, eta) + (scores**2 - new_scores**2) / (2 * spread**2)
+            accept = block.is_member & (np.log(rng.random(n_items)) < gain)
+            scores = np.where(accept, new_scores, scores)
+        true = sigmoid(vote * (scores[first] - scores[second]))
         new_eta = _walk(eta, 10 ** rng.uniform(-1.5, 0.5) * rng.standard_normal(n_raters))
-        surer = weight * np.log(_stated(seen, new_eta[rater]) / _stated(seen, eta[rater]))
+        surer = weight * np.log(_vote_probability(true, new_eta[rater]) / _vote_probability(true, eta[rater]))
         gain = np.bincount(rater, surer, n_raters).astype(np.float64)
         gain += trust[0] * np.log(new_eta / eta) + trust[1] * np.log((1 - new_eta) / (1 - eta))
         eta = np.where(np.log(rng.random(n_raters)) < gain, new_eta, eta)
         if sweep >= 0:
-            kept_scores[sweep], kept_eta[sweep] = scores, eta
-    return CrowdBT(kept_scores, kept_eta)
+            score_draws[sweep], eta_draws[sweep] = scores, eta
+    return CrowdBT(score_draws, eta_draws)
 
 
-def _stated(seen: FloatArray, eta: FloatArray) -> FloatArray:
+def _vote_probability(true: FloatArray, eta: FloatArray) -> FloatArray:
     """Probability of a vote, from that of its side being truly preferred and its rater's eta."""
-    return eta * seen + (1 - eta) * (1 - seen)
+    return eta * true + (1 - eta) * (1 - true)
 
 
 def _walk(eta: FloatArray, step: FloatArray) -> FloatArray:
-    """A step in log-odds, held where eta and 1 - eta are numbers above 0."""
+    """Moves eta by a step in log-odds, and keeps eta and 1 - eta above 0."""
     odds = np.log(eta) - np.log1p(-eta) + step
     return np.asarray(sigmoid(np.clip(odds, -30, 30)))
 
@@ -119,35 +121,48 @@ def _items_by_turn(votes: Votes) -> list[NDArray[np.bool_]]:
 
 @dataclass(frozen=True)
 class _Block:
-    """Items that share no vote, and the votes on them: `item` (N',) of the block, `other` (N',), `vote` for `item`."""
+    """Items that share no vote, and the N' votes on them.
+
+    Attributes:
+        is_member: (I,) the items of the block.
+        item: (N',) items of the block.
+        rival: (N',) the items they stand against.
+        vote: (N',) 1 for `item`, -1 for `rival`, 0 for a tie.
+        rater: (N',) who voted.
+        weight: (N',) of the votes.
+    """
 
     is_member: NDArray[np.bool_]
     item: IntArray
-    other: IntArray
+    rival: IntArray
     vote: FloatArray
     rater: IntArray
     weight: FloatArray
 
     @classmethod
-    def of(cls, votes: Votes, is_member: NDArray[np.bool_]) -> "_Block":
+    def from_votes(cls, votes: Votes, is_member: NDArray[np.bool_]) -> "_Block":
         at_first, at_second = is_member[votes.first], is_member[votes.second]
 
-        def both(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
+        def join(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
             return np.concatenate([first[at_first], second[at_second]])
 
         return cls(
-            is_member, both(votes.first, votes.second), both(votes.second, votes.first),
-            both(votes.vote, -votes.vote), both(votes.rater, votes.rater), both(votes.weight, votes.weight),
-        )  # fmt: skip
+            is_member=is_member,
+            item=join(votes.first, votes.second),
+            rival=join(votes.second, votes.first),
+            vote=join(votes.vote, -votes.vote),
+            rater=join(votes.rater, votes.rater),
+            weight=join(votes.weight, votes.weight),
+        )
 
-    def gain(self, scores: FloatArray, moved: FloatArray, eta: FloatArray) -> FloatArray:
-        """(I,): how much the log-likelihood rises when an item, and it alone, moves."""
-        old, new = (self._log_likelihood(at[self.item] - scores[self.other], eta) for at in (scores, moved))
+    def gain(self, scores: FloatArray, new_scores: FloatArray, eta: FloatArray) -> FloatArray:
+        """Rise of the log-likelihood when an item, and it alone, moves: (I,), (I,), (R,) -> (I,)."""
+        old, new = (self._log_likelihood(at[self.item] - scores[self.rival], eta) for at in (scores, new_scores))
         return np.asarray(np.bincount(self.item, self.weight * (new - old), len(scores)), dtype=np.float64)
 
     def _log_likelihood(self, difference: FloatArray, eta: FloatArray) -> FloatArray:
         tie = self.vote == 0
-        seen = sigmoid(np.where(tie, difference, self.vote * difference))
+        true = sigmoid(np.where(tie, difference, self.vote * difference))
         # Half a vote for each side, by a rater who is believed.
-        of_tie = np.log(np.maximum(seen * (1 - seen), 1e-300)) / 2
-        return np.where(tie, of_tie, np.log(_stated(seen, eta[self.rater])))
+        of_tie = np.log(np.maximum(true * (1 - true), 1e-300)) / 2
+        return np.where(tie, of_tie, np.log(_vote_probability(true, eta[self.rater])))

@@ -26,7 +26,7 @@ _TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class PlackettLuce:
-    """A fit.
+    """Worths estimated from rankings.
 
     Attributes:
         log_worth: (n,), with mean 0.
@@ -39,7 +39,7 @@ class PlackettLuce:
     log_tie: float | None
 
     def interval(self, *, z: float = 1.96) -> tuple[FloatArray, FloatArray]:
-        """Low and high ends of log_worth, (n,) each; at 95 % by default."""
+        """Returns low and high ends of log_worth, (n,) each; at 95 % by default."""
         spread = z * np.sqrt(np.diag(self.covariance))
         return self.log_worth - spread, self.log_worth + spread
 
@@ -51,7 +51,7 @@ def fit_plackett_luce(
     ties: Sequence[tuple[int, int]] = (),
     ridge: float = 0.0,
 ) -> PlackettLuce:
-    """The most probable worths.
+    """Estimates the most probable worths.
 
     Args:
         n_items: n >= 2; items are the whole numbers below it.
@@ -71,14 +71,14 @@ def fit_plackett_luce(
             raise InputError(f"a ranking must hold two or more different items below {n_items}, got {list(ranking)}")
     if not len(rankings) + len(ties):
         raise InputError("no rankings to learn from")
-    if ridge == 0 and not _connected(n_items, rankings, ties):
+    if ridge == 0 and not _are_connected(n_items, rankings, ties):
         raise InputError("some items never lose to the others, so their worth has no bound; give ridge, such as 0.1")
-    design, there = _choices(n_items, rankings, ties)
+    design, exists = _choices(n_items, rankings, ties)
     prior = np.append(np.full(n_items, ridge), np.zeros(design.shape[2] - n_items))
     # Only differences of log-worths count: their mean, which is 0 from the start to the end, gets a curvature of 1.
     mean = np.append(np.full(n_items, 1 / np.sqrt(n_items)), np.zeros(len(prior) - n_items))
     theta = np.zeros(len(prior))
-    value, gradient, curvature = _log_posterior(theta, design, there, prior)
+    value, gradient, curvature = _log_posterior(theta, design, exists, prior)
     for _ in range(_MAX_STEPS):
         step = np.linalg.solve(curvature + np.outer(mean, mean), gradient)
         # Newton's decrement: twice what this step can still gain. So near the top, the whole step is right.
@@ -89,17 +89,17 @@ def fit_plackett_luce(
             log_tie = float(theta[n_items]) if len(ties) else None
             return PlackettLuce(theta[:n_items], centre @ inverse @ centre, log_tie)
         size = 1.0
-        while (tried := _log_posterior(theta + size * step, design, there, prior))[0] < value:
+        while (candidate := _log_posterior(theta + size * step, design, exists, prior))[0] < value:
             size /= 2
         theta = theta + size * step
-        value, gradient, curvature = tried
+        value, gradient, curvature = candidate
     raise InputError(f"Plackett-Luce did not settle in {_MAX_STEPS} steps; give ridge, such as 0.1")
 
 
 def _choices(
     n_items: int, rankings: Sequence[Sequence[int]], ties: Sequence[tuple[int, int]]
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Features (M, A, n or n + 1) of the alternatives of M choices, the chosen one first, and which exist (M, A)."""
+    """Features (M, A, n or n + 1) of the alternatives of M choices, the best first, and whether each exists, (M, A)."""
     unit = np.eye(n_items + bool(ties))
 
     def tie(i: int, j: int) -> FloatArray:
@@ -111,17 +111,17 @@ def _choices(
         if len(ranking) == 2 and ties:
             choices[-1].append(tie(*ranking))
     widest = max(map(len, choices))
-    design, there = np.zeros((len(choices), widest, len(unit))), np.zeros((len(choices), widest), dtype=np.bool_)
+    design, exists = np.zeros((len(choices), widest, len(unit))), np.zeros((len(choices), widest), dtype=np.bool_)
     for row, alternatives in enumerate(choices):
-        design[row, : len(alternatives)], there[row, : len(alternatives)] = alternatives, True
-    return design, there
+        design[row, : len(alternatives)], exists[row, : len(alternatives)] = alternatives, True
+    return design, exists
 
 
 def _log_posterior(
-    theta: FloatArray, design: FloatArray, there: NDArray[np.bool_], prior: FloatArray
+    theta: FloatArray, design: FloatArray, exists: NDArray[np.bool_], prior: FloatArray
 ) -> tuple[float, FloatArray, FloatArray]:
     """Value, gradient (D,) and negative Hessian (D, D)."""
-    logits = np.where(there, design @ theta, -np.inf)
+    logits = np.where(exists, design @ theta, -np.inf)
     top = logits.max(axis=1, keepdims=True)
     weights = np.exp(logits - top)
     p = weights / weights.sum(axis=1, keepdims=True)
@@ -133,8 +133,8 @@ def _log_posterior(
     return float(value), gradient, curvature.reshape(width, width)
 
 
-def _connected(n_items: int, rankings: Sequence[Sequence[int]], ties: Sequence[tuple[int, int]]) -> bool:
-    """Can every item be reached from every other along "was not worse than" (Ford 1957)?"""
+def _are_connected(n_items: int, rankings: Sequence[Sequence[int]], ties: Sequence[tuple[int, int]]) -> bool:
+    """Says whether every item can be reached from every other along "was not worse than" (Ford 1957)."""
     beats = np.eye(n_items, dtype=np.bool_)
     for ranking in rankings:
         for better, worse in pairwise(ranking):

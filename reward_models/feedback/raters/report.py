@@ -1,6 +1,7 @@
-"""The report on raters: how far they agree, and how reliable each of them is. Judgements in, plain numbers out."""
+"""The report on raters: how far they agree, and how reliable each of them is."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,14 +14,14 @@ from textrl_env.reward_models.feedback.raters.agreement import (
     IntArray,
     Level,
     cohen_kappa,
+    count_values,
     fleiss_kappa,
     krippendorff_alpha,
-    value_counts,
 )
 from textrl_env.reward_models.feedback.raters.comparisons import Comparison, Rating
 from textrl_env.reward_models.feedback.raters.crowd_bt import fit_crowd_bt
-from textrl_env.reward_models.feedback.raters.simulated import word_counts
-from textrl_env.reward_models.feedback.raters.votes import Votes, votes_of
+from textrl_env.reward_models.feedback.raters.votes import Votes, tally_votes
+from textrl_env.reward_models.feedback.simulated_raters import word_counts
 from textrl_env.stats import bootstrap_estimate
 
 CARELESS_BELOW = 0.7
@@ -40,7 +41,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class RaterLine:
-    """One rater. Shares are in [0, 1] and NaN where there is nothing to take them of."""
+    """One rater's figures; shares are in [0, 1], and NaN where there is nothing to take them of."""
 
     annotator: str
     n_judgements: int
@@ -62,7 +63,7 @@ class RaterLine:
 
     @property
     def verdict(self) -> str:
-        """ "adversarial" or "careless" where the whole interval says so, else empty."""
+        """Says "adversarial" or "careless" where the whole interval of the reliability does, else nothing."""
         if self.high < 0.5:
             return "adversarial"
         return "careless" if self.high < CARELESS_BELOW else ""
@@ -72,7 +73,7 @@ class RaterLine:
 class RaterReport:
     """Everything `textrl raters` shows."""
 
-    judged: str
+    subject: str
     """"comparisons" or "ratings"."""
     n_judgements: int
     n_prompts: int
@@ -83,49 +84,53 @@ class RaterReport:
     """The least reliable first."""
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; NaN becomes None."""
-        plain = {name: value for name, value in vars(self).items() if name not in ("agreement", "raters")}
-        plain["agreement"] = [_no_nan(vars(line)) for line in self.agreement]
-        plain["raters"] = [_no_nan(vars(line)) | {"verdict": line.verdict} for line in self.raters]
-        return plain
+        """Returns what JSON can hold; NaN becomes None."""
+        return {
+            "judged": self.subject,
+            "n_judgements": self.n_judgements,
+            "n_prompts": self.n_prompts,
+            "overlap": self.overlap,
+            "agreement": [_without_nan(vars(line)) for line in self.agreement],
+            "raters": [_without_nan(vars(line)) | {"verdict": line.verdict} for line in self.raters],
+        }
 
 
-def rater_report(
+def report_raters(
     judgements: Sequence[Comparison] | Sequence[Rating], *, rng: np.random.Generator, resamples: int = 1000
 ) -> RaterReport:
-    """Agreement of all raters on what they were asked, and every rater against the others, pair by pair.
+    """Measures the agreement of all raters on each question, and holds every rater against the others, pair by pair.
 
     Args:
         judgements: of one kind; InputError where no text was judged by two raters.
         rng: of Crowd-BT and the bootstrap over prompts.
         resamples: draws of the bootstrap.
     """
-    votes = votes_of(judgements)
-    unit, value, cluster = _units(judgements, votes)
-    counts, values = value_counts(unit, value)
+    votes = tally_votes(judgements)
+    unit, value, prompt = _units(judgements, votes)
+    counts, values = count_values(unit, value)
     if counts.sum(axis=1).max() < 2:
         raise InputError("no text or pair was judged by two raters, so there is nothing to hold them against")
-    agreement = [
-        _agreement(f"Krippendorff's alpha, {level}", partial(_alpha, counts, values, level), cluster, rng, resamples)
-        for level in LEVELS
-    ]
+    statistics: dict[str, Callable[[IntArray], float]] = {
+        f"Krippendorff's alpha, {level}": partial(_alpha, counts, values, level) for level in LEVELS
+    }
     if len(np.unique(counts.sum(axis=1))) == 1:
-        agreement.append(_agreement("Fleiss's kappa", lambda rows: fleiss_kappa(counts[rows]), cluster, rng, resamples))
-    given = dict.fromkeys(votes.raters, 0)
-    for judgement in judgements:
-        given[judgement.annotator] += 1
+        statistics["Fleiss's kappa"] = lambda rows: fleiss_kappa(counts[rows])
+    agreement = []
+    for name, statistic in statistics.items():
+        estimate = bootstrap_estimate(statistic, prompt, rng=rng, resamples=resamples)
+        agreement.append(Agreement(name, estimate.value, estimate.low, estimate.high))
     return RaterReport(
-        judged="ratings" if isinstance(judgements[0], Rating) else "comparisons",
+        subject="ratings" if isinstance(judgements[0], Rating) else "comparisons",
         n_judgements=len(judgements),
         n_prompts=len({judgement.prompt for judgement in judgements}),
         overlap=len(value) / len(counts),
         agreement=tuple(agreement),
-        raters=_lines(votes, given, rng),
+        raters=_lines(votes, Counter(judgement.annotator for judgement in judgements), rng),
     )
 
 
 def _units(judgements: Sequence[Comparison] | Sequence[Rating], votes: Votes) -> tuple[IntArray, FloatArray, IntArray]:
-    """What was judged and how, (N,) and (N,): ratings of texts, else votes on pairs. And the prompt of each unit."""
+    """Units and values of the judgements, (N,) each: ratings of texts, else votes on pairs. And each unit's prompt."""
     ratings = [judgement for judgement in judgements if isinstance(judgement, Rating)]
     if not ratings:
         _, at = np.unique(votes.pair, return_index=True)
@@ -139,35 +144,31 @@ def _alpha(counts: FloatArray, values: FloatArray, level: Level, rows: IntArray)
     return krippendorff_alpha(counts[rows], values, level=level)
 
 
-def _agreement(name: str, statistic: Any, cluster: IntArray, rng: np.random.Generator, resamples: int) -> Agreement:
-    estimate = bootstrap_estimate(statistic, cluster, rng=rng, resamples=resamples)
-    return Agreement(name, estimate.value, estimate.low, estimate.high)
-
-
-def _lines(votes: Votes, given: dict[str, int], rng: np.random.Generator) -> tuple[RaterLine, ...]:
+def _lines(votes: Votes, n_judgements: Mapping[str, int], rng: np.random.Generator) -> tuple[RaterLine, ...]:
     fit = fit_crowd_bt(votes, rng=rng)
     low, high = fit.interval()
-    # How far a vote for the first item is expected of someone reliable, in [-1, 1].
-    expected = 2 * fit.preference(votes.first, votes.second) - 1
+    # How far a vote for the first item would be expected of someone reliable, in [-1, 1].
+    reliable_vote = 2 * fit.preference(votes.first, votes.second) - 1
     total = np.bincount(votes.pair, votes.vote)[votes.pair]
     has_others = np.bincount(votes.pair)[votes.pair] > 1
     words = word_counts([text for _, text in votes.items])
     first_is_longer = np.sign(words[votes.first] - words[votes.second])
     order = np.argsort(votes.rater, kind="stable")
     lines = []
-    for own in np.split(order, np.flatnonzero(np.diff(votes.rater[order])) + 1):
-        index, vote, late, held = int(votes.rater[own[0]]), votes.vote[own], votes.progress[own] >= 0.5, has_others[own]
-        agrees = (1 + vote * expected[own]) / 2
-        uneven = first_is_longer[own] != 0
-        towards_longer = first_is_longer[own] * (vote - expected[own]) / 2
+    for rows in np.split(order, np.flatnonzero(np.diff(votes.rater[order])) + 1):
+        index, vote = int(votes.rater[rows[0]]), votes.vote[rows]
+        late, comparable = votes.progress[rows] >= 0.5, has_others[rows]
+        agrees = (1 + vote * reliable_vote[rows]) / 2
+        uneven = first_is_longer[rows] != 0
+        towards_longer = first_is_longer[rows] * (vote - reliable_vote[rows]) / 2
         lines.append(
             RaterLine(
                 annotator=votes.raters[index],
-                n_judgements=given[votes.raters[index]],
+                n_judgements=n_judgements[votes.raters[index]],
                 reliability=float(fit.reliability[:, index].mean()),
                 low=float(low[index]),
                 high=float(high[index]),
-                kappa=_kappa(vote[held], np.sign(total[own] - vote)[held]),
+                kappa=_kappa(vote[comparable], np.sign(total[rows] - vote)[comparable]),
                 ties=float((vote == 0).mean()),
                 longer=_mean(towards_longer[uneven]),
                 drift=_mean(agrees[late]) - _mean(agrees[~late]),
@@ -176,9 +177,9 @@ def _lines(votes: Votes, given: dict[str, int], rng: np.random.Generator) -> tup
     return tuple(sorted(lines, key=lambda line: line.reliability))
 
 
-def _kappa(vote: FloatArray, others: FloatArray) -> float:
+def _kappa(vote: FloatArray, majority: FloatArray) -> float:
     sides = np.array([-1.0, 0.0, 1.0])
-    cells = np.bincount((3 * (vote + 1) + others + 1).astype(np.int64), minlength=9).reshape(3, 3)
+    cells = np.bincount((3 * (vote + 1) + majority + 1).astype(np.int64), minlength=9).reshape(3, 3)
     return cohen_kappa(cells.astype(np.float64), sides, level="nominal")
 
 
@@ -186,5 +187,5 @@ def _mean(values: FloatArray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _no_nan(values: dict[str, Any]) -> dict[str, Any]:
+def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
     return {name: None if value != value else value for name, value in values.items()}

@@ -43,45 +43,46 @@ class Votes:
 
     @property
     def prompt_of_item(self) -> IntArray:
-        """(I,) whole numbers from 0, equal where the prompt is the same."""
-        return _numbered(np.array([prompt for prompt, _ in self.items]))
+        """Numbers of the items' prompts, (I,) from 0, equal where the prompt is the same."""
+        return _number_values(np.array([prompt for prompt, _ in self.items]))
 
     @property
     def pair(self) -> IntArray:
-        """(N,) whole numbers from 0, equal where the two items are the same."""
-        return _numbered(self.first * len(self.items) + self.second)
+        """Numbers of the pairs, (N,) from 0, equal where the two items are the same."""
+        return _number_values(self.first * len(self.items) + self.second)
 
 
-def _numbered(values: NDArray[Any]) -> IntArray:
-    """Whole numbers from 0, equal where the values are."""
+def _number_values(values: NDArray[Any]) -> IntArray:
+    """Numbers values from 0, equal where the values are."""
     return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
 
 
-def votes_of(judgements: Sequence[Comparison] | Sequence[Rating]) -> Votes:
-    """All votes that judgements contain. InputError where they contain none, or one rater rated a text twice."""
+def tally_votes(judgements: Sequence[Comparison] | Sequence[Rating]) -> Votes:
+    """Counts all votes that judgements contain; InputError where there is none, or a rater rated a text twice."""
     # Items are numbered in the order of their texts. By first appearance, the first rater's favourite would always be
     # an item's "first", and what agreement by chance is would depend on the order of the rows.
     raters = tuple(sorted({judgement.annotator for judgement in judgements}))
     items = tuple(sorted({(j.prompt, text) for j in judgements for text in _texts(j)}))
     rater_index = {name: index for index, name in enumerate(raters)}
     item_index = {item: index for index, item in enumerate(items)}
-    n_done, seen = Counter[str](), Counter(judgement.annotator for judgement in judgements)
+    n_done, n_total = Counter[str](), Counter(judgement.annotator for judgement in judgements)
     ratings: dict[tuple[str, str], list[tuple[int, float, float]]] = defaultdict(list)
     rows: list[tuple[int, int, int, float, float, float]] = []
-    for judgement in _in_time(judgements):
-        progress = n_done[judgement.annotator] / seen[judgement.annotator]
+    in_time: list[Comparison | Rating] = sorted(judgements, key=lambda judgement: judgement.time or 0.0)
+    for judgement in in_time:
+        progress = n_done[judgement.annotator] / n_total[judgement.annotator]
         n_done[judgement.annotator] += 1
         index = [item_index[judgement.prompt, text] for text in _texts(judgement)]
         if isinstance(judgement, Rating):
             ratings[judgement.annotator, judgement.prompt].append((index[0], judgement.value, progress))
         else:
-            rater, won, weight = rater_index[judgement.annotator], float(not judgement.tie), 2 / len(index)
+            rater, vote, weight = rater_index[judgement.annotator], float(not judgement.tie), 2 / len(index)
             rows += [
-                (rater, a, b, won, weight, progress) if a < b else (rater, b, a, -won, weight, progress)
+                (rater, a, b, vote, weight, progress) if a < b else (rater, b, a, -vote, weight, progress)
                 for a, b in combinations(index, 2)
             ]
     parts = [np.array(rows, dtype=np.float64).reshape(-1, 6)]
-    parts += [_pairs_of_ratings(rater_index[name], given) for (name, _), given in ratings.items()]
+    parts += [_pair_ratings(rater_index[name], values) for (name, _), values in ratings.items()]
     table = np.concatenate(parts)
     if not len(table):
         raise InputError("no two completions of one prompt were judged by one rater; there is nothing to compare")
@@ -93,13 +94,9 @@ def _texts(judgement: Comparison | Rating) -> tuple[str, ...]:
     return (judgement.completion,) if isinstance(judgement, Rating) else judgement.ranking
 
 
-def _in_time(judgements: Sequence[Comparison] | Sequence[Rating]) -> Sequence[Comparison | Rating]:
-    return sorted(judgements, key=lambda judgement: judgement.time or 0.0)
-
-
-def _pairs_of_ratings(rater: int, given: list[tuple[int, float, float]]) -> FloatArray:
+def _pair_ratings(rater: int, ratings: list[tuple[int, float, float]]) -> FloatArray:
     """Rows (rater, first, second, vote, weight, progress) of a rater's ratings (item, value, progress) of a prompt."""
-    table = np.array(sorted(given))
+    table = np.array(sorted(ratings))
     if len(np.unique(table[:, 0])) < len(table):
         raise InputError("a rater rated the same completion of the same prompt twice; keep one of the two ratings")
     first, second = np.triu_indices(len(table), 1)

@@ -1,8 +1,10 @@
 from .access import Access as Access
-from .serve import (
+from .server import (
     allowed_hosts as allowed_hosts,
-    links as links,
     listen as listen,
+    make_address as make_address,
+    make_links as make_links,
     make_server as make_server,
+    read_instructions as read_instructions,
     require_invitations as require_invitations,
 )

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from textrl_env.reward_models.feedback.desk import Desk, Item, Plan, Question, Store
+from textrl_env.reward_models.feedback.desk import Desk, DeskConfig, DeskQuestion
+from textrl_env.reward_models.feedback.store import Item, Store
 
 _numbers = itertools.count()
 
@@ -16,7 +17,7 @@ def pairs(n: int) -> list[Item]:
     return [Item("pair", f"Question {number}?", (f"good {number}", f"bad {number}")) for number in range(n)]
 
 
-def answer_to(question: Question, **values: Any) -> dict[str, Any]:
+def answer_to(question: DeskQuestion, **values: Any) -> dict[str, Any]:
     """An answer to a question in the order shown; by default the first one shown is better."""
     kind = values.get("kind", "label")
     default: dict[str, Any] = {}
@@ -38,7 +39,7 @@ def make_desk(store: Store) -> Callable[..., Desk]:
 
     def make(items: int | list[Item] = 6, *, clock: Any = None, **plan: Any) -> Desk:
         store.add_items(pairs(items) if isinstance(items, int) else items)
-        return Desk(store, Plan(**plan), **({"clock": clock} if clock else {}))
+        return Desk(store, DeskConfig(**plan), **({"clock": clock} if clock else {}))
 
     return make
 

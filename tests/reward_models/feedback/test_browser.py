@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from textrl_env.reward_models.feedback.desk import Desk, Item
+from textrl_env.reward_models.feedback.desk import Desk
+from textrl_env.reward_models.feedback.store import Item
 from textrl_env.reward_models.feedback.web import Access, allowed_hosts, listen, make_server
 
 HOSTILE = "</div><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> {{ 7 * 7 }}"

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from textrl_env.reward_models.feedback.desk import Store
+from textrl_env.reward_models.feedback.store import Store
 from textrl_env.reward_models.feedback.web import Access
 
 SERVER = Path(__file__).with_name("web_server.py")

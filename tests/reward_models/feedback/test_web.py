@@ -9,12 +9,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.desk import Desk, Item, StorageError
-from textrl_env.reward_models.feedback.web import Access, allowed_hosts, links, listen
+from textrl_env.reward_models.feedback.desk import Desk
+from textrl_env.reward_models.feedback.store import Item, StorageError
+from textrl_env.reward_models.feedback.web import Access, allowed_hosts, listen, make_links
 from textrl_env.reward_models.feedback.web.access import OWNER
 from textrl_env.reward_models.feedback.web.app import make_app
-from textrl_env.reward_models.feedback.web.gate import MAX_BODY
-from textrl_env.reward_models.feedback.web.serve import is_loopback
+from textrl_env.reward_models.feedback.web.request_gate import MAX_BODY
+from textrl_env.reward_models.feedback.web.server import is_loopback
 
 URL = "http://127.0.0.1:8765"
 
@@ -168,15 +169,15 @@ def test_a_forged_session_is_none(site: MakeSite, cookie: str | None) -> None:
 def test_a_session_outlives_a_restart_but_not_an_invitation(site: MakeSite) -> None:
     access = site().access
     cookie, secret = access.session("ada"), site().desk.store.setting("secret", "")
-    assert Access(secret).signed_in(cookie) == "ada"
-    assert Access(secret, ["ada"]).signed_in(cookie) == "ada"
-    assert Access(secret, ["ben"]).signed_in(cookie) is None
-    assert Access("another").signed_in(cookie) is None
+    assert Access(secret).session_name(cookie) == "ada"
+    assert Access(secret, ["ada"]).session_name(cookie) == "ada"
+    assert Access(secret, ["ben"]).session_name(cookie) is None
+    assert Access("another").session_name(cookie) is None
 
 
 def test_an_invitation_signs_in_one_person_and_no_one_else_gets_in(site: MakeSite) -> None:
     desk = site(invited=["ada", "ben"])
-    link = links(URL, desk.access)["ada"].removeprefix(URL)
+    link = make_links(URL, desk.access)["ada"].removeprefix(URL)
     followed = desk.client.get(link, follow_redirects=False)
     assert followed.status_code == 303 and followed.headers["location"] == "/label", "the token leaves the address"
     assert "httponly" in followed.headers["set-cookie"].lower()
@@ -192,7 +193,7 @@ def test_an_invitation_signs_in_one_person_and_no_one_else_gets_in(site: MakeSit
 
 def test_the_owners_link_shows_the_dashboard_and_labels_nothing(site: MakeSite) -> None:
     desk = site(invited=["ada"])
-    link = links(URL, desk.access)["the dashboard"].removeprefix(URL)
+    link = make_links(URL, desk.access)["the dashboard"].removeprefix(URL)
     assert desk.client.get(link, follow_redirects=False).headers["location"] == "/dashboard"
     assert "Annotators" in desk.client.get("/dashboard").text
     assert desk.client.get("/label", follow_redirects=False).status_code == 303

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from textrl_env.reward_models import Preference
-from textrl_env.reward_models.feedback.raters import sigmoid
+from textrl_env.reward_models.feedback.simulated_raters import sigmoid
 
 FILLER = ("the", "lamp", "we", "send", "it", "soon", "thanks", "order", "box", "today")
 NOISE = 0.5

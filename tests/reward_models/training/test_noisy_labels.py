@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from textrl_env.reward_models import Preference, RewardModelConfig, preferences_of
-from textrl_env.reward_models.feedback.raters import fit_crowd_bt, votes_of, weighted_judgements
-from textrl_env.reward_models.feedback.raters.comparisons import Comparison
+from textrl_env.reward_models.feedback.raters import Comparison, fit_crowd_bt, tally_votes, weigh_judgements
 from textrl_env.reward_models.training import RatedCompletion, RewardModelTraining, Row
 
 LETTERS = 60
@@ -83,9 +82,9 @@ def test_weights_by_reliability_beat_plain_training_where_three_labels_of_ten_ar
         # Of ten raters three say the opposite; three of the ten judge a pair.
         for rater in rng.permutation(10)[:3]:
             judgements.append(Comparison(f"{rater}", "", pair if rater >= 3 else pair[::-1]))
-    votes = votes_of(judgements)
+    votes = tally_votes(judgements)
     reliability = fit_crowd_bt(votes, rng=rng).reliability.mean(axis=0)
-    rows = weighted_judgements(judgements, dict(zip(votes.raters, reliability.tolist(), strict=True)))
+    rows = weigh_judgements(judgements, dict(zip(votes.raters, reliability.tolist(), strict=True)))
     better, worse = gold_pairs(utility, 1000, rng)
     accuracy = {}
     for name, used in (("weighted", rows), ("plain", [row | {"weight": 1.0} for row in rows])):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.raters import RaterPopulation
+from textrl_env.reward_models.feedback.simulated_raters import RaterPopulation
 from textrl_env.worlds import support_desk
 from textrl_env.worlds.support_desk import (
     best_completion,

@@ -87,7 +87,7 @@ def gold_of(prompts: Sequence[str]) -> "Gold | None":
 
 def simulated_ceiling(preferences_file: Path, preferences: Sequence[Preference]) -> "Ceiling | None":
     """Of the raters that `textrl preferences` simulated for this file; None for other files."""
-    from textrl_env.reward_models.feedback.raters import RaterPopulation
+    from textrl_env.reward_models.feedback.simulated_raters import RaterPopulation
     from textrl_env.reward_models.report_card import Ceiling
 
     metrics, manifest = (preferences_file.with_name(name) for name in ("metrics.json", "manifest.json"))

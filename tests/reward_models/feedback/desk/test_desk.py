@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.desk import Conflict, Desk, Item, Key, Plan, Store, name_fault
-from textrl_env.reward_models.feedback.desk.assignment import REPEAT_GAP, item_order, shown_order
-from textrl_env.reward_models.feedback.desk.desk import RESERVED_SECONDS
+from textrl_env.reward_models.feedback.desk import AnswerConflictError, Desk, DeskConfig
+from textrl_env.reward_models.feedback.desk.assignment import REPEAT_GAP, order_completions, order_items
+from textrl_env.reward_models.feedback.desk.desk import RESERVATION_SECONDS
+from textrl_env.reward_models.feedback.store import AnswerKey, Item, Store, name_fault
 
 MakeDesk = Callable[..., Desk]
 Posted = Callable[..., dict[str, Any]]
 
 
-def answer_all(desk: Desk, posted: Posted, *annotators: str, seed: int = 0) -> list[Key]:
+def answer_all(desk: Desk, posted: Posted, *annotators: str, seed: int = 0) -> list[AnswerKey]:
     """Whoever has a question answers, in random turns, until nobody has one."""
     chance, keys, active = random.Random(seed), [], list(annotators)
     while active:
@@ -47,7 +48,7 @@ def test_two_people_do_not_get_the_same_item_until_one_has_had_it_too_long(make_
     first, second = desk.question("ada"), desk.question("ben")
     assert first and second and first.key.item != second.key.item and desk.question("cleo") is None
     assert desk.question("ada") == first, "loading again changes nothing"
-    now = RESERVED_SECONDS + 1
+    now = RESERVATION_SECONDS + 1
     given = desk.question("cleo")
     assert given and given.key.item in (first.key.item, second.key.item)
     # Nobody's work is thrown away: who answers late still answers.
@@ -75,14 +76,15 @@ def test_a_repeat_turns_the_order_round(make_desk: MakeDesk, posted: Posted) -> 
     for key, event in again.items():
         first = desk.log.last[key._replace(round=0)]
         # This annotator always prefers the first shown, and so contradicts themselves each time.
-        assert event.shown == first.shown[::-1] and event.judgement.ranks != first.judgement.ranks
+        assert event.order == first.order[::-1] and event.judgement.ranks != first.judgement.ranks
 
 
 def test_all_orders_of_completions_are_equally_likely() -> None:
-    counts = Counter(shown_order("0", Key(f"{n:032x}", "ada", 0), 3) for n in range(6000))
+    counts = Counter(order_completions("0", AnswerKey(f"{n:032x}", "ada", 0), 3) for n in range(6000))
     assert len(counts) == 6 and all(abs(count - 1000) < 150 for count in counts.values())
     differ = [
-        shown_order("0", Key(f"{n}", "ada", 0), 3) != shown_order("0", Key(f"{n}", "ben", 0), 3) for n in range(600)
+        order_completions("0", AnswerKey(f"{n}", "ada", 0), 3) != order_completions("0", AnswerKey(f"{n}", "ben", 0), 3)
+        for n in range(600)
     ]
     assert 0.75 < sum(differ) / 600 < 0.9
 
@@ -90,9 +92,9 @@ def test_all_orders_of_completions_are_equally_likely() -> None:
 def test_items_come_at_random_and_the_most_disputed_first() -> None:
     names = [f"item {n}" for n in range(50)]
     flat = dict.fromkeys(names, 0.0)
-    order = item_order(names, flat, "0")
-    assert sorted(order) == sorted(names) and order not in (names, item_order(names, flat, "1"))
-    disputed = item_order(names, {**flat, "item 7": 0.3, "item 9": 0.8}, "0")
+    order = order_items(names, flat, "0")
+    assert sorted(order) == sorted(names) and order not in (names, order_items(names, flat, "1"))
+    disputed = order_items(names, {**flat, "item 7": 0.3, "item 9": 0.8}, "0")
     assert disputed[:2] == ["item 9", "item 7"]
     assert disputed[2:] == [name for name in order if name not in ("item 7", "item 9")]
 
@@ -110,7 +112,7 @@ def test_what_is_stored_is_in_the_order_of_the_item(make_desk: MakeDesk, posted:
     events = desk.log.labels()
     assert {event.judgement.ranks for event in events} == {(1, 2, 3, 4)}
     assert {event.judgement.tags for event in events} == {((), (), (), ("false",))}
-    assert len({event.shown for event in events}) > 3
+    assert len({event.order for event in events}) > 3
 
 
 def test_undo_brings_back_one_question_after_another(make_desk: MakeDesk, posted: Posted) -> None:
@@ -125,9 +127,9 @@ def test_undo_brings_back_one_question_after_another(make_desk: MakeDesk, posted
         desk.save(desk.undo("ada", f"u{number}"))
         back = desk.question("ada")
         assert back and back.key == question.key and back.order == question.order and back.revision == 3
-    with pytest.raises(Conflict, match="nothing to undo"):
+    with pytest.raises(AnswerConflictError, match="nothing to undo"):
         desk.undo("ada", "u9")
-    with pytest.raises(Conflict):
+    with pytest.raises(AnswerConflictError):
         desk.undo("ben", "u9")
     for question in asked:  # The one taken back last comes first.
         back = desk.question("ada")
@@ -153,7 +155,7 @@ def test_a_skipped_item_goes_to_somebody_else(make_desk: MakeDesk, posted: Poste
     assert desk.question("ada") is None
     other = desk.question("ben")
     assert other and other.key.item == question.key.item
-    assert desk.progress("ada").done == 0 and desk.progress("ada").own == 1
+    assert desk.progress("ada").n_done == 0 and desk.progress("ada").n_own == 1
 
 
 def test_the_same_submission_is_one_label_and_another_one_is_a_conflict(make_desk: MakeDesk, posted: Posted) -> None:
@@ -164,12 +166,12 @@ def test_the_same_submission_is_one_label_and_another_one_is_a_conflict(make_des
     one, other = desk.answer("ada", body), desk.answer("ada", posted(question))
     again = desk.answer("ada", body)
     first = desk.save(one)
-    assert desk.save(again) == first == desk.known("ada", body["submission"])
-    with pytest.raises(Conflict, match="answered elsewhere"):
+    assert desk.save(again) == first == desk.find_submission("ada", body["submission"])
+    with pytest.raises(AnswerConflictError, match="answered elsewhere"):
         desk.save(other)
-    with pytest.raises(Conflict, match="load it again"):
+    with pytest.raises(AnswerConflictError, match="load it again"):
         desk.answer("ada", posted(question))
-    assert desk.known("ben", body["submission"]) is None
+    assert desk.find_submission("ben", body["submission"]) is None
     assert len(desk.store.events()) == 1
 
 
@@ -177,12 +179,12 @@ def test_two_desks_on_one_database_see_each_other(tmp_path: Path, posted: Posted
     one, two = (Store(tmp_path / "labels.db") for _ in range(2))
     for store in (one, two):
         store.add_items([Item("pair", "p", ("a", "b"))])
-    first, second = Desk(one, Plan(seed="1")), Desk(two, Plan(seed="2"))
-    assert first.plan.seed == second.plan.seed == "1", "the database keeps the order it was begun with"
+    first, second = Desk(one, DeskConfig(seed="1")), Desk(two, DeskConfig(seed="2"))
+    assert first.config.seed == second.config.seed == "1", "the database keeps the order it was begun with"
     here, there = first.question("ada"), second.question("ada")
     assert here and there and here.order == there.order
     first.save(first.answer("ada", posted(here)))
-    with pytest.raises(Conflict):
+    with pytest.raises(AnswerConflictError):
         second.save(second.answer("ada", posted(there)))
     assert second.question("ada") is None and len(second.log.labels()) == 1
 
@@ -192,7 +194,7 @@ def test_items_and_answers_that_another_process_adds_are_taken_in(make_desk: Mak
     answer_all(desk, posted, "ada")
     elsewhere = Store(desk.store.path)
     elsewhere.add_items([Item("pair", f"new {n}", ("a", "b")) for n in range(2)])
-    other = Desk(elsewhere, Plan())
+    other = Desk(elsewhere, DeskConfig())
     question = other.question("ben")
     assert question
     other.save(other.answer("ben", posted(question)))
@@ -236,14 +238,14 @@ def test_a_repeat_that_was_not_asked_for_is_a_conflict(make_desk: MakeDesk, post
     desk = make_desk(1)
     question = desk.question("ada")
     assert question
-    with pytest.raises(Conflict):
+    with pytest.raises(AnswerConflictError):
         desk.answer("ada", posted(question, round=1))
 
 
 @pytest.mark.parametrize(("option", "value"), [("overlap", 0), ("repeats", 1.0), ("repeats", -0.1)])
 def test_an_impossible_plan_is_refused_by_name(option: str, value: Any) -> None:
     with pytest.raises(InputError, match=option):
-        Plan(**{option: value})
+        DeskConfig(**{option: value})
 
 
 @pytest.mark.parametrize("name", ["", " ada", "a" * 41, "a\tb", 7, None, "\ud800"])

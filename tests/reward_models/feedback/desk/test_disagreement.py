@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.desk import Item, disagreement
-from textrl_env.reward_models.feedback.desk.disagreement import preference_spread, rating_spread
+from textrl_env.reward_models.feedback.desk import score_disagreement
+from textrl_env.reward_models.feedback.desk.active_selection import preference_spread, rating_spread
+from textrl_env.reward_models.feedback.store import Item
 
 
 def test_two_models_by_hand() -> None:
@@ -55,8 +56,8 @@ def test_what_the_models_dispute_comes_out_on_top_and_each_text_is_scored_once()
         calls.append(len(completions))
         return np.array([[table[text] for table in tables] for text in completions])
 
-    found = disagreement(items, member_scores)
+    found = score_disagreement(items, member_scores)
     assert sorted(found, key=lambda name: -found[name]) == ["disputed", "half", "clear"] and found["clear"] == 0
     assert calls == [5]
     with pytest.raises(InputError, match="two reward models or more, got 1"):
-        disagreement(items, lambda prompts, completions: member_scores(prompts, completions)[:, :1])
+        score_disagreement(items, lambda prompts, completions: member_scores(prompts, completions)[:, :1])

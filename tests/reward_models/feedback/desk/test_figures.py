@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from textrl_env.reward_models.feedback.desk import Desk, Item, figures
-from textrl_env.reward_models.feedback.desk.figures import percent_agreement
+from textrl_env.reward_models.feedback.desk import Desk, compute_dashboard
+from textrl_env.reward_models.feedback.desk.dashboard import percent_agreement
+from textrl_env.reward_models.feedback.store import Item
 
 Posted = Callable[..., dict[str, Any]]
 
@@ -29,16 +30,16 @@ def test_figures_of_two_people_by_hand(make_desk: Callable[..., Desk], posted: P
             values = {"kind": "skip"} if said == "s" else {"ranks": ranks}
             seconds = 2.0 if name == "ada" else 5.0
             desk.save(desk.answer(name, posted(question, seconds=seconds, **values)))
-    found = figures(desk.log, desk.store.items, overlap=2)
-    assert (found.items, found.labels, found.wanted, found.complete) == (4, 7, 8, 3)
+    found = compute_dashboard(desk.log, desk.store.items, overlap=2)
+    assert (found.items, found.labels, found.goal, found.complete) == (4, 7, 8, 3)
     assert found.agreement == pytest.approx(2 / 3) and found.consistency is None and found.seconds == 2.0
     ada, ben = found.annotators
     assert (ada.name, ada.labels, ada.skips, ada.seconds) == ("ada", 4, 0, 2.0)
     assert (ben.name, ben.labels, ben.skips, ben.seconds) == ("ben", 3, 1, 5.0)
     assert ada.agreement == ben.agreement == pytest.approx(2 / 3)
-    (disputed,) = found.disputed
+    (disputed,) = found.disputes
     assert disputed.item.prompt == "p1" and disputed.agreement == 0
-    assert disputed.said == (("ada", "1 > 2"), ("ben", "2 > 1"))
+    assert disputed.votes == (("ada", "1 > 2"), ("ben", "2 > 1"))
 
 
 def test_consistency_finds_who_goes_by_the_place(make_desk: Callable[..., Desk], posted: Posted) -> None:
@@ -47,6 +48,6 @@ def test_consistency_finds_who_goes_by_the_place(make_desk: Callable[..., Desk],
         while question := desk.question(name):
             good = [1 if text.startswith("good") else 2 for text in question.completions]
             desk.save(desk.answer(name, posted(question, ranks=good if name == "reader" else [1, 2])))
-    by_name = {person.name: person for person in figures(desk.log, desk.store.items, overlap=2).annotators}
+    by_name = {person.name: person for person in compute_dashboard(desk.log, desk.store.items, overlap=2).annotators}
     assert by_name["reader"].consistency == 1.0 and by_name["clicker"].consistency == 0.0
     assert by_name["reader"].repeats == by_name["clicker"].repeats > 5

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.desk import Item, item_fault, judgement_of, ranks_of
-from textrl_env.reward_models.feedback.desk.judgements import verdicts
+from textrl_env.reward_models.feedback.store import Item, Judgement, rank_groups
+from textrl_env.reward_models.feedback.store.items import item_fault
 
 
 def test_the_order_shown_leaves_no_trace() -> None:
@@ -19,20 +19,21 @@ def test_the_order_shown_leaves_no_trace() -> None:
         shown = [texts[index] for index in order]
         ranks = [1 + sum(quality[other] > quality[text] for other in shown) for text in shown]
         tags = [["false"] if text == "b" else [] for text in shown]
-        found.add(judgement_of({"ranks": ranks, "tags": tags}, "ranking", 4, answered=True).shown_in(order))
+        judgement = Judgement.from_values({"ranks": ranks, "tags": tags}, "ranking", 4, is_answer=True)
+        found.add(judgement.restore_order(order))
     (judgement,) = found
     assert judgement.ranks == (1, 4, 1, 3) and judgement.tags == ((), ("false",), (), ())
 
 
 def test_ranks_count_the_better_ones() -> None:
-    assert ranks_of([[2], [0, 1], [3]]) == (2, 2, 1, 4)
+    assert rank_groups([[2], [0, 1], [3]]) == (2, 2, 1, 4)
 
 
 def test_verdicts_are_signs_of_pairs_or_points() -> None:
-    ranked = judgement_of({"ranks": [1, 3, 1]}, "ranking", 3, answered=True)
-    assert verdicts(ranked) == (-1, 0, 1)
-    assert verdicts(judgement_of({"rating": 5}, "rating", 1, answered=True)) == (5,)
-    assert verdicts(judgement_of({}, "pair", 2, answered=False)) == ()
+    ranked = Judgement.from_values({"ranks": [1, 3, 1]}, "ranking", 3, is_answer=True)
+    assert ranked.verdicts == (-1, 0, 1)
+    assert Judgement.from_values({"rating": 5}, "rating", 1, is_answer=True).verdicts == (5,)
+    assert Judgement.from_values({}, "pair", 2, is_answer=False).verdicts == ()
 
 
 @pytest.mark.parametrize(
@@ -57,13 +58,13 @@ def test_verdicts_are_signs_of_pairs_or_points() -> None:
 )
 def test_a_bad_judgement_is_refused_by_name(values: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message.replace("(", r"\(").replace("+", r"\+")):
-        judgement_of(values, "pair", 2, answered=True)
+        Judgement.from_values(values, "pair", 2, is_answer=True)
 
 
 @pytest.mark.parametrize("rating", [0, 8, 3.0, "4", True, None])
 def test_a_rating_is_a_whole_number_from_1_to_7(rating: Any) -> None:
     with pytest.raises(InputError):
-        judgement_of({"rating": rating}, "rating", 1, answered=True)
+        Judgement.from_values({"rating": rating}, "rating", 1, is_answer=True)
 
 
 @pytest.mark.parametrize(

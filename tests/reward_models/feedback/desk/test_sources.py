@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.desk import Item, items_of, read_items
+from textrl_env.reward_models.feedback.store import Item, make_items, read_items
 
 
 def test_questions_that_completions_make() -> None:
     texts = ["a", "b", "a", "c"]
-    assert [item.completions for item in items_of("pair", "p", texts)] == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert items_of("ranking", "p", texts) == [Item("ranking", "p", ("a", "b", "c"))]
-    assert [item.completions for item in items_of("rating", "p", texts)] == [("a",), ("b",), ("c",)]
-    assert items_of("pair", "p", ["a", "a"]) == items_of("ranking", "p", ["a"]) == []
-    assert len(items_of("ranking", "p", list("abcdefghijkl"))[0].completions) == 9
+    assert [item.completions for item in make_items("pair", "p", texts)] == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert make_items("ranking", "p", texts) == [Item("ranking", "p", ("a", "b", "c"))]
+    assert [item.completions for item in make_items("rating", "p", texts)] == [("a",), ("b",), ("c",)]
+    assert make_items("pair", "p", ["a", "a"]) == make_items("ranking", "p", ["a"]) == []
+    assert len(make_items("ranking", "p", list("abcdefghijkl"))[0].completions) == 9
 
 
 def write(path: Path, *rows: Any) -> Path:

@@ -15,13 +15,24 @@ from typing import Any
 import pytest
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.desk import Event, Item, Judgement, Key, Log, StorageError, Store, schema
+from textrl_env.reward_models.feedback.store import (
+    AnswerKey,
+    Item,
+    Judgement,
+    LabelEvent,
+    LabelLog,
+    StorageError,
+    Store,
+    schema,
+)
 
 
-def event(item: Item, submission: str, *, annotator: str = "ada", revision: int = 1, comment: str = "") -> Event:
+def event(item: Item, submission: str, *, annotator: str = "ada", revision: int = 1, comment: str = "") -> LabelEvent:
     kind: Any = "undo" if revision % 2 == 0 else "label"
     judgement = Judgement() if kind == "undo" else Judgement((1, 2), comment=comment)
-    return Event(Key(item.id, annotator, 0), revision, kind, judgement, (0, 1), 1.0, "2026-01-01T00:00:00", submission)
+    return LabelEvent(
+        AnswerKey(item.id, annotator, 0), revision, kind, judgement, (0, 1), 1.0, "2026-01-01T00:00:00", submission
+    )
 
 
 ITEMS = [Item("pair", f"p{number}", ("a", "b")) for number in range(4)]
@@ -29,16 +40,15 @@ ITEMS = [Item("pair", f"p{number}", ("a", "b")) for number in range(4)]
 # Writes labels for ever; says which after each commit.
 WRITER = """
 import sys
-from textrl_env.reward_models.feedback.desk.judgements import Item, Judgement
-from textrl_env.reward_models.feedback.desk.log import Event, Key, Log
-from textrl_env.reward_models.feedback.desk.store import Store
+from textrl_env.reward_models.feedback.store import AnswerKey, Item, Judgement, LabelEvent, Store
 store = Store(sys.argv[1])
 store.add_items([Item("pair", f"p{number}", ("a", "b")) for number in range(4)])
 item = next(iter(store.items))
 print("ready", flush=True)
 for number in range(100_000):
     name = f"{sys.argv[2]}-{number}"
-    event = Event(Key(item, name, 0), 1, "label", Judgement((1, 2)), (0, 1), 1.0, "2026-01-01T00:00:00", name)
+    key, judgement = AnswerKey(item, name, 0), Judgement((1, 2))
+    event = LabelEvent(key, 1, "label", judgement, (0, 1), 1.0, "2026-01-01T00:00:00", name)
     assert store.append([event]) == [True]
     print(name, flush=True)
 """
@@ -217,7 +227,7 @@ def test_a_bad_row_is_named(store: Store, table: str, row: int, column: str, val
     )
     raw.execute(trigger)
     with pytest.raises(InputError, match=message):
-        Log().apply(Store(store.path).events())
+        LabelLog().apply(Store(store.path).events())
 
 
 def test_a_damaged_database_is_reported_and_left_as_it_is(tmp_path: Path) -> None:

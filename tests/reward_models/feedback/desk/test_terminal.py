@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from textrl_env.reward_models.feedback.desk import Desk, Item, label_in_terminal
+from textrl_env.reward_models.feedback.desk import Desk, label_in_terminal
+from textrl_env.reward_models.feedback.store import Item
 
 
 def typed(desk: Desk, *lines: str) -> str:
@@ -37,10 +38,10 @@ def test_pairs_are_answered_in_the_order_shown(make_desk: Callable[..., Desk]) -
     shown = typed(desk, "1", "t", "s", "2 +false@1 +off topic@2 +clear # the second one, clearly")
     assert "Nothing is left" in shown
     first, tie, last = (event for event in desk.log.labels())
-    assert first.judgement.ranks == tuple(1 + first.shown.index(index) for index in range(2))
+    assert first.judgement.ranks == tuple(1 + first.order.index(index) for index in range(2))
     assert tie.judgement.ranks == (1, 1)
-    assert last.judgement.ranks == tuple(2 - last.shown.index(index) for index in range(2))
-    assert [last.judgement.tags[index] for index in last.shown] == [("false",), ("off topic",)]
+    assert last.judgement.ranks == tuple(2 - last.order.index(index) for index in range(2))
+    assert [last.judgement.tags[index] for index in last.order] == [("false",), ("off topic",)]
     assert last.judgement.reasons == ("clear",) and last.judgement.comment == "the second one, clearly"
 
 
@@ -48,7 +49,7 @@ def test_rankings_with_ties(make_desk: Callable[..., Desk]) -> None:
     desk = make_desk([Item("ranking", f"p{n}", ("a", "b", "c")) for n in range(3)])
     typed(desk, "2 3 1", "31 = 2", "1=2=3")
     events = desk.log.labels()
-    shown = [tuple(event.judgement.ranks[index] for index in event.shown) for event in events if event.judgement.ranks]
+    shown = [tuple(event.judgement.ranks[index] for index in event.order) for event in events if event.judgement.ranks]
     assert shown == [(3, 1, 2), (2, 2, 1), (1, 1, 1)]
 
 

@@ -1,4 +1,4 @@
-"""Labels on their way out and in: our reader and TRL's columns, Label Studio, Argilla; every bad row is named."""
+"""Labels on their way out and in: our reader and TRL's columns, Label Studio; every bad row is named."""
 
 import copy
 import json
@@ -11,21 +11,25 @@ import pytest
 
 from textrl_env.errors import InputError
 from textrl_env.reward_models import read_preferences, write_preferences
-from textrl_env.reward_models.feedback.desk import Desk, Item, Log, Store
+from textrl_env.reward_models.feedback.desk import Desk
 from textrl_env.reward_models.feedback.exchange import (
-    Columns,
-    add_to,
-    by_item,
-    exports,
-    from_argilla,
+    TextColumns,
+    export_events,
+    export_preferences,
+    export_rankings,
+    export_ratings,
     from_label_studio,
-    labeling_config,
-    read_imported,
-    to_argilla,
+    make_labeling_config,
     to_label_studio,
 )
-from textrl_env.reward_models.feedback.exchange.argilla import user_id
-from textrl_env.reward_models.feedback.exchange.imported import ordered, ranked
+from textrl_env.reward_models.feedback.exchange.imported_answers import (
+    add_answers,
+    group_by_item,
+    order_to_ranks,
+    ranks_to_order,
+    read_answers,
+)
+from textrl_env.reward_models.feedback.store import Item, LabelLog, Store
 
 Posted = Callable[..., dict[str, Any]]
 CHAT = [{"role": "user", "content": "Hi"}]
@@ -63,7 +67,7 @@ def desk(make_desk: Callable[..., Desk], posted: Posted) -> Desk:
 
 
 def test_preferences_say_who_preferred_what(desk: Desk) -> None:
-    rows = exports.preferences(desk.log, desk.store.items)
+    rows = export_preferences(desk.log, desk.store.items)
     found = sorted((row["annotator"], row["prompt"], row["chosen"], row["rejected"]) for row in rows)
     assert found == [
         ("ada", "P1", "b", "a"),
@@ -80,7 +84,7 @@ def test_places_on_the_screen_go_with_the_texts(make_desk: Callable[..., Desk], 
     while question := desk.question("ada"):
         # The second on the screen is best, then the third.
         desk.save(desk.answer("ada", posted(question, ranks=[3, 1, 2])))
-    whole, pairs = (make(desk.log, desk.store.items) for make in (exports.rankings, exports.preferences))
+    whole, pairs = (make(desk.log, desk.store.items) for make in (export_rankings, export_preferences))
     assert [row["shown"] for row in whole] == [[1, 2, 0]] * 12 and len({row["chosen"] for row in whole}) == 3
     place = {
         (row["prompt"], text): shown for row in whole for text, shown in zip(row["ranking"], row["shown"], strict=True)
@@ -91,13 +95,13 @@ def test_places_on_the_screen_go_with_the_texts(make_desk: Callable[..., Desk], 
 
 
 def test_our_reader_reads_what_is_exported(desk: Desk, tmp_path: Path) -> None:
-    kept = exports.preferences(desk.log, desk.store.items, keep_ties=True)
+    kept = export_preferences(desk.log, desk.store.items, keep_ties=True)
     read = read_preferences(write_preferences(tmp_path / "p.jsonl", kept))
     assert [preference.ranking for preference in read] == [(row["chosen"], row["rejected"]) for row in kept]
     assert sorted({p.ranking for p in read if p.probability == 0.5}) in (
         [("c", ""), ("good", "also good")], [("also good", "good"), ("c", "")],
     )  # fmt: skip
-    whole = exports.rankings(desk.log, desk.store.items)
+    whole = export_rankings(desk.log, desk.store.items)
     read = read_preferences(write_preferences(tmp_path / "r.jsonl", whole))
     assert {preference.ranking for preference in read} == {("b", "a"), ("t", "r", "s")}
 
@@ -110,18 +114,18 @@ def test_a_tie_inside_a_ranking_is_an_even_label(
     assert question
     ranks = {"a": 2, "b": 1, "c": 2}
     desk.save(desk.answer("ada", posted(question, ranks=[ranks[text] for text in question.completions])))
-    (read,) = read_preferences(write_preferences(tmp_path / "r.jsonl", exports.rankings(desk.log, desk.store.items)))
+    (read,) = read_preferences(write_preferences(tmp_path / "r.jsonl", export_rankings(desk.log, desk.store.items)))
     assert read.ranking == ("b", "a", "c") and read.pair_probabilities == (1.0, 1.0, 0.5)
-    assert len(exports.preferences(desk.log, desk.store.items)) == 2
+    assert len(export_preferences(desk.log, desk.store.items)) == 2
 
 
 def test_margins_are_there_where_all_rows_have_one(make_desk: Callable[..., Desk], posted: Posted) -> None:
     desk = make_desk(ITEMS[3:])
     while question := desk.question("ada"):
         desk.save(desk.answer("ada", posted(question, rating=RATINGS[question.item.completions[0]])))
-    rows = exports.preferences(desk.log, desk.store.items)
+    rows = export_preferences(desk.log, desk.store.items)
     assert [row["margin"] for row in rows] == [4 / 6, 4 / 6]
-    assert sorted(row["rating"] for row in exports.ratings(desk.log, desk.store.items)) == [2, 6, 6]
+    assert sorted(row["rating"] for row in export_ratings(desk.log, desk.store.items)) == [2, 6, 6]
 
 
 def test_conversations_have_trls_form(make_desk: Callable[..., Desk], posted: Posted) -> None:
@@ -129,7 +133,7 @@ def test_conversations_have_trls_form(make_desk: Callable[..., Desk], posted: Po
     question = desk.question("ada")
     assert question
     desk.save(desk.answer("ada", posted(question)))
-    (row,) = exports.preferences(desk.log, desk.store.items)
+    (row,) = export_preferences(desk.log, desk.store.items)
     chosen = question.completions[0]
     assert row["prompt"] == CHAT and row["chosen"] == [{"role": "assistant", "content": chosen}]
 
@@ -139,15 +143,15 @@ def test_what_was_taken_back_or_repeated_is_in_the_log_only(make_desk: Callable[
     while question := desk.question("ada"):
         desk.save(desk.answer("ada", posted(question)))
     desk.save(desk.undo("ada", "u"))
-    labels, rows = desk.log.labels(), exports.events(desk.log, desk.store.items)
-    assert len(exports.preferences(desk.log, desk.store.items)) == len(labels) <= 20 < len(rows)
+    labels, rows = desk.log.labels(), export_events(desk.log, desk.store.items)
+    assert len(export_preferences(desk.log, desk.store.items)) == len(labels) <= 20 < len(rows)
     assert [row["id"] for row in rows] == list(range(1, len(rows) + 1))
     assert {row["kind"] for row in rows} == {"label", "undo"} and json.loads(json.dumps(rows))
 
 
 def stands(store: Store) -> Any:
     """What people said about what: all that an exchange should keep."""
-    log = Log()
+    log = LabelLog()
     log.apply(store.events())
     return {
         (key.annotator, store.items[key.item]): (event.kind, event.judgement)
@@ -156,21 +160,17 @@ def stands(store: Store) -> Any:
     }
 
 
-READERS: dict[str, Any] = {"label studio": (from_label_studio, "data"), "argilla": (from_argilla, "fields")}
-WRITERS: dict[str, Any] = {"label studio": to_label_studio, "argilla": to_argilla}
+def read_export(path: Path) -> Any:
+    return read_answers(path, lambda row: from_label_studio(row, TextColumns()), "data", on_bad_row="error")
 
 
-@pytest.mark.parametrize("tool", ["label studio", "argilla"])
-def test_what_goes_out_comes_back(desk: Desk, tmp_path: Path, tool: str) -> None:
+def test_what_goes_out_comes_back(desk: Desk, tmp_path: Path) -> None:
     path = tmp_path / "export.json"
-    path.write_text(json.dumps(WRITERS[tool](by_item(desk.log, desk.store.items))))
-    read, column = READERS[tool]
-    imported = read_imported(path, lambda row: read(row, Columns()), column, on_bad_row="error")
+    path.write_text(json.dumps(to_label_studio(group_by_item(desk.log, desk.store.items))))
+    imported = read_export(path)
     other = Store(tmp_path / "other.db")
-    assert add_to(other, imported) == len(imported)
+    assert add_answers(other, imported) == len(imported)
     before, after = stands(desk.store), stands(other)
-    if tool == "argilla":  # It knows no skips.
-        before = {key: value for key, value in before.items() if value[0] == "label"}
     empty = {
         key: (kind, (judgement.tags or ((),) * len(key[1].completions))) for key, (kind, judgement) in before.items()
     }
@@ -179,16 +179,14 @@ def test_what_goes_out_comes_back(desk: Desk, tmp_path: Path, tool: str) -> None
         assert {key: getattr(value[1], name) for key, value in after.items()} == {
             key: getattr(value[1], name) for key, value in before.items()
         }
-    assert add_to(other, imported) == 0, "imported again, nothing is new"
+    assert add_answers(other, imported) == 0, "imported again, nothing is new"
 
 
-@pytest.mark.parametrize("tool", ["label studio", "argilla"])
 @pytest.mark.parametrize("junk", [None, 7, "x", [7], {"value": 7}, ["completion_9"], 1e400])
 def test_junk_anywhere_in_an_export_is_named_with_its_row_and_never_a_crash(
-    desk: Desk, tmp_path: Path, tool: str, junk: Any
+    desk: Desk, tmp_path: Path, junk: Any
 ) -> None:
-    rows = WRITERS[tool](by_item(desk.log, desk.store.items))[1:4]  # One of each task.
-    read, column = READERS[tool]
+    rows = to_label_studio(group_by_item(desk.log, desk.store.items))[1:4]  # One of each task.
     n_refused = n_unnamed = 0
     for number, row in enumerate(rows, start=1):
         for place in places(row):
@@ -197,7 +195,7 @@ def test_junk_anywhere_in_an_export_is_named_with_its_row_and_never_a_crash(
             path = tmp_path / "export.json"
             path.write_text(json.dumps(broken))
             try:
-                read_imported(path, lambda row: read(row, Columns()), column, on_bad_row="error")
+                read_export(path)
             except InputError as error:
                 n_refused += f"export.json: item {number}: " in str(error)
                 n_unnamed += f"export.json: item {number}: " not in str(error)
@@ -231,29 +229,17 @@ def test_another_projects_label_studio_export_is_read_by_its_types(tmp_path: Pat
     }
     path = tmp_path / "export.json"
     path.write_text(json.dumps([task]))
-    columns = Columns("question", ("answer1", "answer2"))
-    imported = read_imported(path, lambda row: from_label_studio(row, columns), "data", on_bad_row="error")
+    columns = TextColumns("question", ("answer1", "answer2"))
+    imported = read_answers(path, lambda row: from_label_studio(row, columns), "data", on_bad_row="error")
     assert [(found.annotator, found.judgement.ranks, found.seconds) for found in imported] == [
         ("label-studio-3", (2, 1), 4.5), ("b@c.org", (2, 1), 0.0),
     ]  # fmt: skip
     assert imported[0].item == Item("pair", "Q?", ("x", "y"))
 
 
-def test_an_argilla_response_of_somebody_unknown_keeps_the_start_of_their_id(tmp_path: Path) -> None:
-    user = user_id("nobody we know")
-    record = {
-        "id": "1", "fields": {"prompt": "p", "completion_1": "a", "completion_2": "b"}, "metadata": {},
-        "responses": {"choice": [{"value": "completion_2", "user_id": user}]},
-    }  # fmt: skip
-    path = tmp_path / "records.jsonl"
-    path.write_text(json.dumps(record) + "\n")
-    (found,) = read_imported(path, lambda row: from_argilla(row, Columns()), "fields", on_bad_row="error")
-    assert found.annotator == f"argilla-{user[:8]}" and found.judgement.ranks == (2, 1)
-
-
 def test_an_answer_given_here_is_not_replaced_by_an_import(desk: Desk, tmp_path: Path) -> None:
     path = tmp_path / "export.json"
-    tasks = to_label_studio(by_item(desk.log, desk.store.items))
+    tasks = to_label_studio(group_by_item(desk.log, desk.store.items))
     for task in tasks:
         for annotation in task["annotations"]:
             annotation["result"] = [
@@ -261,17 +247,17 @@ def test_an_answer_given_here_is_not_replaced_by_an_import(desk: Desk, tmp_path:
                 for region in annotation["result"]
             ]
     path.write_text(json.dumps(tasks))
-    imported = read_imported(path, lambda row: from_label_studio(row, Columns()), "data", on_bad_row="error")
+    imported = read_export(path)
     before = stands(desk.store)
-    assert add_to(desk.store, imported) == 0 and stands(desk.store) == before
+    assert add_answers(desk.store, imported) == 0 and stands(desk.store) == before
 
 
 @pytest.mark.parametrize(("task", "k"), [("pair", 2), ("ranking", 4), ("rating", 1)])
 def test_the_labelling_interface_names_what_the_regions_name(desk: Desk, task: Any, k: int) -> None:
-    interface = ElementTree.fromstring(labeling_config(task, k))
+    interface = ElementTree.fromstring(make_labeling_config(task, k))
     names = {element.get("name") for element in interface.iter()} | {"choice"}
     values = {str(element.get("value"))[1:] for element in interface.iter() if element.get("value", "").startswith("$")}
-    for each in to_label_studio(by_item(desk.log, desk.store.items)):
+    for each in to_label_studio(group_by_item(desk.log, desk.store.items)):
         if each["data"]["task"] == task:
             assert values >= {name for name in each["data"] if name not in ("task", "item")} - {f"completion_{k + 1}"}
             for annotation in each["annotations"]:
@@ -280,4 +266,4 @@ def test_the_labelling_interface_names_what_the_regions_name(desk: Desk, task: A
 
 def test_an_order_with_ties_is_the_ranks_again() -> None:
     for ranks in ([1, 1], [2, 1], [2, 2, 1, 4], [1, 1, 1], [3, 1, 1, 4]):
-        assert ranked(*ordered(ranks)) == ranks
+        assert order_to_ranks(*ranks_to_order(ranks)) == ranks

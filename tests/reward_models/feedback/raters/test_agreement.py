@@ -10,7 +10,7 @@ from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss
 
 from textrl_env.errors import InputError
 from textrl_env.reward_models.feedback.raters import cohen_kappa
-from textrl_env.reward_models.feedback.raters.agreement import Level, fleiss_kappa, krippendorff_alpha, value_counts
+from textrl_env.reward_models.feedback.raters.agreement import Level, count_values, fleiss_kappa, krippendorff_alpha
 from textrl_env.stats import bootstrap_estimate, estimate_mean
 
 NONE = float("nan")
@@ -29,7 +29,7 @@ PUBLISHED = np.array(
 def counts_of(table: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Of a table (raters, units) with NaN where there is no judgement."""
     rater, unit = np.nonzero(~np.isnan(table))
-    return value_counts(unit, table[rater, unit])
+    return count_values(unit, table[rater, unit])
 
 
 def alpha(table: NDArray[np.float64], level: Level) -> float:

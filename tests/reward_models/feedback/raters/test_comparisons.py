@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.raters import read_judgements, votes_of
-from textrl_env.reward_models.feedback.raters.comparisons import Comparison, Rating
+from textrl_env.reward_models.feedback.raters import Comparison, read_judgements, tally_votes
+from textrl_env.reward_models.feedback.raters.comparisons import Rating
 
 
 def written(path: Path, *rows: dict[str, Any]) -> Path:
@@ -74,8 +74,8 @@ def decided(votes: Any) -> set[tuple[str, str, str]]:
 
 
 def test_a_ranking_and_ratings_give_the_same_votes_in_one_orientation() -> None:
-    ranked = votes_of([Comparison("ann", "p", ("z", "x", "y")), Comparison("bob", "p", ("x", "y"), tie=True)])
-    rated = votes_of([Rating("ann", "p", text, value) for text, value in (("x", 2), ("y", 1), ("z", 9))])
+    ranked = tally_votes([Comparison("ann", "p", ("z", "x", "y")), Comparison("bob", "p", ("x", "y"), tie=True)])
+    rated = tally_votes([Rating("ann", "p", text, value) for text, value in (("x", 2), ("y", 1), ("z", 9))])
     assert decided(ranked) == decided(rated) == {("ann", "z", "x"), ("ann", "z", "y"), ("ann", "x", "y")}
     assert (ranked.first < ranked.second).all() and (ranked.vote == 0).sum() == 1
     # A ranking of K counts as K - 1 votes.
@@ -85,13 +85,13 @@ def test_a_ranking_and_ratings_give_the_same_votes_in_one_orientation() -> None:
 
 def test_progress_follows_time_where_it_is_known() -> None:
     late_first = [Comparison("ann", str(i), ("x", "y"), time=10.0 - i) for i in range(4)]
-    votes = votes_of(late_first)
+    votes = tally_votes(late_first)
     prompt = np.array([votes.items[item][0] for item in votes.first])
     assert dict(zip(prompt, votes.progress, strict=True)) == {"3": 0.0, "2": 0.25, "1": 0.5, "0": 0.75}
 
 
 def test_nothing_to_compare_and_a_text_rated_twice_are_named() -> None:
     with pytest.raises(InputError, match="nothing to compare"):
-        votes_of([Rating("ann", "p", "x", 1.0), Rating("bob", "p", "y", 1.0)])
+        tally_votes([Rating("ann", "p", "x", 1.0), Rating("bob", "p", "y", 1.0)])
     with pytest.raises(InputError, match="twice"):
-        votes_of([Rating("ann", "p", "x", 1.0), Rating("ann", "p", "x", 2.0)])
+        tally_votes([Rating("ann", "p", "x", 1.0), Rating("ann", "p", "x", 2.0)])

@@ -6,17 +6,14 @@ import pytest
 from textrl_env.errors import InputError
 from textrl_env.reward_models import preferences_of
 from textrl_env.reward_models.feedback.raters import (
-    SimulatedRater,
-    collect,
+    Comparison,
     fit_crowd_bt,
-    majority_labels,
-    mixed_workers,
-    reliability_labels,
-    votes_of,
+    label_by_majority,
+    label_by_reliability,
+    tally_votes,
 )
-from textrl_env.reward_models.feedback.raters.comparisons import Comparison
-from textrl_env.reward_models.feedback.raters.populations import Worker
 from textrl_env.reward_models.feedback.raters.votes import Votes
+from textrl_env.reward_models.feedback.simulated_raters import SimulatedRater, Worker, collect_judgements, make_workers
 
 
 def stated(prompts: list[str], completions: list[str], **columns: object) -> list[float]:
@@ -27,13 +24,13 @@ def stated(prompts: list[str], completions: list[str], **columns: object) -> lis
 def simulated(workers: tuple[Worker, ...], *, n_prompts: int, k: int, overlap: int, seed: int) -> Votes:
     rng = np.random.default_rng(seed)
     texts = [[f"{value:.6f}" for value in rng.random(k)] for _ in range(n_prompts)]
-    rows = collect(workers, [str(i) for i in range(n_prompts)], texts, stated, overlap=overlap, rng=rng)
-    return votes_of([Comparison(row["annotator"], row["prompt"], tuple(row["ranking"]), row["tie"]) for row in rows])
+    rows = collect_judgements(workers, [str(i) for i in range(n_prompts)], texts, stated, overlap=overlap, rng=rng)
+    return tally_votes([Comparison(row["annotator"], row["prompt"], tuple(row["ranking"]), row["tie"]) for row in rows])
 
 
 def test_posterior_of_a_small_case_is_the_integral() -> None:
     """Two raters, one pair each way, one pair on which they agree: four unknowns, integrated on a grid."""
-    votes = votes_of(
+    votes = tally_votes(
         [Comparison("a", "p", ("x", "y")), Comparison("b", "p", ("y", "x")),
          Comparison("a", "q", ("x", "y")), Comparison("b", "q", ("x", "y"))]
     )  # fmt: skip
@@ -60,7 +57,7 @@ def test_posterior_of_a_small_case_is_the_integral() -> None:
 
 @pytest.mark.parametrize(("k", "overlap"), [(2, 5), (4, 3)])
 def test_adversaries_and_careless_raters_are_found(k: int, overlap: int) -> None:
-    votes = simulated(mixed_workers(6, 3, 3), n_prompts=300, k=k, overlap=overlap, seed=k)
+    votes = simulated(make_workers(6, 3, 3), n_prompts=300, k=k, overlap=overlap, seed=k)
     fit = fit_crowd_bt(votes, rng=np.random.default_rng(0))
     eta = dict(zip(votes.raters, fit.reliability.mean(axis=0), strict=True))
     for name, value in eta.items():
@@ -82,9 +79,9 @@ def test_intervals_cover_what_lazy_raters_do() -> None:
 
 
 def test_labels_that_weigh_the_raters_are_right_where_the_majority_is_not() -> None:
-    votes = simulated(mixed_workers(6, 3, 3), n_prompts=300, k=3, overlap=3, seed=1)
-    by_majority = majority_labels(votes)
-    weighed = reliability_labels(votes, fit_crowd_bt(votes, rng=np.random.default_rng(0)))
+    votes = simulated(make_workers(6, 3, 3), n_prompts=300, k=3, overlap=3, seed=1)
+    by_majority = label_by_majority(votes)
+    weighed = label_by_reliability(votes, fit_crowd_bt(votes, rng=np.random.default_rng(0)))
 
     def right(rows: list[dict[str, object]]) -> float:
         share = []
@@ -100,7 +97,7 @@ def test_labels_that_weigh_the_raters_are_right_where_the_majority_is_not() -> N
 
 
 def test_majority_labels_by_hand() -> None:
-    votes = votes_of(
+    votes = tally_votes(
         [
             Comparison("a", "p", ("x", "y", "z")),
             Comparison("b", "p", ("x", "z", "y")),
@@ -108,7 +105,7 @@ def test_majority_labels_by_hand() -> None:
             Comparison("a", "q", ("s", "t"), tie=True),
         ]
     )
-    assert majority_labels(votes) == [
+    assert label_by_majority(votes) == [
         {"prompt": "p", "chosen": "x", "rejected": "z", "ranking": ["x", "y", "z"], "soft_labels": [1.0, 1.0, 1.0]},
         {"prompt": "q", "chosen": "s", "rejected": "t", "ranking": ["s", "t"], "soft_labels": [0.5]},
     ]
@@ -117,7 +114,7 @@ def test_majority_labels_by_hand() -> None:
 def test_a_tie_says_nothing_about_its_rater() -> None:
     agreeing = [Comparison(name, str(i), ("x", "y")) for i in range(20) for name in "ab"]
     ties = [Comparison("c", str(i), ("x", "y"), tie=True) for i in range(20)]
-    votes = votes_of([*agreeing, *ties])
+    votes = tally_votes([*agreeing, *ties])
     fit = fit_crowd_bt(votes, rng=np.random.default_rng(0), trust=(4.0, 1.0), draws=4000)
     # The prior's mean: 4 / 5.
     assert fit.reliability.mean(axis=0)[2] == pytest.approx(0.8, abs=0.03)
@@ -125,7 +122,7 @@ def test_a_tie_says_nothing_about_its_rater() -> None:
 
 
 def test_impossible_options_are_named() -> None:
-    votes = votes_of([Comparison("a", "p", ("x", "y"))])
+    votes = tally_votes([Comparison("a", "p", ("x", "y"))])
     for options, name in (({"trust": (0.0, 1.0)}, "trust_true"), ({"spread": 0.0}, "spread"), ({"draws": 0}, "draws")):
         with pytest.raises(InputError, match=name):
             fit_crowd_bt(votes, rng=np.random.default_rng(0), **options)  # type: ignore[arg-type]

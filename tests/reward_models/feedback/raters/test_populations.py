@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.raters import SimulatedRater, collect, mixed_workers
-from textrl_env.reward_models.feedback.raters.populations import Worker
+from textrl_env.reward_models.feedback.simulated_raters import SimulatedRater, Worker, collect_judgements, make_workers
 
 
 def frequencies(worker: Worker, utility: list[float], words: list[float], *, n_done: int = 0) -> list[float]:
@@ -58,8 +57,8 @@ def length(prompts: list[str], completions: list[str], **columns: object) -> lis
 
 
 def test_each_prompt_is_judged_by_different_workers_in_the_order_of_time() -> None:
-    workers = mixed_workers(3, 1, 1)
-    rows = collect(
+    workers = make_workers(3, 1, 1)
+    rows = collect_judgements(
         workers, ["p", "q", "r"], [["a", "bb", "a"], ["c"], ["d", "eee", "ff"]], length, overlap=4,
         rng=np.random.default_rng(0),
     )  # fmt: skip
@@ -82,4 +81,4 @@ def test_bad_input_is_named() -> None:
         Worker(rater, fatigue=-1.0)
     for workers, overlap in (((Worker(rater),), 2), ((Worker(rater), Worker(rater)), 1)):
         with pytest.raises(InputError, match="different names"):
-            collect(workers, ["p"], [["a", "b"]], length, overlap=overlap, rng=np.random.default_rng(0))
+            collect_judgements(workers, ["p"], [["a", "b"]], length, overlap=overlap, rng=np.random.default_rng(0))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.raters import RaterPopulation, SimulatedRater
+from textrl_env.reward_models.feedback.simulated_raters import RaterPopulation, SimulatedRater
 
 
 def stated(prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> list[float]:

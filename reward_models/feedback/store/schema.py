@@ -46,7 +46,7 @@ MIGRATIONS = (
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """A connection to the database at `path`, made if nothing is there, migrated if it is of an earlier version.
+    """Opens the database at `path`, made if nothing is there, migrated if it is of an earlier version.
 
     A file that is there is first read only, and left as it is unless everything about it is right.
 
@@ -62,7 +62,7 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """A connection that trusts nothing in the file; `mode` is `ro` or `rw`."""
+    """Opens a connection that trusts nothing in the file; `mode` is `ro` or `rw`."""
     # Autocommit: transactions are begun and ended by name, so that what is answered is what was committed.
     connection = sqlite3.connect(
         f"file:{quote(str(path.resolve()))}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
@@ -80,7 +80,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _create(path: Path) -> None:
-    """Made whole under another name: whoever is stopped half-way leaves no half database."""
+    """Makes it whole under another name: a process that is stopped half-way leaves no half database."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -111,9 +111,8 @@ def _check(path: Path) -> None:
             raise InputError(f"{path}: is no SQLite database; it was left as it is, name another file")
     connection = connect(path, "ro")
     try:
-        kind, version = (
-            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-        )
+        pragmas = ("application_id", "user_version")
+        kind, version = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas)
         if kind != APPLICATION_ID:
             raise InputError(f"{path}: is a SQLite database, but not one of labels; it was left as it is")
         if version > len(MIGRATIONS):
@@ -123,7 +122,7 @@ def _check(path: Path) -> None:
         faults = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
         if faults != ["ok"]:
             raise sqlite3.DatabaseError(faults[0])
-        if _schema(connection) != _expected(version):
+        if _read_schema(connection) != _make_schema(version):
             raise InputError(
                 f"{path}: its tables, triggers or views are not those of version {version}; "
                 "it was changed by other hands, and was left as it is"
@@ -137,21 +136,21 @@ def _check(path: Path) -> None:
         connection.close()
 
 
-def _schema(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+def _read_schema(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
     return set(connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_schema"))
 
 
-def _expected(version: int) -> set[tuple[str, str, str]]:
+def _make_schema(version: int) -> set[tuple[str, str, str]]:
     memory = sqlite3.connect(":memory:")
     for script in MIGRATIONS[:version]:
         memory.executescript(script)
-    schema = _schema(memory)
+    schema = _read_schema(memory)
     memory.close()
     return schema
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Each version in one transaction: whoever is stopped in between leaves the version before."""
+    """Migrates a version per transaction: a process that is stopped in between leaves the version before."""
     try:
         while True:
             connection.execute("BEGIN IMMEDIATE")
@@ -171,11 +170,11 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _statements(script: str) -> list[str]:
-    """`executescript` would commit before it begins; this keeps a script inside its transaction."""
-    found, statement = [], ""
+    """Splits a script, to run inside a transaction; `executescript` would commit before it begins."""
+    statements, statement = [], ""
     for line in script.splitlines(keepends=True):
         statement += line
         if sqlite3.complete_statement(statement):
-            found.append(statement.strip())
+            statements.append(statement.strip())
             statement = ""
-    return found
+    return statements

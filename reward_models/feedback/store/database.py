@@ -1,4 +1,4 @@
-"""Items and events in a SQLite file; what `append` returns is on the disk."""
+"""The store of a labelling desk: items and events in a SQLite file."""
 
 import json
 import sqlite3
@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.desk.judgements import Item, item_fault
-from textrl_env.reward_models.feedback.desk.log import Event, event_of
-from textrl_env.reward_models.feedback.desk.schema import connect, open_database
+from textrl_env.reward_models.feedback.store.items import Item, item_fault
+from textrl_env.reward_models.feedback.store.label_log import AnswerKey, LabelEvent
+from textrl_env.reward_models.feedback.store.schema import connect, open_database
 
-EVENT_COLUMNS = (
-    "id", "item", "annotator", "round", "revision", "kind", "judgement", "shown", "seconds", "created_at", "submission",
-)  # fmt: skip
+_CONTENT = ("revision", "kind", "judgement", "shown", "seconds", "created_at", "submission")
+EVENT_COLUMNS = ("id", *AnswerKey._fields, *_CONTENT)
 _INSERT = f"INSERT INTO events ({', '.join(EVENT_COLUMNS[1:])}) VALUES ({', '.join('?' * (len(EVENT_COLUMNS) - 1))})"
 
 
 class StorageError(InputError):
-    """The disk is full or fails; nothing of what was handed over was written."""
+    """The disk is full or fails; none of the events was written."""
 
 
 class Store:
@@ -51,12 +50,12 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Writes what is in the write-ahead log into the file and lets go of it."""
+        """Writes the write-ahead log into the file and closes it."""
         self._reader.close()
         self._connection.close()
 
     def setting(self, name: str, default: str) -> str:
-        """A setting; the first one to ask for it decides what it is."""
+        """Returns a setting; the first call for it decides, by its default, what it is."""
         insert = "INSERT INTO settings VALUES (?, ?) ON CONFLICT DO NOTHING"
         self._write(lambda: self._connection.execute(insert, [name, default]))
         with self._reading:
@@ -64,7 +63,7 @@ class Store:
         return value
 
     def add_items(self, items: Iterable[Item]) -> int:
-        """Adds those that are not there yet; returns how many that were. InputError where one is no item."""
+        """Adds items that are not there yet and returns their number; InputError where one is no item."""
         rows = []
         for item in items:
             if fault := item_fault(item.task, item.prompt, item.completions):
@@ -78,38 +77,38 @@ class Store:
         return len(self.items) - before
 
     def set_disagreement(self, values: Mapping[str, float]) -> None:
-        """How much an ensemble of reward models disagrees about items, by their ids."""
+        """Stores how much an ensemble of reward models disagrees about items, by their ids."""
         rows = [(value, item) for item, value in values.items()]
         self._write(lambda: self._connection.executemany("UPDATE items SET disagreement = ? WHERE id = ?", rows))
         self._read_items()
 
-    def append(self, events: Sequence[Event]) -> list[bool]:
+    def append(self, events: Sequence[LabelEvent]) -> list[bool]:
         """Writes events in one transaction; returns once they are on the disk.
 
         Returns:
-            per event whether it was written; False where its revision or submission is taken.
+            True per event that was written; False where its revision or submission is taken.
 
         Raises:
             StorageError: the disk is full or fails; none of them was written.
         """
-        written: list[bool] = []
+        outcomes: list[bool] = []
 
         def insert() -> None:
             for event in events:
-                values = (*event.key, event.revision, event.kind, event.judgement.to_json(), json.dumps(event.shown))
+                values = (*event.key, event.revision, event.kind, event.judgement.to_json(), json.dumps(event.order))
                 try:
                     self._connection.execute(_INSERT, [*values, event.seconds, event.created_at, event.submission])
-                    written.append(True)
+                    outcomes.append(True)
                 except sqlite3.IntegrityError as error:
                     if error.sqlite_errorname != "SQLITE_CONSTRAINT_UNIQUE":
                         raise
-                    written.append(False)
+                    outcomes.append(False)
 
         self._write(insert)
-        return written
+        return outcomes
 
-    def events(self, after: int = 0) -> list[Event]:
-        """The log behind the event `after`; InputError names a row that is no event."""
+    def events(self, after: int = 0) -> list[LabelEvent]:
+        """Reads the log behind the event with id `after`; InputError names a row that is no event."""
         with self._reading:
             query = f"SELECT {', '.join(EVENT_COLUMNS)} FROM events WHERE id > ? ORDER BY id"
             rows = self._reader.execute(query, [after]).fetchall()
@@ -136,7 +135,7 @@ class Store:
         items, disagreement = {}, {}
         for number, id, task, prompt, completions, score in rows:
             where = f"{self.path}: table items, row {number}"
-            prompt, completions = _decoded(prompt, where), _decoded(completions, where)
+            prompt, completions = _decode(prompt, where), _decode(completions, where)
             if fault := item_fault(task, prompt, completions):
                 raise InputError(f"{where}: {fault}")
             item = Item(task, prompt, tuple(completions))
@@ -145,17 +144,17 @@ class Store:
             items[id], disagreement[id] = item, float(score)
         self.items, self.disagreement = items, disagreement
 
-    def _event(self, row: Sequence[Any]) -> Event:
+    def _event(self, row: Sequence[Any]) -> LabelEvent:
         values = dict(zip(EVENT_COLUMNS, row, strict=True))
         where = f"{self.path}: table events, row {values['id']}"
         try:
-            decoded = {name: _decoded(values[name], where) for name in ("judgement", "shown")}
-            return event_of({**values, **decoded}, self.items)
+            values |= {name: _decode(values[name], where) for name in ("judgement", "shown")}
+            return LabelEvent.from_values(values, self.items)
         except InputError as error:
             raise InputError(f"{where}: {str(error).removeprefix(where + ': ')}") from None
 
 
-def _decoded(text: str, where: str) -> Any:
+def _decode(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""What every request passes first, and what every response carries: hosts, origins, sizes, headers."""
+"""The gate before the desk's routes: checks hosts, origins and sizes of requests, and adds headers to responses."""
 
 import json
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Gate:
     """Refuses requests for another host, which is how DNS rebinding arrives, and writes from another origin.
 
     Args:
-        app: what is behind it.
+        app: the application behind it.
         hosts: names and addresses, without a port, under which the desk may be asked for.
     """
 
@@ -38,6 +38,7 @@ class Gate:
         self.app, self.hosts = app, {host.lower() for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a refused request at once, and hands any other to the application."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -55,19 +56,19 @@ class Gate:
 
     def _refusal(self, method: str, headers: Headers) -> tuple[int, str] | None:
         host = headers.get("host", "").lower()
-        if _name(f"//{host}") not in self.hosts:
+        if _hostname(f"//{host}") not in self.hosts:
             return 400, f"unknown host {host!r:.100}; the desk answers to {', '.join(sorted(self.hosts))}"
         if method in ("GET", "HEAD"):
             return None
         # Behind a proxy that adds TLS the scheme differs; host and port are what tells sites apart.
         origin = headers.get("origin", "")
-        if urlsplit_or_none(origin) is None or origin.lower().partition("://")[2] != host:
+        if split_url(origin) is None or origin.lower().partition("://")[2] != host:
             return 403, f"writing is for the desk's own pages; origin {origin!r:.100} is not {host!r:.100}"
         return None
 
 
-def urlsplit_or_none(url: str) -> Any:
-    """A split http(s) address, or None."""
+def split_url(url: str) -> Any:
+    """Splits an http(s) address; None where it is none."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -75,15 +76,15 @@ def urlsplit_or_none(url: str) -> Any:
     return parts if parts.scheme in ("http", "https") else None
 
 
-def _name(authority: str) -> str | None:
+def _hostname(authority: str) -> str | None:
     try:
         return urlsplit(authority).hostname
     except ValueError:
         return None
 
 
-async def posted(request: Request) -> dict[str, Any]:
-    """The JSON object that a request carries; HTTPException 413, 415 or 400 says what is wrong with it."""
+async def read_body(request: Request) -> dict[str, Any]:
+    """Reads the JSON object that a request carries; HTTPException 413, 415 or 400 says what is wrong with it."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise HTTPException(415, f"expected Content-Type application/json, got {kind!r:.60}")

@@ -18,14 +18,15 @@ FloatArray = NDArray[np.float64]
 
 
 class Utility(Protocol):
-    """A reward function: texts in, B finite floats out (design: TRL's signature)."""
+    """A reward function: B texts and as many completions in, B finite floats out, in TRL's signature."""
 
-    def __call__(self, prompts: list[str], completions: list[str], **columns: Any) -> Sequence[float]: ...
+    def __call__(self, prompts: list[str], completions: list[str], **columns: Any) -> Sequence[float]:
+        """Scores B completions."""
 
 
 @dataclass(frozen=True)
 class SimulatedRater:
-    """One rater of the Plackett-Luce family.
+    """A rater of the Plackett-Luce family.
 
     The rater perceives `u + length_bias * words + noise * g` with g standard Gumbel, drawn anew for every completion
     that is ranked, and sorts by it. A pair is then ordered (a, b) with probability `sigmoid((u_a - u_b) / noise)`, u
@@ -33,7 +34,7 @@ class SimulatedRater:
     """
 
     name: str
-    """Goes into the column `annotator`."""
+    """The value of the column `annotator`."""
     noise: float
     """Scale of the Gumbel noise, in units of utility, > 0. Small is careful: 0.05 sees a difference of 0.1."""
     length_bias: float = 0.0
@@ -45,13 +46,22 @@ class SimulatedRater:
         if not np.isfinite(self.length_bias):
             raise InputError(f"length_bias of rater {self.name!r} must be finite, got {self.length_bias}")
 
-    def perceived(self, utility: FloatArray, words: FloatArray) -> FloatArray:
-        """Utility plus bias, without noise. Args: utility, words: any shape. Returns: the same shape."""
+    def perceive(self, utility: FloatArray, words: FloatArray) -> FloatArray:
+        """Adds the bias to the utility, without noise; both arguments have one shape, and so has the sum."""
         return utility + self.length_bias * words
 
     def order(self, utility: FloatArray, words: FloatArray, rng: np.random.Generator) -> NDArray[np.intp]:
-        """One Plackett-Luce draw. Args: utility, words: (K,). Returns: (K,) indices, best first."""
-        noisy = self.perceived(utility, words) + rng.gumbel(scale=self.noise, size=utility.shape)
+        """Draws a Plackett-Luce order of K completions.
+
+        Args:
+            utility: (K,).
+            words: (K,) their lengths.
+            rng: of the noise.
+
+        Returns:
+            (K,) indices, best first.
+        """
+        noisy = self.perceive(utility, words) + rng.gumbel(scale=self.noise, size=utility.shape)
         return np.argsort(-noisy, kind="stable")
 
 
@@ -72,7 +82,7 @@ class RaterPopulation:
 
     @classmethod
     def default(cls, utility: Utility, n_raters: int = 12, *, seed: int) -> "RaterPopulation":
-        """A mixed population for a utility in [0, 1]: of four raters two are careful, one is noisy, one is biased.
+        """Makes a population for a utility in [0, 1]: of four raters two are careful, one is noisy, one is biased.
 
         Noise: careful 0.1, noisy 0.25, biased 0.1, each times a factor in [0.8, 1.25] of the rater's own (log-uniform).
         Bias: 0.02 utility per word in [0.015, 0.025], so 10 more words look like 0.2 more utility.
@@ -96,7 +106,7 @@ class RaterPopulation:
         rng: np.random.Generator,
         columns: Mapping[str, Sequence[Any]] | None = None,
     ) -> list[dict[str, Any]]:
-        """Let a random rater rank the completions of each prompt.
+        """Lets a random rater rank the completions of each prompt.
 
         Args:
             prompts: B texts.
@@ -116,34 +126,27 @@ class RaterPopulation:
             if isinstance(texts, str):
                 raise InputError(f"completions[{index}] must be a list of texts, got the text {texts!r}")
         distinct = [list(dict.fromkeys(texts)) for texts in completions]
-        kept = [index for index, texts in enumerate(distinct) if len(texts) > 1]
-        owners = [index for index in kept for _ in distinct[index]]
-        utility = self._utility(
+        comparable = [index for index, texts in enumerate(distinct) if len(texts) > 1]
+        owners = [index for index in comparable for _ in distinct[index]]
+        utility = self._compute_utility(
             [prompts[index] for index in owners],
-            [text for index in kept for text in distinct[index]],
+            [text for index in comparable for text in distinct[index]],
             {name: [values[index] for index in owners] for name, values in (columns or {}).items()},
         )
         rows: list[dict[str, Any]] = []
         start = 0
-        for index in kept:
+        for index in comparable:
             texts = distinct[index]
             rater = self.raters[int(rng.integers(len(self.raters)))]
             order = rater.order(utility[start : start + len(texts)], word_counts(texts), rng)
             ranking = [texts[i] for i in order]
-            rows.append(
-                {
-                    "prompt": prompts[index],
-                    "chosen": ranking[0],
-                    "rejected": ranking[-1],
-                    "ranking": ranking,
-                    "annotator": rater.name,
-                }
-            )
+            row = {"prompt": prompts[index], "chosen": ranking[0], "rejected": ranking[-1], "ranking": ranking}
+            rows.append(row | {"annotator": rater.name})
             start += len(texts)
         return rows
 
     def preference_probability(self, prompt: str, a: str, b: str) -> float:
-        """Probability that a random rater prefers completion `a` to `b`."""
+        """Returns the probability that a random rater prefers completion `a` to `b`."""
         return float(self.preference_probabilities([prompt], [a], [b])[0])
 
     def preference_probabilities(
@@ -154,25 +157,31 @@ class RaterPopulation:
         *,
         columns: Mapping[str, Sequence[Any]] | None = None,
     ) -> FloatArray:
-        """P(a preferred to b) = mean over raters of sigmoid((u_a - u_b) / noise), u including the rater's bias.
+        """Computes P(a preferred to b): the mean over raters of sigmoid((u_a - u_b) / noise), u including the bias.
 
         Exact for two completions ranked alone and, by Luce's axiom, for any pair inside a longer ranking.
 
-        Args: prompts, a, b: B texts each; columns: for the utility, B values each. Returns: (B,) probabilities.
+        Args:
+            prompts: B texts.
+            a: B completions.
+            b: B completions to hold against them.
+            columns: for the utility, B values each, by name.
+
+        Returns:
+            (B,) probabilities.
         """
         if not len(prompts) == len(a) == len(b):
             raise InputError(f"prompts, a and b must have one length, got {len(prompts)}, {len(a)} and {len(b)}")
-        given = columns or {}
-        u_a, u_b = (self._utility(prompts, texts, given) for texts in (a, b))
+        u_a, u_b = (self._compute_utility(prompts, texts, columns or {}) for texts in (a, b))
         words_a, words_b = word_counts(a), word_counts(b)
         per_rater = [
-            sigmoid((rater.perceived(u_a, words_a) - rater.perceived(u_b, words_b)) / rater.noise)
+            sigmoid((rater.perceive(u_a, words_a) - rater.perceive(u_b, words_b)) / rater.noise)
             for rater in self.raters
         ]
         return np.asarray(np.mean(per_rater, axis=0), dtype=np.float64)
 
     def ceiling(self, rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str] = ()) -> float:
-        """The pairwise accuracy that the best possible predictor of this population's labels has in expectation.
+        """Computes the pairwise accuracy that the best possible predictor of this population's labels can expect.
 
         Mean of max(p, 1 - p) over all pairs of completions in the rankings, p the probability that a random rater
         prefers one to the other. The predictor knows the texts, not the rater. It holds for *all* pairs of a ranking:
@@ -197,7 +206,7 @@ class RaterPopulation:
         )
         return float(np.maximum(p, 1.0 - p).mean())
 
-    def _utility(
+    def _compute_utility(
         self, prompts: Sequence[str], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
     ) -> FloatArray:
         if not len(prompts):
@@ -215,7 +224,7 @@ class RaterPopulation:
 
 
 def word_counts(texts: Sequence[str]) -> FloatArray:
-    """Number of words (separated by white space) of each text. Returns: (B,)."""
+    """Counts the words (separated by white space) of B texts: (B,)."""
     return np.array([len(text.split()) for text in texts], dtype=np.float64)
 
 

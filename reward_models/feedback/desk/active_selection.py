@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.feedback.desk.judgements import Item
+from textrl_env.reward_models.feedback.store import Item
 
 Floats = npt.NDArray[np.float64]
 MemberScores = Callable[[Sequence[Any], Sequence[str]], Floats]
@@ -45,23 +45,26 @@ def rating_spread(scores: npt.ArrayLike) -> Floats:
     return spread
 
 
-def disagreement(items: Mapping[str, Item], member_scores: MemberScores) -> dict[str, float]:
-    """Per item, by its id, how much an ensemble's members disagree about it; each text is scored once.
+def score_disagreement(items: Mapping[str, Item], member_scores: MemberScores) -> dict[str, float]:
+    """Measures how much an ensemble's members disagree about each item, by its id; each text is scored once.
 
     Args:
         items: by id.
         member_scores: from N prompts and completions to (N, M), M >= 2, as `RewardEnsemble` and `IndependentEnsemble`
             have it.
+
+    Returns:
+        By id, `preference_spread` of a pair or ranking, and `rating_spread` of a rating; InputError for one model.
     """
     texts = [(item.prompt, text) for item in items.values() for text in item.completions]
-    place = {repr(text): index for index, text in enumerate(texts)}
-    prompts, completions = [texts[index][0] for index in place.values()], [texts[index][1] for index in place.values()]
-    scores = np.asarray(member_scores(prompts, completions)).T
+    distinct = {repr(text): text for text in texts}
+    prompts, completions = zip(*distinct.values(), strict=True) if distinct else ((), ())
+    scores = np.asarray(member_scores(list(prompts), list(completions))).T
     if len(scores) < 2:
         raise InputError(f"disagreement needs two reward models or more, got {len(scores)}")
-    column = {text: number for number, text in enumerate(place)}
+    column = {text: number for number, text in enumerate(distinct)}
     columns = {id: [column[repr((item.prompt, text))] for text in item.completions] for id, item in items.items()}
-    rated = [id for id, item in items.items() if item.task == "rating"]
-    spreads = rating_spread(scores[:, [columns[id][0] for id in rated]])
-    found = {id: float(spread) for id, spread in zip(rated, spreads, strict=True)}
-    return {id: found[id] if id in found else preference_spread(scores[:, columns[id]]) for id in items}
+    ratings = [id for id, item in items.items() if item.task == "rating"]
+    rating_spreads = rating_spread(scores[:, [columns[id][0] for id in ratings]])
+    spreads = {id: float(spread) for id, spread in zip(ratings, rating_spreads, strict=True)}
+    return {id: spreads[id] if id in spreads else preference_spread(scores[:, columns[id]]) for id in items}

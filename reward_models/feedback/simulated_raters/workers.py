@@ -1,4 +1,4 @@
-"""Simulated workers: raters with habits. Noise and taste are `SimulatedRater`'s; here are laziness, fatigue, malice."""
+"""Simulated workers: a `SimulatedRater`, of noise and taste, with the habits laziness, fatigue and malice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.reward_models.feedback.raters.simulated import SimulatedRater, Utility, sigmoid, word_counts
+from textrl_env.reward_models.feedback.simulated_raters.population import SimulatedRater, Utility, sigmoid, word_counts
 
 FloatArray = NDArray[np.float64]
 
@@ -34,37 +34,46 @@ class Worker:
         require_at_least(0, fatigue=self.fatigue, tie_margin=self.tie_margin)
 
     def attention(self, n_done: int) -> float:
-        """Probability that the worker reads what is judged after `n_done` judgements."""
+        """Returns the probability that the worker reads what comes after `n_done` judgements."""
         return float((1 - self.laziness) * np.exp(-self.fatigue * n_done))
 
     def judge(
         self, utility: FloatArray, words: FloatArray, n_done: int, rng: np.random.Generator
     ) -> tuple[list[int], bool]:
-        """Args: utility, words: (K,). Returns: K indices, best first, and whether it is a tie (of a pair only)."""
+        """Ranks K completions.
+
+        Args:
+            utility: (K,).
+            words: (K,) their lengths.
+            n_done: judgements the worker gave before.
+            rng: of attention and noise.
+
+        Returns:
+            K indices, best first, and whether it is a tie (of a pair only).
+        """
         if rng.random() >= self.attention(n_done):
             return rng.permutation(len(utility)).tolist(), False
-        noisy = self.rater.perceived(utility, words) + rng.gumbel(scale=self.rater.noise, size=utility.shape)
+        noisy = self.rater.perceive(utility, words) + rng.gumbel(scale=self.rater.noise, size=utility.shape)
         order = np.argsort(noisy if self.adversary else -noisy, kind="stable")
         return order.tolist(), len(utility) == 2 and bool(abs(noisy[0] - noisy[1]) < self.tie_margin)
 
     def pair_probabilities(self, difference: float, *, n_done: int = 0) -> tuple[float, float, float]:
-        """Probabilities of "first", "tie", "second" for perceived utilities that differ by first minus second.
+        """Computes the probabilities of "first", "tie", "second" for a difference, first minus second, as perceived.
 
         The difference of two Gumbel noises is logistic, so an attentive worker follows Rao & Kupper (1967):
         P(first) = sigmoid((difference - margin) / noise).
         """
         sign = -1.0 if self.adversary else 1.0
-        read = [
-            float(sigmoid(np.array((side * difference - self.tie_margin) / self.rater.noise))) for side in (sign, -sign)
-        ]
-        first, second = (self.attention(n_done) * p + (1 - self.attention(n_done)) / 2 for p in read)
+        margins = (side * difference - self.tie_margin for side in (sign, -sign))
+        attentive = [float(sigmoid(np.array(margin / self.rater.noise))) for margin in margins]
+        first, second = (self.attention(n_done) * p + (1 - self.attention(n_done)) / 2 for p in attentive)
         return first, 1 - first - second, second
 
 
-def mixed_workers(
+def make_workers(
     n_honest: int, n_careless: int, n_adversarial: int, *, noise: float = 0.1, tie_margin: float = 0.0
 ) -> tuple[Worker, ...]:
-    """Workers `honest-00` ..., `careless-00` ... who never read, and `adversarial-00` ..., all with one noise."""
+    """Makes workers `honest-00` ..., `careless-00` ... who never read, and `adversarial-00` ..., all with one noise."""
     habits: dict[str, tuple[int, dict[str, Any]]] = {
         "honest": (n_honest, {}),
         "careless": (n_careless, {"laziness": 1.0}),
@@ -77,7 +86,7 @@ def mixed_workers(
     )
 
 
-def collect(
+def collect_judgements(
     workers: Sequence[Worker],
     prompts: Sequence[str],
     completions: Sequence[Sequence[str]],
@@ -86,13 +95,13 @@ def collect(
     overlap: int,
     rng: np.random.Generator,
 ) -> list[dict[str, Any]]:
-    """Each prompt's completions, judged by `overlap` different workers, who come in a random order.
+    """Lets `overlap` different workers, who come in a random order, judge the completions of each prompt.
 
     Args:
         workers: with different names.
         prompts: B texts.
         completions: B lists of texts; one that occurs twice counts once, a prompt with fewer than two gives no row.
-        utility: what an unbiased worker sees.
+        utility: the worth that an unbiased worker sees.
         overlap: judgements per prompt, from 1 to the number of workers.
         rng: of who judges what, and of their noise.
 
@@ -105,8 +114,8 @@ def collect(
         raise InputError(f"{overlap} judgements a prompt need as many workers with different names, got {names}")
     n_done = [0] * len(workers)
     rows: list[dict[str, Any]] = []
-    for prompt, given in zip(prompts, completions, strict=True):
-        texts = list(dict.fromkeys(given))
+    for prompt, candidates in zip(prompts, completions, strict=True):
+        texts = list(dict.fromkeys(candidates))
         if len(texts) < 2:
             continue
         utilities = np.asarray(utility([prompt] * len(texts), texts), dtype=np.float64)

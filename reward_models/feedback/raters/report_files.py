@@ -1,6 +1,9 @@
-"""The figure of `textrl raters`: every rater's reliability with its interval, and the agreement of all."""
+"""Files of the report on raters: its numbers as JSON, and a figure of reliability and agreement."""
 
 import io
+import json
+from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -10,18 +13,27 @@ from matplotlib.figure import Figure
 from textrl_env.reward_models.feedback.raters.report import CARELESS_BELOW, RaterReport
 
 COLOURS = {"": "#0b6cb0", "careless": "#a66a00", "adversarial": "#9b3f8c"}
-"""By verdict; they differ in lightness, too."""
+"""A colour by verdict; they differ in lightness, too."""
 INK, MUTED, GRID = "#2b333d", "#66707c", "#e3e6ea"
-NAMED = 40
-"""Up to so many raters have their names beside them."""
+MAX_NAMES = 40
+"""With more raters, no names stand beside them."""
 
 
-def rater_figure(report: RaterReport) -> bytes:
-    """PNG on white, 1100 pixels wide."""
+def save_rater_report(report: RaterReport, folder: str | Path) -> tuple[Path, Path]:
+    """Writes raters.json and raters.png into a folder, made if it is not there; returns the two paths."""
+    figures, picture = Path(folder) / "raters.json", Path(folder) / "raters.png"
+    figures.parent.mkdir(parents=True, exist_ok=True)
+    figures.write_text(json.dumps(report.as_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    picture.write_bytes(draw_rater_report(report))
+    return figures, picture
+
+
+def draw_rater_report(report: RaterReport) -> bytes:
+    """Draws every rater's reliability and the agreement of all, with intervals: PNG on white, 1100 pixels wide."""
     n = len(report.raters)
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # not the user's matplotlibrc
-        height = 1.6 + 0.22 * n if n <= NAMED else 5.0
+        height = 1.6 + 0.22 * n if n <= MAX_NAMES else 5.0
         figure = Figure(figsize=(11, height), facecolor="white", layout="constrained")
         raters, agreement = figure.subplots(1, 2, width_ratios=(2.2, 1))
         _reliability(raters, report)
@@ -44,7 +56,7 @@ def _reliability(axes: Axes, report: RaterReport) -> None:
     verdicts = np.array([rater.verdict for rater in report.raters])
     middle, low, high = (np.array([getattr(r, k) for r in report.raters]) for k in ("reliability", "low", "high"))
     height = np.arange(len(verdicts))
-    size = {"lw": 1.6, "ms": 6.0} if len(verdicts) <= NAMED else {"lw": 0.4, "ms": 1.5}
+    size = {"lw": 1.6, "ms": 6.0} if len(verdicts) <= MAX_NAMES else {"lw": 0.4, "ms": 1.5}
     for verdict, colour in COLOURS.items():
         rows = verdicts == verdict
         if rows.any():
@@ -53,13 +65,16 @@ def _reliability(axes: Axes, report: RaterReport) -> None:
             axes.plot(middle[rows], height[rows], "o", color=colour, ms=size["ms"], mew=0, label=label)
     for x, text in ((0.5, "does not look"), (CARELESS_BELOW, "careless below")):
         axes.axvline(x, color=MUTED, lw=1, ls="--")
-        axes.annotate(
-            text, (x, 1), (-3, -4), xycoords=("data", "axes fraction"), textcoords="offset points", rotation=90,
-            ha="right", va="top", color=MUTED, fontsize=9,
-        )  # fmt: skip
+        place: dict[str, Any] = {
+            "xycoords": ("data", "axes fraction"),
+            "textcoords": "offset points",
+            "ha": "right",
+            "va": "top",
+        }
+        axes.annotate(text, (x, 1), (-3, -4), rotation=90, color=MUTED, fontsize=9, **place)
     axes.set(xlim=(0, 1), xlabel="probability that an answer says what the rater saw")
     axes.set_ylim(-1, len(verdicts))
-    names = [rater.annotator for rater in report.raters] if len(verdicts) <= NAMED else []
+    names = [rater.annotator for rater in report.raters] if len(verdicts) <= MAX_NAMES else []
     axes.set_yticks(height[: len(names)], names, fontsize=9, parse_math=False)
     axes.set_ylabel("" if names else f"{len(verdicts)} raters", color=INK)
     axes.legend(frameon=False, fontsize=9, loc="upper left")
@@ -69,10 +84,9 @@ def _agreement(axes: Axes, report: RaterReport) -> None:
     for height, line in enumerate(reversed(report.agreement)):
         axes.hlines(height, line.low, line.high, color=COLOURS[""], lw=2, alpha=0.6)
         axes.plot([line.value], [height], "o", color=COLOURS[""], ms=7, mew=0)
-        axes.annotate(
-            f"{round(line.value, 2) + 0.0:.2f}", (line.value, height), (0, 7), textcoords="offset points", ha="center",
-            color=INK, fontsize=9,
-        )  # fmt: skip
+        place: dict[str, Any] = {"textcoords": "offset points", "ha": "center"}
+        value = f"{round(line.value, 2) + 0.0:.2f}"
+        axes.annotate(value, (line.value, height), (0, 7), color=INK, fontsize=9, **place)
     axes.axvline(0, color=MUTED, lw=1)
     axes.set_yticks(
         range(len(report.agreement)), [line.name.replace(", ", "\n") for line in reversed(report.agreement)]
