@@ -9,9 +9,8 @@ import numpy.typing as npt
 import torch
 
 from textrl_env.errors import InputError
-from textrl_env.lm import Precision, autocast, checked_precision
+from textrl_env.lm import Precision, autocast, checked_precision, rounded_copy
 from textrl_env.lm.forward import CachedDecoder, read_logits, token_logprobs
-from textrl_env.training import rounded_copy
 
 MOST_LOGITS = 2**25
 """Numbers in the logits that are held at once, where a sequence has no more: 128 MB of float32."""

@@ -13,9 +13,8 @@ from textrl_env.agents.policy.distribution import TokenEvaluation, compute_entro
 from textrl_env.agents.policy.networks import ActorCriticNetworks, CriticKind
 from textrl_env.agents.policy.parameters import load_critic, load_networks, load_policy, save_networks
 from textrl_env.agents.rollout import Rollout
-from textrl_env.lm import Precision, as_device, autocast
+from textrl_env.lm import Precision, as_device, autocast, rounded_copy
 from textrl_env.lm.forward import CachedDecoder, token_logprobs
-from textrl_env.training import rounded_copy
 
 Array = npt.NDArray[Any]
 
@@ -82,7 +81,7 @@ class ActorCriticLM(ActorCriticNetworks):
 
     def whole(self) -> "ActorCriticLM":
         """Returns itself; where it is sharded over processes, a copy that is not, which all of them must ask for."""
-        return self if self.skeleton is None else self.skeleton.filled(self)  # type: ignore[no-any-return]
+        return self if self.skeleton is None else self.skeleton.fill(self)  # type: ignore[no-any-return]
 
     @cached_property
     def generator(self) -> torch.Generator:

@@ -10,7 +10,7 @@ from textrl_env.errors import InputError, require_above
 from textrl_env.lm import Precision, autocast, checked_precision
 from textrl_env.lm.adapters import trunk_copy, unwrapped
 from textrl_env.lm.forward import read_logits, read_states
-from textrl_env.training import Skeleton
+from textrl_env.training.distributed import Skeleton
 
 CriticKind = Literal["separate", "shared", "none"]
 
@@ -120,7 +120,7 @@ class ActorCriticNetworks(nn.Module):
 
     def whole_policy(self) -> Any:
         """Returns the policy; where it is sharded over processes a copy that is not, which all of them must ask for."""
-        return self.policy if self.skeleton is None else self.skeleton.filled(self, "policy")
+        return self.policy if self.skeleton is None else self.skeleton.fill(self, "policy")
 
     @property
     def _no_split_modules(self) -> list[str]:

@@ -11,7 +11,7 @@ from textrl_env.agents.policy.networks import ActorCriticNetworks
 from textrl_env.errors import InputError
 from textrl_env.lm import load_config, load_model, load_tokenizer
 from textrl_env.lm.adapters import has_adapters, load_adapters, save_model
-from textrl_env.training import sharded_like
+from textrl_env.training.distributed import sharded_like
 
 HEAD_FILE = "value_head.safetensors"
 

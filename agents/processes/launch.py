@@ -7,7 +7,7 @@ import torch
 
 from textrl_env.agents.processes.alone import Processes
 from textrl_env.errors import InputError
-from textrl_env.training import process_count
+from textrl_env.training.distributed import process_count
 
 WHOLE_MODEL = ("MULTI_CPU", "MULTI_GPU")
 """Values of accelerate's `DistributedType` with which every process has the whole model."""

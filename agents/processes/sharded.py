@@ -10,7 +10,7 @@ from textrl_env.agents.policy import ActorCriticLM
 from textrl_env.agents.processes.accelerated import AcceleratedProcesses
 from textrl_env.errors import InputError
 from textrl_env.lm.adapters import has_adapters
-from textrl_env.training import Skeleton, whole
+from textrl_env.training.distributed import Skeleton, whole
 
 
 class ShardedProcesses(AcceleratedProcesses):

@@ -33,7 +33,7 @@ class RewardModel:
     Args:
         model: `AutoModelForSequenceClassification` with `num_labels=1`.
         tokenizer: its own tokenizer; it may differ from the policy's, since only texts are exchanged.
-        precision: of the linear layers (see `textrl_env.lm.precision`).
+        precision: of the linear layers (see `textrl_env.lm`).
 
     Raises:
         InputError: more than one label, or a tokenizer with neither pad nor end token.

@@ -31,7 +31,7 @@ from textrl_env.cli.slices import Slices
 from textrl_env.cli.stage import InRun, Stopped
 from textrl_env.cli.train import TrainPolicy
 from textrl_env.errors import InputError
-from textrl_env.training import process_count, process_index
+from textrl_env.training.distributed import process_count, process_index
 
 
 class Command(Protocol):

@@ -18,7 +18,7 @@ from textrl_env.cli.dry_run import dry_run
 from textrl_env.cli.run_folder import write_json
 from textrl_env.cli.run_options import RunOptions
 from textrl_env.errors import InputError
-from textrl_env.training import process_index
+from textrl_env.training.distributed import process_index
 
 PACKAGES = ("textrl-env", "torch", "transformers", "tokenizers", "gymnasium", "stable-baselines3", "numpy")
 

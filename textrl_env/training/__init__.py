@@ -1,4 +1,4 @@
-"""What every training shares: optimizer, schedule, seeds, finite losses, progress, interrupts, processes."""
+"""Training, whatever is trained: optimizer and schedule, the supervised loop, seeds, progress and Ctrl-C."""
 
 from lazy_loader import attach_stub
 

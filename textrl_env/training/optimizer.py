@@ -1,37 +1,69 @@
-"""AdamW for parameters of half precision: the steps are taken on float32 copies.
+"""AdamW, its learning-rate schedule, and the check that a step is finite.
 
-bfloat16 has 8 bits of mantissa, so a step of less than about 1/256 of a weight would be rounded away. With a float32
-copy per trained parameter small steps add up, and forward and backward still run in bfloat16.
+Parameters of half precision are trained by steps on float32 copies: bfloat16 has 8 bits of mantissa, so a step of less
+than about 1/256 of a weight would be rounded away. With a float32 copy per parameter small steps add up, and forward
+and backward still run in bfloat16.
 """
 
-import copy
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from transformers.pytorch_utils import Conv1D
+
+from textrl_env.errors import InputError
 
 
 def adamw(
     parameters: Iterable[nn.Parameter], *, lr: float, weight_decay: float = 0.0, eps: float = 1e-8
 ) -> torch.optim.Optimizer:
-    """AdamW over the parameters that need gradients: torch's own, or `MasterAdamW` if some have half precision."""
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    half = any(parameter.dtype in (torch.bfloat16, torch.float16) for parameter in trained)
+    """Makes AdamW over the parameters that need gradients: torch's, or `MasterAdamW` if some have half precision."""
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    half = any(parameter.dtype in (torch.bfloat16, torch.float16) for parameter in trainable)
     kind: Any = MasterAdamW if half else torch.optim.AdamW
-    optimizer: torch.optim.Optimizer = kind(trained, lr=lr, weight_decay=weight_decay, eps=eps)
+    optimizer: torch.optim.Optimizer = kind(trainable, lr=lr, weight_decay=weight_decay, eps=eps)
     return optimizer
 
 
-def rounded_copy(model: Any) -> Any:
-    """A copy whose linear layers, all but the output head, are bfloat16: what autocast would round at every use."""
-    copied = copy.deepcopy(model).requires_grad_(False)
-    head = copied.get_output_embeddings()
-    for module in copied.modules():
-        if isinstance(module, nn.Linear | Conv1D) and module is not head:
-            module.bfloat16()
-    return copied
+def one_cycle(
+    optimizer: torch.optim.Optimizer,
+    *,
+    peak: float | Sequence[float],
+    n_steps: int,
+    warmup_fraction: float = 0.1,
+    steps_before: int = 0,
+) -> torch.optim.lr_scheduler.OneCycleLR:
+    """Makes a schedule that rises from peak / 25, then falls on a cosine to almost nothing (Smith & Topin 2018).
+
+    Call `step()` after each of the `n_steps` optimizer steps.
+
+    Args:
+        optimizer: its parameter groups follow the schedule.
+        peak: highest learning rate, one for all groups or one for each.
+        n_steps: optimizer steps in all.
+        warmup_fraction: share of `n_steps` over which the rate rises.
+        steps_before: optimizer steps that were taken before; a resumed training goes on after them.
+    """
+    # torch divides by zero where the warm-up has exactly one step; one step more in all keeps clear of the end.
+    total, warmup = n_steps + 1, warmup_fraction
+    if warmup * total == 1:
+        warmup *= 1 + 1e-6
+    highest = peak if isinstance(peak, float | int) else list(peak)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=highest, total_steps=total, pct_start=warmup)
+    if steps_before:
+        schedule.load_state_dict({"last_epoch": steps_before - 1, "_step_count": steps_before + 1})
+        schedule.step()
+    return schedule
+
+
+def require_finite(loss: float, gradient_norm: float, *, at: str, last_checkpoint: object = None) -> None:
+    """Raises InputError unless both are finite, naming the step and the batch (`at`) and the last good checkpoint."""
+    if not math.isfinite(loss) or not math.isfinite(gradient_norm):
+        raise InputError(
+            f"the loss is {loss}, its gradient norm {gradient_norm} at {at}; the parameters are those of before this "
+            f"step, and the last checkpoint is {last_checkpoint or 'none'}. Lower learning_rate, or look at this batch"
+        )
 
 
 class MasterAdamW(torch.optim.Optimizer):
@@ -55,7 +87,7 @@ class MasterAdamW(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step; a closure is not supported."""
+        """Takes a step; a closure is not supported."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
@@ -77,10 +109,10 @@ class MasterAdamW(torch.optim.Optimizer):
         parameter.copy_(state["master"])
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As in torch, but the state keeps its float32: torch rounds it to the parameter's type."""
+        """Loads a state as torch does, but keeps its float32: torch rounds it to the parameter's type."""
         super().load_state_dict(state_dict)
-        trained = [parameter for group in self.param_groups for parameter in group["params"]]
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
         for index, entry in state_dict["state"].items():
-            parameter = trained[index]
+            parameter = parameters[index]
             for key, value in entry.items():
                 self.state[parameter][key] = value.detach().clone().to(parameter.device)

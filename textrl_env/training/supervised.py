@@ -14,11 +14,9 @@ from torch import Tensor
 from textrl_env.errors import InputError
 from textrl_env.training import checkpoints
 from textrl_env.training.checkpoints import CheckpointSaver
-from textrl_env.training.finiteness import require_finite
-from textrl_env.training.optimizer import adamw
-from textrl_env.training.progress import progress_bar
-from textrl_env.training.schedule import one_cycle
+from textrl_env.training.optimizer import adamw, one_cycle, require_finite
 from textrl_env.training.seeding import generator_states, restore_generators, seeded
+from textrl_env.training.terminal import progress_bar
 
 Metrics = dict[str, float]
 TensorFiles = dict[str, dict[str, Tensor]]
@@ -137,7 +135,7 @@ class SupervisedTraining(ABC):
             peak=self._peaks,
             n_steps=self.n_steps,
             warmup_fraction=self._warmup_fraction,
-            done=self.step,
+            steps_before=self.step,
         )
         with seeded(self.seed, self.device), progress_bar(self.description, self.n_steps) as advance:
             restore_generators(self._generators, self.device)

@@ -30,7 +30,7 @@ def test_taken_up_after_some_steps_it_goes_on_as_if_it_had_not_stopped(done: int
     def rates(done: int) -> list[tuple[float, ...]]:
         groups = [{"params": [torch.zeros(1, requires_grad=True)]} for _ in range(2)]
         optimizer = torch.optim.AdamW(groups, lr=1.0)
-        schedule = one_cycle(optimizer, peak=[0.3, 0.01], n_steps=10, done=done)
+        schedule = one_cycle(optimizer, peak=[0.3, 0.01], n_steps=10, steps_before=done)
         found = []
         for _ in range(done, 10):
             found.append(tuple(x for group in optimizer.param_groups for x in (group["lr"], *group["betas"])))

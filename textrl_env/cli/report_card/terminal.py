@@ -26,4 +26,6 @@ def shown(card: "ReportCard", folder: Path) -> Iterator[RenderableType]:
     if any(not finding.sure for finding in findings):
         yield "?: the 95% interval reaches across the limit; more held-out preferences or samples would tell"
     n_measured = sum(finding.outcome != "not measured" for finding in findings)
-    yield f"FAILED: {', '.join(card.failed)}" if card.failed else f"passed, {n_measured} of {n_measured} checks measured"
+    yield (
+        f"FAILED: {', '.join(card.failed)}" if card.failed else f"passed, {n_measured} of {n_measured} checks measured"
+    )

@@ -1,10 +1,10 @@
-from .lora import (
+from .trainable_parts import (
     has_adapters as has_adapters,
     load_adapters as load_adapters,
     load_saved as load_saved,
     save_model as save_model,
+    train_top_layers as train_top_layers,
     trunk_copy as trunk_copy,
     unwrapped as unwrapped,
     with_lora as with_lora,
 )
-from .top_layers import train_top_layers as train_top_layers

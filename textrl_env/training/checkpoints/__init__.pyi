@@ -6,5 +6,4 @@ from .folder import (
     save as save,
     writing as writing,
 )
-from .run_checkpoints import newest_good as newest_good
-from .saver import CheckpointSaver as CheckpointSaver
+from .run_checkpoints import CheckpointSaver as CheckpointSaver, newest_good as newest_good

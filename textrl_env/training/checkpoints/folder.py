@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from textrl_env.errors import InputError
-from textrl_env.training.sharding import sharded_like, whole
+from textrl_env.training.distributed import sharded_like, whole
 
 MANIFEST = "manifest.json"
 STATE = "trainer/state.json"
@@ -83,27 +83,31 @@ def load(
     tensors = {file.stem: load_file(file) for file in sorted((path / "trainer").glob("*.safetensors"))}
     optimizer_state = optimizer.state_dict()
     optimizer_state["state"] = {}
-    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for name, value in tensors.pop("optimizer").items():
         index, key = name.split(".", 1)
-        optimizer_state["state"].setdefault(int(index), {})[key] = sharded_like(value, trained[int(index)])
+        optimizer_state["state"].setdefault(int(index), {})[key] = sharded_like(value, parameters[int(index)])
     optimizer.load_state_dict(optimizer_state)
     return tensors, read_state(path)
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The state of a checkpoint that `check` found whole."""
+    """Reads the state of a checkpoint that `check` found whole."""
     return dict(json.loads((path / STATE).read_text()))
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of an optimizer, whole, by the parameter's number and the state's name."""
+    """Returns the state of an optimizer, whole, by the parameter's number and the state's name."""
     state = optimizer.state_dict()["state"]
     return {f"{index}.{key}": whole(value) for index, entry in state.items() for key, value in entry.items()}
 
 
 def check(path: str | Path) -> Path:
-    """Where the checkpoint of that name is; InputError unless every file of it is as its manifest says."""
+    """Returns the folder of a checkpoint after a crash, too; every file of it is as its manifest says.
+
+    Raises:
+        InputError: no checkpoint there, or a file that differs from the manifest, named.
+    """
     path = Path(path)
     older = _beside(path, "old")
     if not path.exists() and older.exists():
@@ -124,10 +128,10 @@ def check(path: str | Path) -> Path:
 
 def remove(path: Path) -> None:
     """Deletes a checkpoint; a crash on the way leaves no half of it under its name."""
-    doomed = _beside(path, "new")
-    _remove(doomed)
-    path.rename(doomed)
-    _remove(doomed)
+    remains = _beside(path, "new")
+    _remove(remains)
+    path.rename(remains)
+    _remove(remains)
 
 
 def sweep(folder: Path) -> None:
@@ -141,7 +145,7 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """InputError, naming the path and the reason, where what is done within cannot be written."""
+    """Turns a failure to write, within the context, into an InputError that names the path and the reason."""
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -158,7 +162,7 @@ def _write(
     tensors: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
 ) -> None:
-    """A whole checkpoint in a new folder, on disk when this returns."""
+    """Writes a whole checkpoint into a new folder; it is on disk when this returns."""
     save_model(path)
     trainer = path / "trainer"
     trainer.mkdir()

@@ -1,36 +1,95 @@
-"""The checkpoints of a run, side by side: which is the newest good one, and which are kept."""
+"""The checkpoints of a run, side by side: saved while it trains, counted, pruned, and the newest good one found."""
 
 import re
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_at_least
 from textrl_env.training.checkpoints import folder as checkpoint_folder
 
 Position = tuple[int, int]
-"""How far a run was: updates done, and minibatches done of the next."""
+"""The progress of a run: updates done, and minibatches done of the next."""
+
+
+class CheckpointSaver:
+    """Saves to `FOLDER/update-000010` and so on, and once more when training ends or is stopped.
+
+    Checkpoints of a later position than where training starts belong to another course of the run: they are moved to
+    `FOLDER.old`, with a warning. Where one cannot be written on the way (a full disk), training warns, goes on and
+    tries again after the next update; at the end that is an InputError.
+
+    Args:
+        folder: of one run.
+        every_updates: updates between two checkpoints, 1 or more.
+        keep: number of the newest that stay, 1 or more; damaged ones do not count, so the last good one always stays.
+    """
+
+    def __init__(self, folder: str | Path, *, every_updates: int = 10, keep: int = 2) -> None:
+        require_at_least(1, every_updates=every_updates, keep=keep)
+        self.folder, self.every_updates, self.keep = Path(folder), every_updates, keep
+        self.last: Path | None = None
+        """The last checkpoint that was saved."""
+
+    def begin(self, position: Position, *, writes: bool = True) -> None:
+        """Notes the position from which training starts or goes on.
+
+        Of several processes that train together all save, since each has a part of the state, and one `writes`.
+        """
+        self._last_position, self._writes = position, writes
+        if writes and (aside := set_aside(self.folder, after=position)):
+            warnings.warn(f"checkpoints of an earlier course of the run are now in {aside}", stacklevel=3)
+
+    def after_update(self, position: Position, save: Callable[[Path], object]) -> None:
+        """Saves if it is time; `save` writes a checkpoint to the path it is given."""
+        if position[0] - self._last_position[0] >= self.every_updates:
+            try:
+                self._save(position, save)
+            except InputError as error:
+                warnings.warn(f"{error}. Training goes on", stacklevel=3)
+
+    def end(self, position: Position, save: Callable[[Path], object]) -> None:
+        """Saves the last updates, if they are not saved yet.
+
+        Raises:
+            InputError: the checkpoint cannot be written.
+        """
+        if position != self._last_position:
+            self._save(position, save)
+
+    def _save(self, position: Position, save: Callable[[Path], object]) -> None:
+        path = self.folder / name_of(position)
+        if self._writes:
+            checkpoint_folder.sweep(self.folder)
+        save(path)
+        if self._writes:
+            prune(self.folder, keep=self.keep)
+        self._last_position, self.last = position, path
 
 
 def name_of(position: Position) -> str:
-    """`update-000012`, or `update-000012-003` after three minibatches of update 13."""
+    """Returns `update-000012`, or `update-000012-003` after three minibatches of update 13."""
     updates, minibatches = position
     return f"update-{updates:06d}" + (f"-{minibatches:03d}" if minibatches else "")
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a folder, good or damaged, newest first; none where there is no folder."""
-    return [path for _, path in sorted(_found(folder), reverse=True)]
+    """Lists the checkpoints of a folder, good or damaged, newest first; none where there is no folder."""
+    return [path for _, path in sorted(_positions(folder), reverse=True)]
 
 
 def newest_good(folder: Path) -> Path | None:
-    """The newest checkpoint that is as its manifest says, or None where there are none at all.
+    """Finds the newest checkpoint that is as its manifest says; None where there are none at all.
 
-    A warning names each newer one that is damaged; InputError where all are.
+    A warning names each newer one that is damaged.
+
+    Raises:
+        InputError: all are damaged.
     """
     faults = []
-    for path in (found := list_checkpoints(folder)):
+    paths = list_checkpoints(folder)
+    for path in paths:
         try:
             checkpoint_folder.check(path)
         except InputError as error:
@@ -39,8 +98,8 @@ def newest_good(folder: Path) -> Path | None:
             for fault in faults:
                 warnings.warn(f"{fault}: going on from {path} instead", stacklevel=2)
             return path
-    if found:
-        raise InputError(f"{folder}: none of the {len(found)} checkpoints is whole; the newest: {faults[0]}")
+    if paths:
+        raise InputError(f"{folder}: none of the {len(paths)} checkpoints is whole; the newest: {faults[0]}")
     return None
 
 
@@ -60,7 +119,7 @@ def set_aside(folder: Path, *, after: Position) -> Path | None:
     They are damaged, or belong to another course of the run. What was set aside before is deleted.
     """
     aside = folder.with_name(f"{folder.name}.old")
-    later = [path for position, path in _found(folder) if position > after]
+    later = [path for position, path in _positions(folder) if position > after]
     if not later:
         return None
     if aside.exists():
@@ -71,7 +130,7 @@ def set_aside(folder: Path, *, after: Position) -> Path | None:
     return aside
 
 
-def _found(folder: Path) -> Iterator[tuple[Position, Path]]:
+def _positions(folder: Path) -> Iterator[tuple[Position, Path]]:
     for path in folder.iterdir() if folder.is_dir() else ():
         if match := re.fullmatch(r"update-(\d{6,})(?:-(\d{3,}))?", path.name):
             yield (int(match[1]), int(match[2] or 0)), path

@@ -1,7 +1,8 @@
-"""Low-rank adapters (LoRA, Hu et al. 2021) on a policy or a reward model, through peft: put on, saved, loaded, merged.
+"""Parts of a language model that are trained while the rest is frozen: LoRA adapters, or its top layers.
 
-The adapters stand inside the model, in place of the linear layers that they adapt, so every forward of this package
-sees them, the packed one too. Only they need gradients; what is frozen is never copied.
+Low-rank adapters (Hu et al. 2021) go through peft: put on, saved, loaded, merged. They stand inside the model, in place
+of the linear layers that they adapt, so every forward of this package sees them, the packed one too. Only they need
+gradients; what is frozen is never copied.
 """
 
 import copy
@@ -162,3 +163,25 @@ def _changed(model: Any) -> dict[str, Tensor]:
     heads = [name for name in config.modules_to_save or () if isinstance(getattr(model, name, None), nn.Linear)]
     beside = {f"{head}.{name}": value for head in heads for name, value in getattr(model, head).state_dict().items()}
     return {**get_peft_model_state_dict(model), **beside}
+
+
+def train_top_layers(model: Any, n: int | None) -> None:
+    """Freezes a model of transformers but for its last `n` layers, its final norm and a classifier's score head.
+
+    Embeddings stay frozen, and with them an output head that is tied to them. `None` leaves the model as it is.
+
+    Raises:
+        InputError: `n` is not in [1, number of layers], or the model has no list of layers.
+    """
+    if n is None:
+        return
+    trunk = model.base_model
+    stack = next((part for part in trunk.children() if isinstance(part, nn.ModuleList)), None)
+    if stack is None:
+        raise InputError(f"{type(model).__name__} has no list of layers, so none of them can be frozen")
+    if not 1 <= n <= len(stack):
+        raise InputError(f"the number of trained layers must be in [1, {len(stack)}], got {n}")
+    model.requires_grad_(False)
+    above = [part for part in trunk.children() if not isinstance(part, nn.Embedding | nn.ModuleList)]
+    for part in (*stack[-n:], *above, *filter(None, [getattr(model, "score", None)])):
+        part.requires_grad_(True)
