@@ -20,7 +20,7 @@ from rich.table import Table
 
 from textrl_env.reward_models import RewardModelConfig, read_preferences
 from textrl_env.reward_models.measuring import quality_report, score_pairs
-from textrl_env.reward_models.model import RewardModelKind, new_reward_model, new_training, settle_scores
+from textrl_env.reward_models.training import RewardModelKind, create_reward_model, create_training, settle_scores
 
 QUICK = RewardModelConfig(n_epochs=10, learning_rate=1e-2)
 VARIANTS: dict[str, tuple[RewardModelKind, RewardModelConfig, str]] = {
@@ -55,9 +55,9 @@ def main(args: Args) -> dict[str, dict[str, Any]]:
     results: dict[str, dict[str, Any]] = {}
     for name in args.variants:
         kind, config, start = VARIANTS[name]
-        reward_model = new_reward_model(starts[start], kind, seed=0)
+        reward_model = create_reward_model(starts[start], kind, seed=0)
         began = time.process_time()
-        training = new_training(reward_model, kind, train, config, seed=0)
+        training = create_training(reward_model, kind, train, config, seed=0)
         training.run()
         settle_scores(reward_model, kind, training)
         seconds = time.process_time() - began

@@ -32,7 +32,7 @@ from transformers import LlamaForSequenceClassification
 
 from textrl_env.agents import small_llama, train_tokenizer
 from textrl_env.reward_models import Preference, RewardModel, RewardModelConfig
-from textrl_env.reward_models.training import RewardModelTraining, batches
+from textrl_env.reward_models.training import RewardModelTraining, iterate_batches
 from textrl_env.training import adamw, one_cycle
 from textrl_env.worlds import support_desk
 
@@ -131,7 +131,7 @@ def by_hand(
     """A plain loop: Bradley-Terry, AdamW, the same schedule, clipping and batches; texts are encoded before it runs."""
     encoded = [[model.encode(row.prompt, text) for text in row.ranking] for row in rows]
     lengths = [max(map(len, pair)) for pair in encoded]
-    order = list(batches(lengths, batch_size=config.batch_size, n_epochs=config.n_epochs, seed=0))
+    order = list(iterate_batches(lengths, batch_size=config.batch_size, n_epochs=config.n_epochs, seed=0))
     parameters = list(model.model.parameters())
     optimizer = adamw(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = one_cycle(optimizer, peak=config.learning_rate, n_steps=len(order))

@@ -25,6 +25,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import tyro
+from bag_of_words import bag_of_words_ridge
 from data.movie_reviews import load_rated_texts
 from data.smollm2 import smollm2_path
 from data.snippets import continuation_rows, split_by_review, vader_sentiment
@@ -43,7 +44,6 @@ from textrl_env.lm.adapters import train_top_layers
 from textrl_env.mdp import RepetitionPenalty, Weighted
 from textrl_env.reference import FrozenReference
 from textrl_env.reward_models import (
-    BagOfWordsRidge,
     ModelReward,
     RewardModel,
     RewardModelConfig,
@@ -52,7 +52,7 @@ from textrl_env.reward_models import (
 )
 from textrl_env.reward_models.measuring import accuracy_against_raters, rankings_from_ratings
 
-NEEDED = {"scratch": ["vaderSentiment"], "smollm2": ["vaderSentiment", "gguf", "accelerate"]}
+NEEDED = {"scratch": ["vaderSentiment", "sklearn"], "smollm2": ["vaderSentiment", "sklearn", "gguf", "accelerate"]}
 MAX_NEW_TOKENS = 24
 
 
@@ -122,7 +122,7 @@ def main(args: Args) -> dict[str, Any]:
     train_top_layers(judge.model, recipe.trained_layers)
     train_reward_model(judge, preferences_of(rankings), recipe.reward_model, seed=args.seed)
     judge.save_pretrained(out / "reward_model")
-    bag = BagOfWordsRidge(alpha=3.0).fit([item.text for item in train], [item.mean for item in train])
+    bag = bag_of_words_ridge(alpha=3.0).fit([item.text for item in train], [item.mean for item in train])
     judges = {"rm": lambda texts: judge.score([""] * len(texts), texts), "bag": bag.predict}
     accuracies = accuracy_against_raters(judges, heldout, rng=rng)
     prompts, new_prompts = [row["prompt"] for row in rows], [row["prompt"] for row in new_rows[: args.n_prompts]]

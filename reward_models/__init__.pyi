@@ -1,13 +1,11 @@
 from .feedback.simulated_raters.population import RaterPopulation as RaterPopulation, SimulatedRater as SimulatedRater
-from .model.bag_of_words import BagOfWordsRidge as BagOfWordsRidge
-from .model.conservative import ConservativeReward as ConservativeReward
 from .model.ensemble import (
     IndependentEnsemble as IndependentEnsemble,
     RewardEnsemble as RewardEnsemble,
     load_reward_model as load_reward_model,
 )
-from .model.frozen_trunk import FrozenTrunk as FrozenTrunk
-from .model.reward_model import ModelReward as ModelReward, RewardModel as RewardModel
+from .model.reward_model import RewardModel as RewardModel
+from .model.rewards import ConservativeReward as ConservativeReward, ModelReward as ModelReward
 from .preferences import (
     Preference as Preference,
     preference_rows as preference_rows,
@@ -15,6 +13,12 @@ from .preferences import (
     read_preferences as read_preferences,
     write_preferences as write_preferences,
 )
-from .training.config import RewardModelConfig as RewardModelConfig
+from .training.configs import RewardModelConfig as RewardModelConfig
 from .training.loop import RewardModelTraining as RewardModelTraining, train_reward_model as train_reward_model
-from .training.rows import RatedCompletion as RatedCompletion, read_training_rows as read_training_rows
+from .training.trainable_parts import FrozenTrunk as FrozenTrunk
+from .training_rows import (
+    RatedCompletion as RatedCompletion,
+    TrainingRow as TrainingRow,
+    completions_of as completions_of,
+    read_training_rows as read_training_rows,
+)

@@ -4,7 +4,7 @@ from .quality import (
     accuracy as accuracy,
     calibration as calibration,
     expected_calibration_error as expected_calibration_error,
-    ordered_right as ordered_right,
+    pair_correctness as pair_correctness,
     quality_report as quality_report,
     rating_report as rating_report,
     score_pairs as score_pairs,

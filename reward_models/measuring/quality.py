@@ -1,4 +1,4 @@
-"""How good a reward model is on held-out preferences: accuracy and calibration."""
+"""Accuracy and calibration of a reward model on held-out preferences, and correlation with held-out ratings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.reward_models.model import RewardModel
+from textrl_env.reward_models.model import TextScorer
 from textrl_env.reward_models.preferences import Preference
-from textrl_env.reward_models.training import RatedCompletion
+from textrl_env.reward_models.training_rows import RatedCompletion
 
 Floats = npt.NDArray[np.float64]
 
@@ -23,46 +23,48 @@ class PairScores:
     probabilities: Floats
 
 
-def score_pairs(reward_model: RewardModel, preferences: Sequence[Preference]) -> PairScores:
-    """All pairs of all rankings, each completion scored once."""
+def score_pairs(reward_model: TextScorer, preferences: Sequence[Preference]) -> PairScores:
+    """Scores all pairs of all rankings, each completion once."""
     texts = [(p.prompt, completion) for p in preferences for completion in p.ranking]
     scores = reward_model.score([prompt for prompt, _ in texts], [completion for _, completion in texts])
     differences: list[float] = []
     probabilities: list[float] = []
     start = 0
     for preference in preferences:
-        own = scores[start : start + len(preference.ranking)]
-        differences += [better - worse for better, worse in combinations(own, 2)]
+        ranking_scores = scores[start : start + len(preference.ranking)]
+        differences += [better - worse for better, worse in combinations(ranking_scores, 2)]
         probabilities += preference.pair_probabilities
-        start += len(own)
+        start += len(ranking_scores)
     return PairScores(np.array(differences), np.array(probabilities))
 
 
-def ordered_right(pairs: PairScores) -> Floats:
-    """(M,) 1 where a pair is ordered as preferred, else 0; equal scores are half, and so are pairs no one prefers."""
+def pair_correctness(pairs: PairScores) -> Floats:
+    """Computes 1 where a pair is ordered as preferred, else 0: (M,). Equal scores are half, and so are ties."""
     right = np.where(pairs.differences == 0, 0.5, (pairs.differences > 0) == (pairs.probabilities > 0.5))
     return np.where(pairs.probabilities == 0.5, 0.5, right)
 
 
 def accuracy(pairs: PairScores) -> float:
-    """Share of pairs ordered as preferred, as `ordered_right` counts them."""
-    return float(ordered_right(pairs).mean())
+    """Share of pairs ordered as preferred, as `pair_correctness` counts them."""
+    return float(pair_correctness(pairs).mean())
 
 
 def calibration(pairs: PairScores, *, n_bins: int = 10) -> list[dict[str, float]]:
-    """Predicted probabilities against observed frequencies, in equal-width bins over [0, 1].
+    """Compares predicted probabilities with observed frequencies, in equal-width bins over [0, 1].
 
-    Every pair enters in both orders, so that which completion stands first carries no information. Returns, per bin
-    that is not empty, `predicted` (mean), `observed` (frequency) and `count`.
+    Every pair enters in both orders, so that the place of a completion carries no information.
+
+    Returns:
+        `predicted` (mean), `observed` (frequency) and `count` of each bin that is not empty.
     """
-    both = np.concatenate([pairs.differences, -pairs.differences])
-    predicted = 1 / (1 + np.exp(-both))
-    observed = np.concatenate([pairs.probabilities, 1 - pairs.probabilities])
-    bins = np.minimum((predicted * n_bins).astype(int), n_bins - 1)
+    differences = np.concatenate([pairs.differences, -pairs.differences])
+    predictions = 1 / (1 + np.exp(-differences))
+    frequencies = np.concatenate([pairs.probabilities, 1 - pairs.probabilities])
+    bins = np.minimum((predictions * n_bins).astype(int), n_bins - 1)
     return [
         {
-            "predicted": float(predicted[bins == index].mean()),
-            "observed": float(observed[bins == index].mean()),
+            "predicted": float(predictions[bins == index].mean()),
+            "observed": float(frequencies[bins == index].mean()),
             "count": int((bins == index).sum()),
         }
         for index in range(n_bins)
@@ -77,7 +79,7 @@ def expected_calibration_error(bins: Sequence[dict[str, float]]) -> float:
 
 
 def accuracy_by_margin(pairs: PairScores, *, edges: Sequence[float] = (0, 0.5, 1, 2, 4)) -> list[dict[str, Any]]:
-    """Accuracy in bins of the absolute score difference; the last bin is open."""
+    """Computes the accuracy in bins of the absolute score difference; the last bin is open."""
     margins = np.abs(pairs.differences)
     rows: list[dict[str, Any]] = []
     for low, high in zip(edges, [*edges[1:], np.inf], strict=True):
@@ -90,7 +92,7 @@ def accuracy_by_margin(pairs: PairScores, *, edges: Sequence[float] = (0, 0.5, 1
 
 
 def quality_report(pairs: PairScores) -> dict[str, Any]:
-    """Everything above as one JSON-ready mapping."""
+    """Computes accuracy, calibration, its error and accuracy by margin, as one JSON-ready mapping."""
     bins = calibration(pairs)
     return {
         "accuracy": accuracy(pairs),
@@ -101,21 +103,22 @@ def quality_report(pairs: PairScores) -> dict[str, Any]:
     }
 
 
-def rating_report(reward_model: RewardModel, rated: Sequence[RatedCompletion]) -> dict[str, Any]:
-    """How scores follow held-out ratings, JSON-ready.
+def rating_report(reward_model: TextScorer, rows: Sequence[RatedCompletion]) -> dict[str, Any]:
+    """Compares scores with held-out ratings, JSON-ready.
 
-    `n_ratings`; `n_pairs`, pairs of completions (of any prompts) with different ratings; where there are some,
-    `accuracy`, the share of them that the scores order as the ratings do (equal scores count half), and `correlation`,
-    Pearson's.
+    Returns:
+        `n_ratings`; `n_pairs`, pairs of completions (of any prompts) with different ratings; where there are some,
+        `accuracy`, the share of them that the scores order as the ratings do (equal scores count half), and
+        `correlation`, Pearson's.
     """
-    scores = reward_model.score([item.prompt for item in rated], [item.completion for item in rated])
-    ratings = np.array([item.rating for item in rated])
+    scores = reward_model.score([row.prompt for row in rows], [row.completion for row in rows])
+    ratings = np.array([row.rating for row in rows])
     right, n_pairs = 0.0, 0
     for score, rating in zip(scores, ratings, strict=True):
         lower = scores[ratings < rating]
         right += float((score > lower).sum() + (score == lower).sum() / 2)
         n_pairs += len(lower)
-    report: dict[str, Any] = {"n_ratings": len(rated), "n_pairs": n_pairs}
+    report: dict[str, Any] = {"n_ratings": len(rows), "n_pairs": n_pairs}
     if n_pairs:
         correlation = float(np.corrcoef(scores, ratings)[0, 1]) if np.ptp(scores) else 0.0
         report |= {"accuracy": right / n_pairs, "correlation": correlation}

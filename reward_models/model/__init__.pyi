@@ -1,12 +1,15 @@
-from .bag_of_words import BagOfWordsRidge as BagOfWordsRidge
-from .conservative import ConservativeReward as ConservativeReward, load_reward as load_reward
 from .ensemble import (
     IndependentEnsemble as IndependentEnsemble,
     RewardEnsemble as RewardEnsemble,
     load_reward_model as load_reward_model,
 )
-from .frozen_trunk import FrozenTrunk as FrozenTrunk
-from .kind_config import RewardModelKind as RewardModelKind, is_ensemble as is_ensemble
-from .kinds import new_reward_model as new_reward_model, new_training as new_training, settle_scores as settle_scores
-from .pessimism import checked_pessimism as checked_pessimism, conservative_scores as conservative_scores
-from .reward_model import ModelReward as ModelReward, RewardModel as RewardModel
+from .reward_model import RewardModel as RewardModel, forward_by_length as forward_by_length
+from .rewards import (
+    ConservativeReward as ConservativeReward,
+    ModelReward as ModelReward,
+    TextScorer as TextScorer,
+    conservative_scores as conservative_scores,
+    is_ensemble as is_ensemble,
+    load_reward as load_reward,
+    require_pessimism as require_pessimism,
+)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from textrl_env.data.text import Prompt
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.lm import Precision
-from textrl_env.reward_models.model.kind_config import MEMBERS, is_ensemble
-from textrl_env.reward_models.model.reward_model import Floats, RewardModel, spread
+from textrl_env.reward_models.model.reward_model import RewardModel, require_spread
+from textrl_env.reward_models.model.rewards import MEMBERS, Floats, is_ensemble
 from textrl_env.training import seeded
 
 
@@ -42,7 +42,7 @@ class RewardEnsemble(RewardModel):
 
     @classmethod
     def around(cls, reward_model: RewardModel, *, n_members: int, seed: int = 0) -> "RewardEnsemble":
-        """New heads on a reward model's trunk, drawn from `seed`; in place.
+        """Puts new heads, drawn from `seed`, on a reward model's trunk; in place.
 
         They are drawn so large that their scores differ by about 1 at the start (the trunk's last norm gives features
         of about 1): where no preference moves it, a member keeps an opinion of its own (a randomised prior, Osband et
@@ -59,16 +59,16 @@ class RewardEnsemble(RewardModel):
     def from_pretrained(
         cls, path: str | Path, *, dtype: torch.dtype = torch.float32, layers: int | None = None, seed: int = 0
     ) -> "RewardEnsemble":
-        """From a folder that `save_pretrained` wrote."""
+        """Loads a folder that `save_pretrained` wrote; InputError where it holds no ensemble, or a damaged one."""
         file = Path(path) / MEMBERS
         if not is_ensemble(path):
             raise InputError(f"{path}: no ensemble here (no {MEMBERS}); a single reward model is read by RewardModel")
         mean = RewardModel.from_pretrained(path, dtype=dtype, layers=layers, seed=seed)
         tensors, width = load_file(file), mean.head.in_features
-        found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         n_members = len(tensors.get("bias", ()))
-        if found != {"weight": (n_members, width), "bias": (n_members,)}:
-            raise InputError(f"{file}: expected weight (K, {width}) and bias (K,), found {found}; train it again")
+        if shapes != {"weight": (n_members, width), "bias": (n_members,)}:
+            raise InputError(f"{file}: expected weight (K, {width}) and bias (K,), found {shapes}; train it again")
         members = nn.Linear(width, n_members)
         members.load_state_dict(tensors)
         return cls(mean.model, mean.tokenizer, members)
@@ -88,7 +88,7 @@ class RewardEnsemble(RewardModel):
 
     @contextmanager
     def _as_mean(self) -> Iterator[None]:
-        """Within, the model is the ordinary classifier whose head is the members' mean."""
+        """Makes the model, within, the ordinary classifier whose head is the members' mean."""
         members = self.head
         mean = nn.Linear(members.in_features, 1, bias=False).to(members.weight)
         with torch.no_grad():
@@ -100,7 +100,7 @@ class RewardEnsemble(RewardModel):
             self.model.score = members
 
     def read(self, features: Tensor) -> Tensor:
-        """What the members say of (B, H) features: scores (B, K); so is what `forward` returns."""
+        """Applies the members' heads to (B, H) features; returns scores (B, K), and so does `forward`."""
         scores: Tensor = self.head(features)
         return scores.float()
 
@@ -118,8 +118,8 @@ class RewardEnsemble(RewardModel):
         self.normalize_by(self.member_scores(prompts, completions))
 
     def normalize_by(self, scores: Floats) -> None:
-        """The same from the members' scores (N, K)."""
-        std = spread(scores.mean(axis=1) - scores.mean())
+        """Normalises by the members' scores (N, K) of some completions; see `normalize`."""
+        std = require_spread(scores.mean(axis=1) - scores.mean())
         self.centre_by(scores)
         self.model.config.score_unit = self.unit * std
         with torch.no_grad():
@@ -157,12 +157,12 @@ class IndependentEnsemble:
         return mean
 
     def freeze(self) -> None:
-        """No parameter needs gradients any more."""
+        """Sets all parameters to need no gradients."""
         for model in self.models:
             model.freeze()
 
 
 def load_reward_model(path: str | Path) -> RewardModel:
-    """The reward model in a folder: an ensemble where it has members, else a single one."""
+    """Loads the reward model in a folder: an ensemble where it has members, else a single one."""
     kind = RewardEnsemble if is_ensemble(path) else RewardModel
     return kind.from_pretrained(path)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
-from textrl_env.data.text import Prompt, completion_text, encode_completion, encode_prompt, pad_id
+from textrl_env.data.text import Prompt, encode_completion, encode_prompt, pad_id
 from textrl_env.errors import InputError
 from textrl_env.lm import Precision, autocast, checked_precision, load_model, load_tokenizer
 from textrl_env.lm.adapters import has_adapters, load_adapters, save_model
 from textrl_env.lm.forward import read_states
-from textrl_env.reward_models.model.kind_config import MEMBERS
+from textrl_env.reward_models.model.rewards import MEMBERS
 from textrl_env.training import seeded
 
 Floats = npt.NDArray[np.float64]
@@ -52,7 +52,7 @@ class RewardModel:
     def from_pretrained(
         cls, path: str | Path, *, dtype: torch.dtype = torch.float32, layers: int | None = None, seed: int = 0
     ) -> "RewardModel":
-        """From a reward model's folder, or from a causal LM's: then the score head is new, drawn from `seed`.
+        """Loads a reward model's folder, or a causal LM's: then the score head is new, drawn from `seed`.
 
         With `layers`, only that many of the model's first layers: the middle of a language model says more about a
         text than its end, which is busy with the next word.
@@ -80,11 +80,11 @@ class RewardModel:
             load_adapters(self.model, Path(path))
             return
         dtype = next(self.model.parameters()).dtype
-        loaded = load_model(AutoModelForSequenceClassification, Path(path), num_labels=1, dtype=dtype)
-        self.model.load_state_dict(loaded.state_dict())
+        stored = load_model(AutoModelForSequenceClassification, Path(path), num_labels=1, dtype=dtype)
+        self.model.load_state_dict(stored.state_dict())
 
     def encode(self, prompt: Prompt, completion: str, *, where: str = "") -> list[int]:
-        """Token ids of a prompt with its completion and the end token.
+        """Encodes a prompt with its completion and the end token; returns token ids.
 
         InputError where they are more than the model's context; it begins with `where`, a row's place.
         """
@@ -100,12 +100,12 @@ class RewardModel:
 
     @property
     def offset(self) -> float:
-        """What is added to the head's answer; `AutoModelForSequenceClassification` has no place for it."""
+        """Number added to the head's output; `AutoModelForSequenceClassification` has no place for it."""
         return float(getattr(self.model.config, "score_offset", 0.0))
 
     @property
     def unit(self) -> float:
-        """By how much a difference of scores must be multiplied to be a log odds; not 1 once scores were normalised."""
+        """Factor that makes a difference of scores a log odds; not 1 once scores were normalised."""
         return float(getattr(self.model.config, "score_unit", 1.0))
 
     @property
@@ -117,11 +117,11 @@ class RewardModel:
         return head
 
     def features(self, sequences: Sequence[Sequence[int]]) -> Tensor:
-        """What the head reads, the last layer's state at the last token, with gradients: B token lists -> (B, H)."""
-        ids, mask = self._padded(sequences)
+        """Computes the last layer's state at the last token, with gradients: B token lists -> (B, H)."""
+        ids, mask = self._pad(sequences)
         # Where padding and end token are one, the last token that is not padding is the one before the end.
-        counted = torch.arange(ids.shape[1], device=ids.device) * (ids != pad_id(self.tokenizer))
-        last = torch.zeros_like(mask).scatter(1, counted.argmax(dim=1, keepdim=True), True)
+        positions = torch.arange(ids.shape[1], device=ids.device) * (ids != pad_id(self.tokenizer))
+        last = torch.zeros_like(mask).scatter(1, positions.argmax(dim=1, keepdim=True), True)
         with autocast(self.precision, ids.device):
             return read_states(self.model.base_model, ids, mask, last).to(self.head.weight.dtype)
 
@@ -129,17 +129,17 @@ class RewardModel:
         """Scores with gradients: B token lists -> (B,)."""
         if isinstance(getattr(self.model, "score", None), nn.Linear):
             return self.read(self.features(sequences))
-        ids, mask = self._padded(sequences)
+        ids, mask = self._pad(sequences)
         scores: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).logits
         return scores[:, 0].float() + self.offset
 
     def read(self, features: Tensor) -> Tensor:
-        """What the head says of (B, H) features: scores (B,)."""
+        """Applies the head to (B, H) features; returns scores (B,)."""
         scores: Tensor = self.head(features)
         return scores[:, 0].float() + self.offset
 
-    def _padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Token ids and mask, (B, L) each."""
+    def _pad(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Pads on the right; returns token ids and mask, (B, L) each."""
         fill, device = pad_id(self.tokenizer), next(self.model.parameters()).device
         lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
         width = int(lengths.max())
@@ -151,7 +151,7 @@ class RewardModel:
         """Scores without gradients: B prompts (texts or conversations), B completions -> (B,)."""
         self.model.eval()
         sequences = [self.encode(*pair) for pair in zip(prompts, completions, strict=True)]
-        return by_length(self.forward, sequences, batch_size=batch_size).double().cpu().numpy()
+        return forward_by_length(self.forward, sequences, batch_size=batch_size).double().cpu().numpy()
 
     def normalize(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> None:
         """Brings the scores of these completions to mean 0 and standard deviation 1.
@@ -166,71 +166,39 @@ class RewardModel:
         self.normalize_by(self.score(prompts, completions))
 
     def normalize_by(self, scores: Floats) -> None:
-        """The same from the scores (N,) that it gave them."""
-        std = spread(scores)
+        """Normalises by the scores (N,) that the model gave to some completions; see `normalize`."""
+        std = require_spread(scores)
         self.model.config.score_offset = (self.offset - float(scores.mean())) / std
         self.model.config.score_unit = self.unit * std
         with torch.no_grad():
             self.head.weight /= std
 
     def freeze(self) -> None:
-        """No parameter needs gradients any more."""
+        """Sets all parameters to need no gradients."""
         self.model.requires_grad_(False)
 
 
-def spread(scores: Floats) -> float:
-    """The standard deviation of scores (N,) by which they can be divided; InputError where it is 0."""
+def require_spread(scores: Floats) -> float:
+    """Returns the standard deviation of scores (N,), by which they can be divided; InputError where it is 0."""
     # Equal texts may differ by a rounding error, beside others in a batch.
     if not len(scores) or not scores.std() > 1e-6 * np.abs(scores).max():
         raise InputError(f"to normalise scores, completions that differ in score are needed; got {len(scores)} alike")
     return float(scores.std())
 
 
-def by_length(
-    answer: Callable[[Sequence[Sequence[int]]], Tensor], sequences: Sequence[Sequence[int]], *, batch_size: int = 128
+def forward_by_length(
+    forward: Callable[[Sequence[Sequence[int]]], Tensor], sequences: Sequence[Sequence[int]], *, batch_size: int = 128
 ) -> Tensor:
-    """A forward's answers to N token lists, (N, ...), in their order; similar lengths go through it together."""
+    """Runs a forward on N token lists, similar lengths together; returns its outputs in their order, (N, ...).
+
+    Args:
+        forward: from B token lists to (B, ...).
+        sequences: the token lists.
+        batch_size: the largest B.
+    """
     order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
     parts = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     if not parts:
         return torch.empty(0)
-    answers = torch.cat([answer([sequences[index] for index in part]) for part in parts])
-    return torch.empty_like(answers).index_copy_(0, torch.tensor(order, device=answers.device), answers)
-
-
-class Judge(Protocol):
-    """What scores texts, and can be kept from changing: a `RewardModel`, an ensemble."""
-
-    def score(self, prompts: Sequence[Prompt], completions: Sequence[str], /) -> Floats:
-        """B prompts, B completions -> (B,)."""
-
-    def freeze(self) -> None:
-        """No parameter needs gradients any more."""
-
-
-class ModelReward:
-    """A reward model as the environment's reward function; frozen, it never changes with the policy.
-
-    A conversation is rendered with the reward model's own chat template.
-
-    Args:
-        reward_model: its parameters are set to need no gradients.
-        whole_text: judges prompt and completion as one text, as a reward model does that was trained on preferences
-            between whole texts, with an empty prompt; prompts must be texts.
-    """
-
-    def __init__(self, reward_model: Judge, *, whole_text: bool = False) -> None:
-        reward_model.freeze()
-        self.reward_model, self.whole_text = reward_model, whole_text
-
-    def __call__(self, prompts: list[Any], completions: list[Any], **columns: Any) -> list[float]:
-        texts = [completion_text(completion) for completion in completions]
-        if self.whole_text:
-            texts = [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
-            prompts = [""] * len(texts)
-        scores: list[float] = self.scores(prompts, texts).tolist()
-        return scores
-
-    def scores(self, prompts: list[Any], texts: list[str]) -> Floats:
-        """Of B prompts and completions, (B,)."""
-        return self.reward_model.score(prompts, texts)
+    outputs = torch.cat([forward([sequences[index] for index in part]) for part in parts])
+    return torch.empty_like(outputs).index_copy_(0, torch.tensor(order, device=outputs.device), outputs)

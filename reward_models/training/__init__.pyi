@@ -1,15 +1,14 @@
-from .batches import batches as batches
-from .config import RewardModelConfig as RewardModelConfig
+from .configs import RewardModelConfig as RewardModelConfig, RewardModelKind as RewardModelKind
 from .loop import (
     RewardModelTraining as RewardModelTraining,
     encode_rows as encode_rows,
     train_reward_model as train_reward_model,
 )
-from .member_loss import MemberLoss as MemberLoss, bootstrap_counts as bootstrap_counts
-from .rows import (
-    RatedCompletion as RatedCompletion,
-    Row as Row,
-    completions_of as completions_of,
-    read_training_rows as read_training_rows,
+from .losses import MemberLoss as MemberLoss, bootstrap_counts as bootstrap_counts
+from .targets import compute_targets as compute_targets, iterate_batches as iterate_batches
+from .trainable_parts import (
+    FrozenTrunk as FrozenTrunk,
+    create_reward_model as create_reward_model,
+    create_training as create_training,
+    settle_scores as settle_scores,
 )
-from .targets import targets_of as targets_of

@@ -1,20 +1,17 @@
 """Training a reward model on preferences or ratings: one forward per completion, whatever the loss."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from textrl_env.reward_models.training.batch_loss import BatchLoss, batch_loss
-from textrl_env.reward_models.training.batches import batches, n_batches
-from textrl_env.reward_models.training.config import RewardModelConfig
-from textrl_env.reward_models.training.losses import rising
-from textrl_env.reward_models.training.rows import Row, completions_of
-from textrl_env.reward_models.training.targets import targets_of
+from textrl_env.reward_models.training.configs import RewardModelConfig
+from textrl_env.reward_models.training.losses import BatchLoss, batch_loss, rising
+from textrl_env.reward_models.training.targets import compute_targets, iterate_batches, n_batches
+from textrl_env.reward_models.training_rows import TrainingRow, completions_of
 from textrl_env.training import Metrics, SupervisedTraining
 from textrl_env.training.checkpoints import CheckpointSaver
 
@@ -26,7 +23,7 @@ have to move by whole nats."""
 
 
 class Trainable(Protocol):
-    """What can be trained here: a reward model, or several on one trunk."""
+    """A reward model, or several on one trunk."""
 
     @property
     def model(self) -> Any:
@@ -36,7 +33,7 @@ class Trainable(Protocol):
         """Token ids; InputError, beginning with `where`, if they are too many."""
 
     def forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:
-        """Scores with gradients: B token lists -> (B,), or what the training's own loss takes."""
+        """Scores with gradients: B token lists -> (B,), or in the form that the training's loss takes."""
 
     def save_pretrained(self, path: str | Path) -> None:
         """Writes it to a folder."""
@@ -53,8 +50,8 @@ class LossPoint:
     loss: float
 
 
-def encode_rows(reward_model: Trainable, rows: Sequence[Row]) -> list[list[list[int]]]:
-    """Token ids of every completion of every row; InputError names the row that exceeds the model's context."""
+def encode_rows(reward_model: Trainable, rows: Sequence[TrainingRow]) -> list[list[list[int]]]:
+    """Encodes every completion of every row; InputError names the row that exceeds the model's context."""
     return [[reward_model.encode(row.prompt, text, where=row.where) for text in completions_of(row)] for row in rows]
 
 
@@ -77,14 +74,14 @@ class RewardModelTraining(SupervisedTraining):
     def __init__(
         self,
         reward_model: Trainable,
-        rows: Sequence[Row],
+        rows: Sequence[TrainingRow],
         config: RewardModelConfig,
         *,
         seed: int = 0,
         loss: BatchLoss = batch_loss,
     ) -> None:
         self.reward_model, self.config = reward_model, config
-        self.targets = targets_of(rows, config)
+        self.targets = compute_targets(rows, config)
         self.encoded = encode_rows(reward_model, rows)
         self.thresholds = torch.nn.Parameter(self.targets.thresholds.to(next(reward_model.model.parameters()).device))
         thresholds = {"params": [self.thresholds], "lr": THRESHOLD_RATE, "weight_decay": 0.0}
@@ -97,12 +94,7 @@ class RewardModelTraining(SupervisedTraining):
             more_groups=[thresholds] if len(self.thresholds) else [],
         )
         self.curve: list[LossPoint] = []
-        self._loss = partial(
-            loss,
-            loss=self.targets.loss,
-            label_smoothing=config.label_smoothing,
-            center_rewards_coefficient=config.center_rewards_coefficient,
-        )
+        self._loss, self._loss_config = loss, replace(config, loss=self.targets.loss)
 
     def run(
         self, *, should_stop: Callable[[], bool] = lambda: False, saver: CheckpointSaver | None = None
@@ -125,7 +117,7 @@ class RewardModelTraining(SupervisedTraining):
         """Yields row numbers, epoch by epoch, with rows of similar length side by side."""
         lengths = [max(map(len, texts)) for texts in self.encoded]
         size, n_epochs = self.config.batch_size, self.config.n_epochs
-        return batches(lengths, batch_size=size, n_epochs=n_epochs, seed=self.seed, done=self.step)
+        return iterate_batches(lengths, batch_size=size, n_epochs=n_epochs, seed=self.seed, done=self.step)
 
     def compute_loss(self, rows: list[int]) -> tuple[Tensor, Metrics]:
         """Computes the loss of some rows.
@@ -134,7 +126,7 @@ class RewardModelTraining(SupervisedTraining):
         et al. 2022, section 3.5).
         """
         scores = self.reward_model.forward([ids for row in rows for ids in self.encoded[row]])
-        return self._loss(scores, self.targets.batch(rows, self.device), self.thresholds), {}
+        return self._loss(scores, self.targets.batch(rows, self.device), self.thresholds, self._loss_config), {}
 
     def save_model(self, folder: Path) -> None:
         """Writes the reward model to `reward_model/`."""
@@ -184,7 +176,7 @@ class RewardModelTraining(SupervisedTraining):
 
 def train_reward_model(
     reward_model: Trainable,
-    rows: Sequence[Row],
+    rows: Sequence[TrainingRow],
     config: RewardModelConfig,
     *,
     seed: int = 0,

@@ -1,30 +1,51 @@
-"""What a reward model learns from, as numbers: the labels of all rows, and those of a batch."""
+"""Targets of a reward model's training: the labels of all rows as numbers, their batches, and the order of those."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 from torch import Tensor
 
 from textrl_env.errors import InputError
 from textrl_env.reward_models.preferences import Preference
-from textrl_env.reward_models.training.batch_loss import Batch, Loss
-from textrl_env.reward_models.training.config import RewardModelConfig
-from textrl_env.reward_models.training.rows import RatedCompletion, Row
+from textrl_env.reward_models.training.configs import Loss, RewardModelConfig
+from textrl_env.reward_models.training_rows import RatedCompletion, TrainingRow
 
-OF_PREFERENCES: tuple[Loss, ...] = ("pairs", "davidson", "plackett-luce")
-OF_RATINGS: tuple[Loss, ...] = ("regression", "ordinal")
-MOST_CATEGORIES = 50
+PREFERENCE_LOSSES: tuple[Loss, ...] = ("pairs", "davidson", "plackett-luce")
+RATING_LOSSES: tuple[Loss, ...] = ("regression", "ordinal")
+MAX_CATEGORIES = 50
+BUCKET = 16
+"""Batches of rows among which similar lengths are put together."""
 
 
 @dataclass(frozen=True)
-class Targets:
+class LabelBatch:
+    """Labels of R rows with B completions, on the scores' device.
+
+    Attributes:
+        rows: R places in the training data.
+        sizes: completions of each row, which sum to B: a ranking's, best first, or 1 for a rating.
+        label: (M,), for every pair of every ranking how likely people prefer the better; or the rating of every row.
+        margin: (M,), by how much the better should score higher; 0 for ratings.
+        weight: (R,), how much each row counts; 1 on average over the training data.
+    """
+
+    rows: tuple[int, ...]
+    sizes: tuple[int, ...]
+    label: Tensor
+    margin: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class RewardTargets:
     """The labels of N rows.
 
     Attributes:
-        loss: that they are for.
+        loss: the one that they are for; never `auto`.
         sizes: completions of each row.
-        labels, margins: of each row's pairs, or of its rating; see `Batch`.
+        labels, margins: of each row's pairs, or of its rating; see `LabelBatch`.
         weights: (N,), 1 on average over the terms of the loss.
         thresholds: where the loss's own parameters start, see `batch_loss`: as if all scores were equal.
         scale: mean and standard deviation of the ratings, which `regression` takes off; (0, 1) for others.
@@ -40,17 +61,17 @@ class Targets:
     scale: tuple[float, float] = (0.0, 1.0)
     categories: tuple[float, ...] = ()
 
-    def batch(self, rows: Sequence[int], device: torch.device) -> Batch:
-        """The labels of some rows."""
+    def batch(self, rows: Sequence[int], device: torch.device) -> LabelBatch:
+        """Puts the labels of some rows on a device."""
         label = torch.cat([self.labels[row] for row in rows])
         margin = torch.cat([self.margins[row] for row in rows])
         sizes = tuple(self.sizes[row] for row in rows)
         weight = self.weights[list(rows)]
-        return Batch(tuple(rows), sizes, label.to(device), margin.to(device), weight.to(device))
+        return LabelBatch(tuple(rows), sizes, label.to(device), margin.to(device), weight.to(device))
 
 
-def targets_of(rows: Sequence[Row], config: RewardModelConfig) -> Targets:
-    """The labels of the rows; what the loss `auto` means is decided here.
+def compute_targets(rows: Sequence[TrainingRow], config: RewardModelConfig) -> RewardTargets:
+    """Computes the labels of the rows, and decides what the loss `auto` means.
 
     Raises:
         InputError: no rows, or preferences and ratings among each other; a loss or an option that does not go with
@@ -63,16 +84,16 @@ def targets_of(rows: Sequence[Row], config: RewardModelConfig) -> Targets:
         raise InputError("no preferences or ratings to train on")
     if preferences and ratings:
         raise InputError(f"{len(preferences)} rows are preferences and {len(ratings)} ratings; train on one of the two")
-    kind, fitting = ("preferences", OF_PREFERENCES) if preferences else ("ratings", OF_RATINGS)
+    kind, fitting = ("preferences", PREFERENCE_LOSSES) if preferences else ("ratings", RATING_LOSSES)
     loss = fitting[0] if config.loss == "auto" else config.loss
     if loss not in fitting:
         raise InputError(f"loss {loss} does not go with {kind}; choose one of {', '.join(fitting)}")
     # Refuses options that the loss has no use for.
     replace(config, loss=loss)
-    return _of_preferences(preferences, loss) if preferences else _of_ratings(ratings, loss)
+    return _preference_targets(preferences, loss) if preferences else _rating_targets(ratings, loss)
 
 
-def _of_preferences(rows: Sequence[Preference], loss: Loss) -> Targets:
+def _preference_targets(rows: Sequence[Preference], loss: Loss) -> RewardTargets:
     labels = [torch.tensor(row.pair_probabilities) for row in rows]
     if loss == "plackett-luce":
         for row, label in zip(rows, labels, strict=True):
@@ -87,32 +108,32 @@ def _of_preferences(rows: Sequence[Preference], loss: Loss) -> Targets:
     margins = [torch.full_like(label, row.margin) for row, label in zip(rows, labels, strict=True)]
     thresholds = torch.zeros(0)
     if loss == "davidson":
-        every = torch.cat(labels)
+        all_labels = torch.cat(labels)
         weight = weights.repeat_interleave(torch.tensor(n_terms))
         # Half a tie more and half a choice more, so that none at all is no infinity.
-        ties = (weight * (every == 0.5)).sum() + 0.5
-        share = ties / (len(every) + 1)
+        ties = (weight * (all_labels == 0.5)).sum() + 0.5
+        share = ties / (len(all_labels) + 1)
         thresholds = torch.log(2 * share / (1 - share))[None]
-    return Targets(loss, sizes, labels, margins, weights, thresholds)
+    return RewardTargets(loss, sizes, labels, margins, weights, thresholds)
 
 
-def _of_ratings(rows: Sequence[RatedCompletion], loss: Loss) -> Targets:
+def _rating_targets(rows: Sequence[RatedCompletion], loss: Loss) -> RewardTargets:
     values = torch.tensor([row.rating for row in rows], dtype=torch.float64)
     weights = _weights([row.weight for row in rows], [1] * len(rows))
     categories, category = torch.unique(values, return_inverse=True)
-    counted = values[weights > 0]
-    if bool((counted == counted[0]).all()):
-        raise InputError(f"all {len(counted)} ratings are {float(counted[0])}; there is nothing to learn from them")
+    weighty = values[weights > 0]
+    if bool((weighty == weighty[0]).all()):
+        raise InputError(f"all {len(weighty)} ratings are {float(weighty[0])}; there is nothing to learn from them")
     zeros = list(torch.zeros(len(rows), 1))
     sizes = [1] * len(rows)
     if loss == "regression":
         mean = (weights * values).mean()
         deviation = (weights * (values - mean) ** 2).mean().sqrt()
         labels = list(((values - mean) / deviation).float()[:, None])
-        return Targets(loss, sizes, labels, zeros, weights, torch.zeros(0), (float(mean), float(deviation)))
-    if len(categories) > MOST_CATEGORIES:
+        return RewardTargets(loss, sizes, labels, zeros, weights, torch.zeros(0), (float(mean), float(deviation)))
+    if len(categories) > MAX_CATEGORIES:
         raise InputError(
-            f"loss ordinal takes at most {MOST_CATEGORIES} different ratings, found {len(categories)}; choose the "
+            f"loss ordinal takes at most {MAX_CATEGORIES} different ratings, found {len(categories)}; choose the "
             "loss regression"
         )
     # Half a rating more in each category: none may be empty, as one is whose ratings all have the weight 0.
@@ -121,13 +142,46 @@ def _of_ratings(rows: Sequence[RatedCompletion], loss: Loss) -> Targets:
     cutpoints = torch.logit(below)
     thresholds = torch.cat([cutpoints[:1], cutpoints.diff().log()])
     labels = list(category.float()[:, None])
-    return Targets(loss, sizes, labels, zeros, weights, thresholds, categories=tuple(categories.tolist()))
+    return RewardTargets(loss, sizes, labels, zeros, weights, thresholds, categories=tuple(categories.tolist()))
 
 
 def _weights(weights: Sequence[float], n_terms: Sequence[int]) -> Tensor:
-    """(N,) with a mean of 1 over the terms of all rows, so that a batch of light rows counts less than a heavy one."""
-    given, terms = torch.tensor(weights, dtype=torch.float64), torch.tensor(n_terms, dtype=torch.float64)
-    total = (given * terms).sum()
+    """Scales weights to a mean of 1 over the terms of all rows, so that a batch of light rows counts less: (N,)."""
+    raw, terms = torch.tensor(weights, dtype=torch.float64), torch.tensor(n_terms, dtype=torch.float64)
+    total = (raw * terms).sum()
     if total == 0:
         raise InputError("every row has the weight 0; there is nothing to learn from")
-    return (given * terms.sum() / total).float()
+    return (raw * terms.sum() / total).float()
+
+
+def iterate_batches(
+    lengths: Sequence[int], *, batch_size: int, n_epochs: int, seed: int, done: int = 0
+) -> Iterator[list[int]]:
+    """Yields batches of row numbers, epoch by epoch, shuffled; each row once an epoch.
+
+    Args:
+        lengths: of each row's longest completion, in tokens; those of a batch are similar, so that little is padding.
+        batch_size: rows of a batch; the last of a bucket may have fewer.
+        n_epochs: passes over the rows.
+        seed: of the order.
+        done: batches to leave out at the start; a resumed training goes on after them.
+    """
+    return islice(_all_batches(lengths, batch_size, n_epochs, torch.Generator().manual_seed(seed)), done, None)
+
+
+def n_batches(n_rows: int, *, batch_size: int, n_epochs: int) -> int:
+    """Number of batches in all epochs."""
+    return -(-n_rows // batch_size) * n_epochs
+
+
+def _all_batches(
+    lengths: Sequence[int], batch_size: int, n_epochs: int, generator: torch.Generator
+) -> Iterator[list[int]]:
+    for _ in range(n_epochs):
+        order = torch.randperm(len(lengths), generator=generator).tolist()
+        batches = []
+        for start in range(0, len(order), BUCKET * batch_size):
+            bucket = sorted(order[start : start + BUCKET * batch_size], key=lambda row: lengths[row])
+            batches += [bucket[first : first + batch_size] for first in range(0, len(bucket), batch_size)]
+        for index in torch.randperm(len(batches), generator=generator).tolist():
+            yield batches[index]

@@ -23,8 +23,8 @@ from textrl_env.reward_models import Preference, RewardModelConfig, write_prefer
 from textrl_env.reward_models.feedback.desk import Desk, DeskConfig
 from textrl_env.reward_models.feedback.exchange import export_preferences, export_rankings
 from textrl_env.reward_models.feedback.store import Item, LabelTask, Store
-from textrl_env.reward_models.training import targets_of
-from textrl_env.reward_models.training.batch_loss import batch_loss
+from textrl_env.reward_models.training import compute_targets
+from textrl_env.reward_models.training.losses import batch_loss
 
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
 SETTINGS: dict[str, Any] = {
@@ -118,11 +118,10 @@ def test_the_loss_with_margins_and_centring_is_that_of_trls_reward_trainer(
         scores = classifier(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
         theirs = float(trainer.compute_loss(classifier, dict(inputs)))
     preferences = [Preference("", ("better", "worse"), margin=margin) for margin in margins]
-    targets = targets_of(preferences, RewardModelConfig())
-    ours = batch_loss(
-        scores.view(2, 4).T.flatten(), targets.batch(range(4), scores.device), targets.thresholds, loss="pairs",
-        center_rewards_coefficient=coefficient or 0.0,
-    )  # fmt: skip
+    config = RewardModelConfig(loss="pairs", center_rewards_coefficient=coefficient or 0.0)
+    targets = compute_targets(preferences, config)
+    batch = targets.batch(range(4), scores.device)
+    ours = batch_loss(scores.view(2, 4).T.flatten(), batch, targets.thresholds, config)
     assert float(ours) == pytest.approx(theirs, rel=1e-5)
 
 

@@ -20,7 +20,7 @@ from textrl_env.cli.watching import watching
 from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.errors import require_above, require_at_least
 from textrl_env.mdp import KLShaping
-from textrl_env.reward_models.model import checked_pessimism
+from textrl_env.reward_models.model import require_pessimism
 from textrl_env.training import Interrupt
 from textrl_env.worlds import support_desk
 
@@ -98,7 +98,7 @@ class TrainOnPolicy(ABC):
         require_at_least(1, watch_every=self.watch_every)
         require_at_least(0, kl_coef=self.kl_coef)
         require_above(0, learning_rate=self.learning_rate)
-        checked_pessimism(self.pessimism)
+        require_pessimism(self.pessimism)
         if self.max_kl is not None:
             require_above(0, max_kl=self.max_kl)
         start = existing_model(

@@ -15,15 +15,8 @@ from textrl_env.cli.run_folder import existing, existing_model, read_json
 from textrl_env.cli.stage import Stopped
 from textrl_env.data import OnBadRow
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.reward_models import Preference
-from textrl_env.reward_models.model import RewardModelKind
-from textrl_env.reward_models.training import (
-    RatedCompletion,
-    RewardModelConfig,
-    Row,
-    completions_of,
-    read_training_rows,
-)
+from textrl_env.reward_models import Preference, RatedCompletion, TrainingRow, completions_of, read_training_rows
+from textrl_env.reward_models.training import RewardModelConfig, RewardModelKind
 from textrl_env.training import Interrupt
 
 if TYPE_CHECKING:
@@ -70,16 +63,21 @@ class TrainRewardModel:
             made_by=f"textrl sft --run-dir {run_dir}" + (" --demonstrations YOURS.jsonl" if self.preferences else ""),
         )
 
-        from textrl_env.reward_models.model import new_reward_model, new_training, settle_scores
-        from textrl_env.reward_models.training import encode_rows, targets_of
+        from textrl_env.reward_models.training import (
+            compute_targets,
+            create_reward_model,
+            create_training,
+            encode_rows,
+            settle_scores,
+        )
         from textrl_env.training.checkpoints import writing
 
         # What does not fit is said now rather than after the model is loaded, or after the training.
-        targets_of(train, self.training)
-        reward_model = new_reward_model(start, self.kind, seed=seed)
+        compute_targets(train, self.training)
+        reward_model = create_reward_model(start, self.kind, seed=seed)
         encode_rows(reward_model, heldout)
         out = run_dir / self.folder
-        training = new_training(reward_model, self.kind, train, self.training, seed=seed)
+        training = create_training(reward_model, self.kind, train, self.training, seed=seed)
         if path := self.checkpoints.start(out):
             training.load(path)
         saver = self.checkpoints.saver(out)
@@ -138,14 +136,14 @@ class TrainRewardModel:
         completions = self.training.batch_size * max(len(completions_of(row)) for row in rows)
         return Footprint(trained=[model], training_tokens=completions * longest_tokens(model, texts[-4:]))
 
-    def _rows(self, run_dir: Path) -> tuple[list[Row], list[Row]]:
+    def _rows(self, run_dir: Path) -> tuple[list[TrainingRow], list[TrainingRow]]:
         """Rows to train on, as many as asked for, and rows to judge by."""
         read = partial(read_training_rows, on_bad_row=self.on_bad_row)
         train, heldout = read_for_training(run_dir, self.preferences, self.heldout, read=read)
         return train[: self.n_preferences], heldout
 
 
-def judged(reward_model: "RewardModel", heldout: Sequence[Row]) -> dict[str, Any]:
+def judged(reward_model: "RewardModel", heldout: Sequence[TrainingRow]) -> dict[str, Any]:
     """The figures on held-out preferences or ratings."""
     from textrl_env.reward_models.measuring import quality_report, rating_report, score_pairs
 

@@ -53,11 +53,11 @@ class Slices:
         import numpy as np
 
         from textrl_env.reward_models import preference_rows, preferences_of
-        from textrl_env.reward_models.slices import numbered, slice_shares, slices_of
+        from textrl_env.reward_models.slices import number_clusters, slice_shares, slices_of
 
         rng = np.random.default_rng(self.seed)
         rows = [row.values for row in preference_rows(train)]
-        prompts = numbered([row.get("prompt", "") for row in rows])
+        prompts = number_clusters([row.get("prompt", "") for row in rows])
         tables = {"labels": slice_shares(slices_of(rows, self.by), prompts, rng=rng, resamples=self.resamples)}
         if judge.exists():
             heldout = self.heldout or existing(self.run_dir / "preferences" / "heldout.jsonl", made_by=made_by)

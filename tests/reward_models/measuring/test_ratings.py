@@ -7,13 +7,8 @@ import numpy as np
 import pytest
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.measuring.ratings import (
-    human_ceiling,
-    pairs_from_panels,
-    pairs_from_ratings,
-    panel_ceiling,
-    preference_probability,
-)
+from textrl_env.reward_models.measuring.against_raters import human_ceiling, panel_ceiling
+from textrl_env.reward_models.measuring.ratings import pairs_from_panels, pairs_from_ratings, preference_probability
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,19 @@ from textrl_env.reward_models import RewardModel, RewardModelConfig, preferences
 from textrl_env.reward_models.model import (
     IndependentEnsemble,
     RewardEnsemble,
-    RewardModelKind,
     load_reward_model,
-    new_reward_model,
-    new_training,
+)
+from textrl_env.reward_models.model.rewards import MEMBERS
+from textrl_env.reward_models.training import (
+    MemberLoss,
+    RewardModelKind,
+    bootstrap_counts,
+    create_reward_model,
+    create_training,
     settle_scores,
 )
-from textrl_env.reward_models.model.kind_config import MEMBERS
-from textrl_env.reward_models.training import MemberLoss, bootstrap_counts
-from textrl_env.reward_models.training.batch_loss import Batch, batch_loss
+from textrl_env.reward_models.training.losses import batch_loss
+from textrl_env.reward_models.training.targets import LabelBatch
 
 PROMPTS = ["abc", "", "b", "abababab", "c"]
 COMPLETIONS = ["d", "hello there", "", "x", "a much longer completion"]
@@ -99,19 +103,19 @@ def test_normalised_is_the_mean_and_every_member_is_centred(make_reward_model: A
 
 def test_each_member_learns_from_its_own_resample_alone() -> None:
     scores = torch.randn(6, 2, requires_grad=True, generator=torch.Generator().manual_seed(0))
-    batch = Batch((5, 0, 2), (2, 2, 2), torch.ones(3), torch.zeros(3), torch.ones(3))
+    batch = LabelBatch((5, 0, 2), (2, 2, 2), torch.ones(3), torch.zeros(3), torch.ones(3))
     counts = torch.zeros(6, 2)
     counts[5, 0], counts[0, 1], counts[2, 1] = 2.0, 1.0, 3.0
-    options: Any = {"loss": "pairs", "label_smoothing": 0.0, "center_rewards_coefficient": 0.0}
-    loss = MemberLoss(counts)(scores, batch, torch.zeros(0), **options)
+    config = RewardModelConfig(loss="pairs")
+    loss = MemberLoss(counts)(scores, batch, torch.zeros(0), config)
     (gradient,) = torch.autograd.grad(loss, scores)
     drawn = (gradient != 0).reshape(3, 2, 2)[:, 0]
     assert drawn.tolist() == [[True, False], [False, True], [False, True]]
     repeated = torch.cat([scores[2:4, 1], *[scores[4:6, 1]] * 3]).detach()
     by_hand = batch_loss(
-        repeated, Batch((0,) * 4, (2,) * 4, torch.ones(4), torch.zeros(4), torch.ones(4)), torch.zeros(0), loss="pairs"
+        repeated, LabelBatch((0,) * 4, (2,) * 4, torch.ones(4), torch.zeros(4), torch.ones(4)), torch.zeros(0), config
     )
-    alone = MemberLoss(counts[:, 1:])(scores[:, 1:], batch, torch.zeros(0), **options)
+    alone = MemberLoss(counts[:, 1:])(scores[:, 1:], batch, torch.zeros(0), config)
     assert float(alone.detach()) == pytest.approx(float(by_hand) * 4 / 3, rel=1e-5)
 
 
@@ -143,10 +147,10 @@ def test_members_disagree_where_no_preference_has_been(
             chosen, rejected = sorted(pair, key=lambda text: -text.count("a"))
             rows.append({"prompt": "p", "chosen": chosen, "rejected": rejected})
     preferences, options = preferences_of(rows), RewardModelKind(train=train, members=4)
-    ensemble = new_reward_model(tmp_path / f"{kind}False", options, seed=0)
+    ensemble = create_reward_model(tmp_path / f"{kind}False", options, seed=0)
     assert isinstance(ensemble, RewardEnsemble)
     quick = {"n_epochs": 20, "learning_rate": 1e-2} if train == "head" else {"n_epochs": 3, "learning_rate": 3e-3}
-    training = new_training(ensemble, options, preferences, RewardModelConfig(**quick), seed=0)  # type: ignore[arg-type]
+    training = create_training(ensemble, options, preferences, RewardModelConfig(**quick), seed=0)  # type: ignore[arg-type]
     training.run()
     settle_scores(ensemble, options, training)
     known, unknown = texts("ab", 60), texts("mnopqrstuvwxyz", 60)

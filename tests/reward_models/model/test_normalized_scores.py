@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification
 
 from textrl_env import InputError
 from textrl_env.reward_models import RewardModel
-from textrl_env.reward_models.model import RewardModelKind, new_reward_model
+from textrl_env.reward_models.training import RewardModelKind, create_reward_model
 
 PROMPTS = ["abc", "", "b", "abababab", "c", "ba"]
 COMPLETIONS = ["d", "hello there", "", "x", "a much longer completion", "b"]
@@ -64,5 +64,5 @@ def test_a_training_that_starts_from_normalised_scores_starts_anew(make_reward_m
     reward_model.save_pretrained(tmp_path / "saved")
     again = RewardModel.from_pretrained(tmp_path / "saved")
     assert (again.unit, again.offset) == (reward_model.unit, reward_model.offset) and again.unit != 1
-    new = new_reward_model(tmp_path / "saved", RewardModelKind(), seed=0)
+    new = create_reward_model(tmp_path / "saved", RewardModelKind(), seed=0)
     assert (new.unit, new.offset) == (1, 0)

@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given, strategies as st
 
 from textrl_env.errors import InputError
-from textrl_env.reward_models.slices import balanced_rows, balancing_weights
-from textrl_env.reward_models.slices.tables import Slices
+from textrl_env.reward_models.slices import SliceIndex, balanced_rows, balancing_weights
 
 SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=5)
 
 
-def sliced(sizes: list[int]) -> Slices:
-    return Slices(
+def sliced(sizes: list[int]) -> SliceIndex:
+    return SliceIndex(
         tuple(map(str, range(len(sizes)))),
         np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes)),
     )

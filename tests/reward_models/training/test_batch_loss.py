@@ -10,35 +10,55 @@ from torch import Tensor
 
 from textrl_env import InputError
 from textrl_env.reward_models import Preference, RewardModelConfig
-from textrl_env.reward_models.training import RatedCompletion, Row, completions_of, targets_of
-from textrl_env.reward_models.training.batch_loss import Loss, batch_loss
+from textrl_env.reward_models.training import compute_targets
+from textrl_env.reward_models.training.configs import Loss
+from textrl_env.reward_models.training.losses import batch_loss
+from textrl_env.reward_models.training_rows import RatedCompletion, TrainingRow, completions_of
 
-PAIRS: list[Row] = [Preference("p", ("a", "b")), Preference("p", ("c", "a"), 0.8), Preference("q", ("x", "y"), 0.5)]
-RANKINGS: list[Row] = [Preference("p", ("a", "b", "c")), Preference("q", ("b", "a")), Preference("q", tuple("xyzw"))]
-RATINGS: list[Row] = [RatedCompletion("p", text, rating) for text, rating in zip("abcde", (1, 7, 4, 4, 2), strict=True)]
-ROWS: dict[Loss, list[Row]] = {
+PAIRS: list[TrainingRow] = [
+    Preference("p", ("a", "b")),
+    Preference("p", ("c", "a"), 0.8),
+    Preference("q", ("x", "y"), 0.5),
+]
+RANKINGS: list[TrainingRow] = [
+    Preference("p", ("a", "b", "c")),
+    Preference("q", ("b", "a")),
+    Preference("q", tuple("xyzw")),
+]
+RATINGS: list[TrainingRow] = [
+    RatedCompletion("p", text, rating) for text, rating in zip("abcde", (1, 7, 4, 4, 2), strict=True)
+]
+ROWS: dict[Loss, list[TrainingRow]] = {
     "pairs": PAIRS, "davidson": PAIRS, "plackett-luce": RANKINGS, "regression": RATINGS,
     # Two of each category, so that one goes without its category going.
     "ordinal": [*RATINGS, *(RatedCompletion("q", text, rating) for text, rating in zip("xyz", (1, 7, 2), strict=True))],
 }  # fmt: skip
 
 
-def scores_of(rows: list[Row]) -> Tensor:
+def scores_of(rows: list[TrainingRow]) -> Tensor:
     """The same text of the same prompt has the same score, whatever else there is."""
     texts = [row.prompt + text for row in rows for text in completions_of(row)]
     return torch.tensor([math.sin(sum(3 * place + ord(letter) for place, letter in enumerate(text))) for text in texts])
 
 
-def cost(rows: list[Row], scores: Tensor | None = None, *, thresholds: Tensor | None = None, **options: Any) -> float:
+def cost(
+    rows: list[TrainingRow], scores: Tensor | None = None, *, thresholds: Tensor | None = None, **options: Any
+) -> float:
     """Of all rows in one batch; the loss's own parameters are where they start, unless given."""
-    targets = targets_of(rows, RewardModelConfig(**options))
+    targets = compute_targets(rows, RewardModelConfig(**options))
     batch = targets.batch(range(len(rows)), torch.device("cpu"))
-    options["loss"] = targets.loss
     at = targets.thresholds if thresholds is None else thresholds
-    return float(batch_loss(scores_of(rows) if scores is None else scores, batch, at, **options))
+    return float(
+        batch_loss(
+            scores_of(rows) if scores is None else scores,
+            batch,
+            at,
+            RewardModelConfig(**options | {"loss": targets.loss}),
+        )
+    )
 
 
-def heavier(rows: list[Row], index: int, weight: float) -> list[Row]:
+def heavier(rows: list[TrainingRow], index: int, weight: float) -> list[TrainingRow]:
     changed = vars(rows[index]) | {"weight": weight}
     return [*rows[:index], type(rows[index])(**changed), *rows[index + 1 :]]
 
@@ -46,7 +66,7 @@ def heavier(rows: list[Row], index: int, weight: float) -> list[Row]:
 @pytest.mark.parametrize("loss", get_args(Loss))
 def test_a_weight_of_two_is_the_row_twice_and_one_of_zero_no_row(loss: Loss) -> None:
     rows = ROWS[loss]
-    thresholds = targets_of(rows, RewardModelConfig(loss=loss)).thresholds
+    thresholds = compute_targets(rows, RewardModelConfig(loss=loss)).thresholds
     found = partial(cost, loss=loss, thresholds=thresholds)
     for index in range(len(rows)):
         assert found(heavier(rows, index, 2.0)) == pytest.approx(found([*rows, rows[index]]))
@@ -57,10 +77,11 @@ def test_a_weight_of_two_is_the_row_twice_and_one_of_zero_no_row(loss: Loss) -> 
 
 def test_light_rows_weigh_little_also_where_they_are_alone_in_a_batch() -> None:
     rows = [Preference("p", ("a", "b"), weight=0.1), Preference("q", ("x", "y"), weight=1.9)]
-    targets, cpu = targets_of(rows, RewardModelConfig()), torch.device("cpu")
+    targets, cpu = compute_targets(rows, RewardModelConfig()), torch.device("cpu")
     scores = torch.tensor([0.0, 0.0])
     light, heavy = (
-        float(batch_loss(scores, targets.batch([row], cpu), targets.thresholds, loss="pairs")) for row in (0, 1)
+        float(batch_loss(scores, targets.batch([row], cpu), targets.thresholds, RewardModelConfig(loss="pairs")))
+        for row in (0, 1)
     )
     assert light == pytest.approx(0.1 * math.log(2)) and heavy == pytest.approx(1.9 * math.log(2))
 
@@ -96,30 +117,30 @@ def test_centring_costs_the_square_of_the_sum_of_a_pair() -> None:
 
 
 def test_pairs_alone_cost_the_same_as_rankings_of_two() -> None:
-    rows: list[Row] = [Preference("p", ("a", "b")), Preference("p", ("c", "a")), Preference("q", ("x", "y"))]
+    rows: list[TrainingRow] = [Preference("p", ("a", "b")), Preference("p", ("c", "a")), Preference("q", ("x", "y"))]
     assert cost(rows, loss="plackett-luce") == pytest.approx(cost(rows, loss="pairs"))
 
 
 def test_the_order_in_which_people_gave_a_tie_says_nothing() -> None:
     tied, turned = Preference("p", ("a", "b"), 0.5), Preference("p", ("b", "a"), 0.5)
-    others: list[Row] = [Preference("p", ("a", "c"))]
+    others: list[TrainingRow] = [Preference("p", ("a", "c"))]
     for loss in ("pairs", "davidson"):
         assert cost([tied, *others], loss=loss) == pytest.approx(cost([turned, *others], loss=loss))
 
 
 def test_the_loss_of_ties_starts_where_equal_scores_explain_them_best() -> None:
-    rows: list[Row] = [Preference("p", ("a", "b"), 0.5)] * 30 + [Preference("p", ("a", "b"))] * 70
-    targets = targets_of(rows, RewardModelConfig(loss="davidson"))
+    rows: list[TrainingRow] = [Preference("p", ("a", "b"), 0.5)] * 30 + [Preference("p", ("a", "b"))] * 70
+    targets = compute_targets(rows, RewardModelConfig(loss="davidson"))
     batch, equal = targets.batch(range(100), torch.device("cpu")), torch.zeros(200)
     at = targets.thresholds.clone().requires_grad_()
-    batch_loss(equal, batch, at, loss="davidson").backward()
+    batch_loss(equal, batch, at, RewardModelConfig(loss="davidson")).backward()
     assert at.grad is not None and abs(float(at.grad)) < 5e-3
     worth = math.exp(float(targets.thresholds))
     assert worth / (2 + worth) == pytest.approx(0.3, abs=5e-3)
 
 
 def test_ratings_are_learnt_in_standard_deviations_or_as_categories() -> None:
-    targets = targets_of(RATINGS, RewardModelConfig())
+    targets = compute_targets(RATINGS, RewardModelConfig())
     labels = torch.cat(targets.labels)
     assert float(labels.mean()) == pytest.approx(0.0, abs=1e-6)
     assert float((labels**2).mean()) == pytest.approx(1.0)
@@ -128,7 +149,7 @@ def test_ratings_are_learnt_in_standard_deviations_or_as_categories() -> None:
     assert (labels * deviation + mean).tolist() == pytest.approx([1, 7, 4, 4, 2])
     assert cost(RATINGS, labels) == pytest.approx(0.0, abs=1e-6)
     assert cost(RATINGS, torch.zeros(5)) == pytest.approx(1.0)
-    ordered = targets_of(RATINGS, RewardModelConfig(loss="ordinal"))
+    ordered = compute_targets(RATINGS, RewardModelConfig(loss="ordinal"))
     assert ordered.categories == (1, 2, 4, 7)
     assert [int(label) for label in ordered.labels] == [0, 3, 2, 2, 1]
     # With equal scores, the cutpoints' start gives each category its share, but for half a rating added to each.
@@ -154,10 +175,10 @@ def test_ratings_are_learnt_in_standard_deviations_or_as_categories() -> None:
     ],
 )
 def test_rows_and_losses_that_do_not_go_together_are_named(
-    rows: list[Row], options: dict[str, Any], message: str
+    rows: list[TrainingRow], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        targets_of(rows, RewardModelConfig(**options))
+        compute_targets(rows, RewardModelConfig(**options))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from textrl_env.reward_models import Preference, RewardModelConfig, preferences_of
 from textrl_env.reward_models.feedback.raters import Comparison, fit_crowd_bt, tally_votes, weigh_judgements
-from textrl_env.reward_models.training import RatedCompletion, RewardModelTraining, Row
+from textrl_env.reward_models.training import RewardModelTraining
+from textrl_env.reward_models.training_rows import RatedCompletion, TrainingRow
 
 LETTERS = 60
 FIRST = ord("A")
@@ -51,7 +52,7 @@ def worths(rng: np.random.Generator, *, scale: float = 6.0) -> Any:
     return lambda text: float(np.mean([letter[ord(each) - FIRST] for each in text]))
 
 
-def trained(rows: Sequence[Row], *, seed: int = 0, **options: Any) -> RewardModelTraining:
+def trained(rows: Sequence[TrainingRow], *, seed: int = 0, **options: Any) -> RewardModelTraining:
     config = {"n_epochs": 15, "batch_size": 50, "learning_rate": 0.3, "weight_decay": 0.0} | options
     training = RewardModelTraining(LetterWorths(), rows, RewardModelConfig(**config), seed=seed)
     training.run()
@@ -117,7 +118,7 @@ def test_smoothing_is_less_sure_where_wrong_labels_can_be_learnt_by_heart(seed: 
 def test_ties_are_learnt_as_often_as_people_give_them() -> None:
     rng = np.random.default_rng(0)
     utility, log_tie = worths(rng), 0.5
-    rows: list[Row] = []
+    rows: list[TrainingRow] = []
     for first, second in zip(texts(3000, rng), texts(3000, rng), strict=True):
         half = (utility(first) - utility(second)) / 2
         drawn = int(np.argmax(np.array([half, -half, log_tie]) + rng.gumbel(size=3)))

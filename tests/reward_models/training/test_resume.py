@@ -10,14 +10,15 @@ import torch
 
 from textrl_env import InputError
 from textrl_env.reward_models import Preference, RewardModelConfig
-from textrl_env.reward_models.training import RatedCompletion, RewardModelTraining, Row
+from textrl_env.reward_models.training import RewardModelTraining
+from textrl_env.reward_models.training_rows import RatedCompletion, TrainingRow
 from textrl_env.training.checkpoints import CheckpointSaver, newest_good
 from textrl_env.training.checkpoints.run_checkpoints import list_checkpoints
 
-PREFERENCES: list[Row] = [
+PREFERENCES: list[TrainingRow] = [
     Preference("p", ("a" * n, "b" * (n % 3)), (1.0, 0.5)[n % 2], weight=1 + n % 2) for n in range(1, 14)
 ]
-RATINGS: list[Row] = [RatedCompletion("p", "ab" * n, float(n % 4)) for n in range(13)]
+RATINGS: list[TrainingRow] = [RatedCompletion("p", "ab" * n, float(n % 4)) for n in range(13)]
 CONFIG = RewardModelConfig(n_epochs=3, batch_size=4, learning_rate=1e-2)
 
 Make = Callable[..., RewardModelTraining]
@@ -28,7 +29,7 @@ def make(make_reward_model: Any) -> Make:
     """A training of a model with dropout, whose masks come from a generator that has to go on too."""
 
     def made(
-        rows: list[Row] = PREFERENCES, *, seed: int = 0, kind: str = "gpt2", **options: Any
+        rows: list[TrainingRow] = PREFERENCES, *, seed: int = 0, kind: str = "gpt2", **options: Any
     ) -> RewardModelTraining:
         reward_model = make_reward_model(kind)
         for module in reward_model.model.modules():
@@ -62,7 +63,7 @@ CASES = [("pairs", PREFERENCES, "gpt2"), ("davidson", PREFERENCES, "llama"), ("o
 
 @pytest.mark.parametrize(("loss", "rows", "kind"), CASES)
 def test_stopped_anywhere_and_taken_up_again_it_ends_the_same(
-    loss: str, rows: list[Row], kind: str, make: Make, tmp_path: Path
+    loss: str, rows: list[TrainingRow], kind: str, make: Make, tmp_path: Path
 ) -> None:
     straight = make(rows, loss=loss, kind=kind)
     curve = straight.run()

@@ -5,10 +5,12 @@ from typing import Literal
 
 from textrl_env.errors import InputError, require_above, require_at_least
 
+Loss = Literal["pairs", "davidson", "plackett-luce", "regression", "ordinal"]
+
 
 @dataclass(frozen=True)
 class RewardModelConfig:
-    """Options of `textrl_env.reward_models.training.loop`; docs/reward_models.md has the losses.
+    """Options of `RewardModelTraining`; docs/reward_models.md has the losses.
 
     The loss `auto` is `pairs` where the rows are preferences and `regression` where they are ratings.
     """
@@ -23,7 +25,7 @@ class RewardModelConfig:
     """AdamW's weight decay; 0 or more."""
     max_grad_norm: float = 1.0
     """Gradients are scaled down to it; above 0."""
-    loss: Literal["auto", "pairs", "davidson", "plackett-luce", "regression", "ordinal"] = "auto"
+    loss: Literal["auto", Loss] = "auto"
     """Of preferences pairs, davidson, plackett-luce; of ratings regression, ordinal."""
     label_smoothing: float = 0.0
     """Share of wrong preferences, in [0, 0.5)."""
@@ -42,3 +44,22 @@ class RewardModelConfig:
             raise InputError(
                 f"center_rewards_coefficient is for preferences, loss is {self.loss}: ratings say themselves where 0 is"
             )
+
+
+@dataclass(frozen=True)
+class RewardModelKind:
+    """What of a reward model is trained, see `create_reward_model`; and how many members it has."""
+
+    train: Literal["full", "lora", "head"] = "full"
+    """All weights, adapters, or the head alone, in one pass."""
+    lora_rank: int = 16
+    """Rank of the adapters."""
+    members: int = 1
+    """Heads, each on its own resample."""
+    normalize: bool = False
+    """Scores of mean 0 and deviation 1."""
+
+    def __post_init__(self) -> None:
+        if self.train not in ("full", "lora", "head"):
+            raise InputError(f"train must be full, lora or head, got {self.train!r}")
+        require_at_least(1, lora_rank=self.lora_rank, members=self.members)

@@ -9,9 +9,9 @@ from transformers import AutoModelForSequenceClassification
 
 from textrl_env import InputError
 from textrl_env.reward_models import RewardModel, RewardModelConfig, preferences_of, train_reward_model
-from textrl_env.reward_models.model import FrozenTrunk, RewardEnsemble
-from textrl_env.reward_models.model.reward_model import by_length
-from textrl_env.reward_models.training import RewardModelTraining
+from textrl_env.reward_models.model import RewardEnsemble
+from textrl_env.reward_models.model.reward_model import forward_by_length
+from textrl_env.reward_models.training import FrozenTrunk, RewardModelTraining
 
 TEXTS = ["aab", "b", "a much longer text", "", "abab", "b"]
 ROWS = preferences_of(
@@ -25,7 +25,7 @@ CONFIG = RewardModelConfig(n_epochs=3, batch_size=4, learning_rate=1e-2)
 def test_features_are_what_the_head_reads_of_a_text_alone(make_reward_model: Any, kind: str, pad_is_eos: bool) -> None:
     reward_model = make_reward_model(kind, pad_is_eos=pad_is_eos)
     sequences = [reward_model.encode("p", text) for text in TEXTS]
-    features = by_length(reward_model.features, sequences, batch_size=2)
+    features = forward_by_length(reward_model.features, sequences, batch_size=2)
     for ids, own in zip(sequences, features, strict=True):
         with torch.no_grad():
             theirs = reward_model.model(input_ids=torch.tensor([ids])).logits[0]
@@ -39,7 +39,7 @@ def test_it_is_the_training_of_a_model_whose_trunk_stays(make_reward_model: Any,
         single: RewardModel = make_reward_model(kind)
         return single if n_members == 1 else RewardEnsemble.around(single, n_members=n_members, seed=1)
 
-    def loss(scores: Any, batch: Any, thresholds: Any, **options: Any) -> Any:
+    def loss(scores: Any, batch: Any, thresholds: Any, config: Any) -> Any:
         return -torch.nn.functional.logsigmoid(scores[::2] - scores[1::2]).mean()
 
     whole, head_only = made(), made()

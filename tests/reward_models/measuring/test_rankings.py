@@ -8,7 +8,8 @@ from data.movie_reviews import RatedText
 from textrl_env.errors import InputError
 from textrl_env.reward_models import preferences_of
 from textrl_env.reward_models.measuring import accuracy_against_raters, rankings_from_ratings
-from textrl_env.reward_models.measuring.ratings import pair_accuracy, preference_probability
+from textrl_env.reward_models.measuring.against_raters import pair_accuracy
+from textrl_env.reward_models.measuring.ratings import preference_probability
 
 
 def rated_texts(n: int, seed: int = 0) -> list[RatedText]:

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from textrl_env import InputError
-from textrl_env.reward_models import Preference
-from textrl_env.reward_models.training import RatedCompletion, completions_of, read_training_rows
-from textrl_env.reward_models.training.rows import rated_completions_of, read_rated_completions
+from textrl_env.reward_models import Preference, RatedCompletion, completions_of, read_training_rows
+from textrl_env.reward_models.training_rows import rated_completions_of, read_rated_completions
 
 RATING = {"prompt": "p", "completion": "a", "rating": 5}
 PAIR = {"prompt": "p", "chosen": "a", "rejected": "b"}

@@ -39,7 +39,7 @@ def test_adapters_and_head_are_trained_and_saved(
     assert {name for name in trained if "lora_" not in name} == {"score.weight"} and len(trained) > 8
     start = {name: value.detach().clone() for name, value in reward_model.model.named_parameters()}
 
-    def loss(scores: Any, batch: Any, thresholds: Any, **options: Any) -> Any:
+    def loss(scores: Any, batch: Any, thresholds: Any, config: Any) -> Any:
         return -torch.nn.functional.logsigmoid(scores[::2] - scores[1::2]).mean()
 
     RewardModelTraining(reward_model, ROWS, CONFIG, loss=loss).run()

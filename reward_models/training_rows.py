@@ -1,4 +1,4 @@
-"""What a reward model is trained on: preferences, or ratings, which are points that people gave single completions."""
+"""Rows that reward models are trained on: preferences, or ratings, which are points for single completions."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -30,39 +30,42 @@ class RatedCompletion:
     where: str = ""
 
 
-Row = Preference | RatedCompletion
+TrainingRow = Preference | RatedCompletion
 
 
-def completions_of(row: Row) -> tuple[str, ...]:
-    """The texts of a row, a ranking's best first."""
+def completions_of(row: TrainingRow) -> tuple[str, ...]:
+    """Returns the texts of a row, a ranking's best first."""
     return row.ranking if isinstance(row, Preference) else (row.completion,)
 
 
 def rated_completions_of(rows: Iterable[Mapping[str, Any]]) -> list[RatedCompletion]:
-    """From rows with `completion`, `rating`, and optionally `prompt` and `weight`; InputError names a bad row."""
-    rated = []
+    """Makes rated completions of rows with `completion`, `rating`, and optionally `prompt` and `weight`.
+
+    InputError names a bad row.
+    """
+    ratings = []
     for index, row in enumerate(rows):
         where = str(row.get("where", f"rating {index}"))
         if fault := _text_fault(row) or _fault(row):
             raise InputError(f"{where}: {fault}")
-        rated.append(_rated(row, where))
-    return rated
+        ratings.append(_rated_completion(row, where))
+    return ratings
 
 
 def read_rated_completions(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[RatedCompletion]:
-    """From a JSONL, JSON or CSV file with the columns of `rated_completions_of`.
+    """Reads a JSONL, JSON or CSV file with the columns of `rated_completions_of`.
 
-    See `textrl_env.data.rows.read_rows` for the errors raised.
+    See `textrl_env.data.read_rows` for the errors raised.
     """
     columns = ["completion"]
     rows = read_rows(
         path, text_columns=columns, may_be_empty=columns, optional=["prompt"], fault_of=_fault, on_bad_row=on_bad_row
     )
-    return [_rated(row.values, row.where) for row in rows]
+    return [_rated_completion(row.values, row.where) for row in rows]
 
 
-def read_training_rows(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[Row]:
-    """Ratings where the first readable row has a `rating`, else preferences; a row of the other kind is a bad row."""
+def read_training_rows(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[TrainingRow]:
+    """Reads ratings where the first readable row has a `rating`, else preferences; the other kind are bad rows."""
     first: Mapping[str, Any] = next((row for _, row in parse(path, "prompt") if isinstance(row, Mapping)), {})
     if "rating" in first:
         return list(read_rated_completions(path, on_bad_row=on_bad_row))
@@ -71,8 +74,8 @@ def read_training_rows(path: str | Path, *, on_bad_row: OnBadRow = "error") -> l
 
 def _text_fault(row: Mapping[str, Any]) -> str | None:
     for column in ("completion", *(name for name in ("prompt",) if name in row)):
-        if found := text_fault(row.get(column)):
-            return f"column {column!r} {found}"
+        if fault := text_fault(row.get(column)):
+            return f"column {column!r} {fault}"
     return None
 
 
@@ -82,7 +85,6 @@ def _fault(row: Mapping[str, Any]) -> str | None:
     return weight_fault(row)
 
 
-def _rated(row: Mapping[str, Any], where: str) -> RatedCompletion:
-    """Of a row without fault."""
+def _rated_completion(row: Mapping[str, Any], where: str) -> RatedCompletion:
     weight = 1.0 if row.get("weight") is None else number(row["weight"])
     return RatedCompletion(row.get("prompt", ""), row["completion"], number(row["rating"]), weight, where)
