@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,14 @@ from rich.console import Console
 from rich.table import Table
 from transformers.utils import logging
 
-from textrl_env.cli.preferences import CollectPreferences
-from textrl_env.cli.reward_model import TrainRewardModel
-from textrl_env.cli.sft import TrainSFT
+from textrl_env.pipeline import (
+    PreferencesOptions,
+    RewardModelOptions,
+    SFTOptions,
+    run_preferences,
+    run_reward_model,
+    run_sft,
+)
 
 GRID = (0.5, 1.0, 2.0, 4.0, 6.0)
 
@@ -67,7 +73,11 @@ def main(args: Args) -> list[dict[str, Any]]:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         with tempfile.TemporaryDirectory() as folder:
-            stages = (TrainSFT(), CollectPreferences(n_prompts=args.n_rankings), TrainRewardModel())
+            stages = (
+                partial(run_sft, SFTOptions()),
+                partial(run_preferences, PreferencesOptions(n_prompts=args.n_rankings)),
+                partial(run_reward_model, RewardModelOptions()),
+            )
             lab = Lab(Path(folder), seed, stages, n_heldout=args.n_heldout)
             for entrant in args.entrants:
                 started = time.process_time()

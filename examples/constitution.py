@@ -28,13 +28,19 @@ from transformers.utils import logging
 from textrl_env.agents import SFTConfig, sample_completions
 from textrl_env.cli.ai_feedback import CollectAIFeedback
 from textrl_env.cli.judging import JudgeOptions, ReplyOptions
-from textrl_env.cli.ppo import TrainPPO
-from textrl_env.cli.preferences import CollectPreferences
 from textrl_env.cli.revise import Revise
-from textrl_env.cli.reward_model import TrainRewardModel
-from textrl_env.cli.run_folder import write_json
-from textrl_env.cli.sft import TrainSFT
 from textrl_env.data import read_rows
+from textrl_env.pipeline import (
+    PPOOptions,
+    PreferencesOptions,
+    RewardModelOptions,
+    SFTOptions,
+    run_ppo,
+    run_preferences,
+    run_reward_model,
+    run_sft,
+)
+from textrl_env.pipeline.runs import write_json
 from textrl_env.stats import bootstrap_interval
 from textrl_env.stats.comparison import wins
 from textrl_env.worlds import support_desk
@@ -79,17 +85,16 @@ def main(args: Args) -> dict[str, Any]:
     logging.disable_progress_bar()
     started, run, revised = time.process_time(), args.out / args.judge, args.out / args.judge / "revised"
     # SL-CAI: imitate, reply, criticise and revise, imitate the revisions.
-    TrainSFT(training=SFTConfig(n_steps=args.sft_steps)).run(run, args.seed)
+    run_sft(SFTOptions(training=SFTConfig(n_steps=args.sft_steps)), run, args.seed)
     Revise(replies=ReplyOptions(n_prompts=args.n_revised)).run(run, args.seed)
     own = SFTConfig(n_steps=max(1, args.sft_steps // 4), learning_rate=2e-3)
-    TrainSFT(model=run / "sft", demonstrations=run / "revisions" / "demonstrations.jsonl", training=own).run(
-        revised, args.seed
-    )
+    demonstrations = run / "revisions" / "demonstrations.jsonl"
+    run_sft(SFTOptions(model=run / "sft", demonstrations=demonstrations, training=own), revised, args.seed)
     # RL-CAI: AI preferences between replies of the revised model, a reward model, PPO.
     start, human = revised / "sft", revised / "preferences" / "heldout.jsonl"
     given = (args.n_pairs, args.n_human, args.principles_per_pair)
     n_pairs, n_human, each = (own or default for own, default in zip(given, SIZES[args.judge], strict=True))
-    CollectPreferences(n_prompts=1, n_heldout=n_human, k=2).run(revised, args.seed)
+    run_preferences(PreferencesOptions(n_prompts=1, n_heldout=n_human, k=2), revised, args.seed)
     judging = JudgeOptions(judge="rules" if args.judge == "rules" else str(smollm2_path()))
     feedback = CollectAIFeedback(
         judging=judging, replies=ReplyOptions(n_prompts=n_pairs), human=human, principles_per_pair=each
@@ -98,8 +103,8 @@ def main(args: Args) -> dict[str, Any]:
     for shown in feedback.outcome(revised, metrics):
         Console().print(shown, soft_wrap=isinstance(shown, str), highlight=False)
     labels = revised / "ai_feedback" / "preferences.jsonl"
-    heldout = TrainRewardModel(preferences=labels, heldout=human).run(revised, args.seed)
-    TrainPPO(policy=start, n_updates=args.n_updates).run(revised, args.seed)
+    heldout = run_reward_model(RewardModelOptions(preferences=labels, heldout=human), revised, args.seed)
+    run_ppo(PPOOptions(policy=start, n_updates=args.n_updates), revised, args.seed)
     stages = {"imitation": run / "sft", "revisions": start, "PPO": revised / "policy"}
     scores = {name: gold_scores(name, folder, args) for name, folder in stages.items()}
     summary = {

@@ -15,7 +15,7 @@ import tyro
 from data.movie_reviews import load_rated_texts
 
 from textrl_env.cli.raters import Raters
-from textrl_env.cli.run_folder import read_json
+from textrl_env.pipeline.runs import read_json
 from textrl_env.reward_models import write_preferences
 
 

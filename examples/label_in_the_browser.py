@@ -24,10 +24,8 @@ import tyro
 from playwright.sync_api import Page, sync_playwright
 
 from textrl_env.cli.report_card.command import RewardModelReport
-from textrl_env.cli.reward_model import TrainRewardModel
-from textrl_env.cli.run_folder import read_json, write_jsonl
-from textrl_env.cli.sft import TrainSFT
-from textrl_env.cli.stage import perform
+from textrl_env.pipeline import RewardModelOptions, SFTOptions, run_reward_model, run_sft
+from textrl_env.pipeline.runs import read_json, run_stage, write_jsonl
 from textrl_env.reward_models import RaterPopulation, RewardModelConfig, write_preferences
 from textrl_env.reward_models.feedback.exchange import export_labels
 from textrl_env.worlds import support_desk
@@ -49,7 +47,7 @@ class Args:
     """Held-out prompts on which the report card samples."""
     seed: int = 0
     """Of the models, the replies and the simulated person."""
-    sft: TrainSFT = field(default_factory=TrainSFT)
+    sft: SFTOptions = field(default_factory=SFTOptions)
     """How to make the policy."""
     training: RewardModelConfig = field(default_factory=lambda: RewardModelConfig(n_epochs=8, batch_size=5))
     """How to train the reward model."""
@@ -59,12 +57,12 @@ def main(args: Args) -> dict[str, Any]:
     """Labels, trains and judges on rankings by simulated raters; returns the report card."""
     policy, labels = args.run_dir / "sft", args.run_dir / "labels.jsonl"
     if not policy.is_dir():
-        perform(args.sft, args.run_dir, args.seed)
+        run_stage(run_sft, args.sft, args.run_dir, args.seed)
     database = label(args, policy)
     export_labels(database, labels, "rankings")
     heldout = write_preferences(args.run_dir / "heldout.jsonl", judged_by_others(args))
-    stage = TrainRewardModel(preferences=labels, heldout=heldout, model=policy, training=args.training)
-    perform(stage, args.run_dir, args.seed)
+    options = RewardModelOptions(preferences=labels, heldout=heldout, model=policy, training=args.training)
+    run_stage(run_reward_model, options, args.run_dir, args.seed)
     card = RewardModelReport(args.run_dir, preferences=heldout, n_prompts=args.n_judged, seed=args.seed)
     try:
         card.run()

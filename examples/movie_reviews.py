@@ -38,10 +38,10 @@ from textrl_env.agents import PPO, ActorCriticLM, SFTConfig, train_sft, train_to
 from textrl_env.agents.callbacks import ShowProgress, TrackReward
 from textrl_env.agents.policy import small_llama
 from textrl_env.agents.rollouts import side_by_side
-from textrl_env.cli.evaluate import compare
-from textrl_env.cli.run_folder import write_json, write_jsonl
 from textrl_env.lm.adapters import train_top_layers
 from textrl_env.mdp import RepetitionPenalty, Weighted
+from textrl_env.pipeline import compare
+from textrl_env.pipeline.runs import write_json, write_jsonl
 from textrl_env.reference import FrozenReference
 from textrl_env.reward_models import (
     ModelReward,

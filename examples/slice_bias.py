@@ -22,10 +22,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from textrl_env.agents import SFTConfig, sample_completions
-from textrl_env.cli.ppo import TrainPPO
-from textrl_env.cli.reward_model import TrainRewardModel
-from textrl_env.cli.run_folder import read_json, write_json
-from textrl_env.cli.sft import TrainSFT
+from textrl_env.pipeline import PPOOptions, RewardModelOptions, SFTOptions, run_ppo, run_reward_model, run_sft
+from textrl_env.pipeline.runs import read_json, write_json
 from textrl_env.reward_models import RewardModel, RewardModelConfig, preferences_of, write_preferences
 from textrl_env.reward_models.feedback.simulated_raters import collect_judgements, make_workers
 from textrl_env.reward_models.measuring import accuracy, score_pairs
@@ -103,7 +101,7 @@ def over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
 def one_seed(args: Args, seed: int) -> dict[str, Any]:
     """SFT, labels, then a reward model for each way to treat them, its best of 16 and its policy."""
     started, run_dir, rng = time.process_time(), args.out / str(seed), np.random.default_rng(seed)
-    TrainSFT(training=SFTConfig(n_steps=args.sft_steps)).run(run_dir, seed)
+    run_sft(SFTOptions(training=SFTConfig(n_steps=args.sft_steps)), run_dir, seed)
     skewed = judged(args.n_labels, args.rare, "train", rng)
     slices = slices_of(skewed, "harmful")
     weights = balancing_weights(slices, cap=args.cap)
@@ -123,13 +121,16 @@ def one_seed(args: Args, seed: int) -> dict[str, Any]:
         result[f"sft {name}"] = float(np.mean(support_desk.gold_reward(asked, [texts[0] for texts in sampled[name]])))
     for label, rows in labels.items():
         folder = run_dir / label.replace(" ", "_")
-        TrainRewardModel(
-            preferences=write_preferences(folder / "labels.jsonl", rows), heldout=run_dir / "heldout.jsonl",
-            model=run_dir / "sft", training=RewardModelConfig(n_epochs=3),
-        ).run(folder, seed)  # fmt: skip
+        options = RewardModelOptions(
+            preferences=write_preferences(folder / "labels.jsonl", rows),
+            heldout=run_dir / "heldout.jsonl",
+            model=run_dir / "sft",
+            training=RewardModelConfig(n_epochs=3),
+        )
+        run_reward_model(options, folder, seed)
         judge = RewardModel.from_pretrained(folder / "reward_model")
         if args.n_updates:
-            TrainPPO(policy=run_dir / "sft", n_updates=args.n_updates).run(folder, seed)
+            run_ppo(PPOOptions(policy=run_dir / "sft", n_updates=args.n_updates), folder, seed)
         for name, harmful in SLICES.items():
             own = preferences_of(row for row in heldout if row["harmful"] is harmful)
             result[f"{label} accuracy {name}"] = accuracy(score_pairs(judge, own))

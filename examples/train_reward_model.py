@@ -15,7 +15,7 @@ import numpy as np
 import tyro
 
 from textrl_env.agents import small_llama, train_tokenizer
-from textrl_env.cli.reward_model import TrainRewardModel
+from textrl_env.pipeline import RewardModelOptions, run_reward_model
 from textrl_env.reward_models import RaterPopulation, RewardModel, RewardModelConfig, write_preferences
 from textrl_env.worlds import support_desk
 
@@ -40,8 +40,8 @@ def main(args: Args) -> dict[str, Any]:
     """Trains and returns the metrics on held-out pairs."""
     preferences = args.preferences or rank_demonstrations(args)
     model = args.model or from_scratch(args)
-    stage = TrainRewardModel(preferences=preferences, model=model, training=args.training)
-    metrics = stage.run(args.run_dir, seed=0)
+    options = RewardModelOptions(preferences=preferences, model=model, training=args.training)
+    metrics = run_reward_model(options, args.run_dir, seed=0)
     reward_model = RewardModel.from_pretrained(args.run_dir / "reward_model")
     prompt = support_desk.prompts(1, seed=1, split="heldout")[0]["prompt"]
     good = support_desk.best_completion(prompt, np.random.default_rng(0))

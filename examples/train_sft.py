@@ -12,7 +12,7 @@ import tyro
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from textrl_env.agents import SFTConfig, sample_completions
-from textrl_env.cli.sft import TrainSFT
+from textrl_env.pipeline import SFTOptions, run_sft
 from textrl_env.worlds import support_desk
 
 
@@ -32,7 +32,8 @@ class Args:
 
 def main(args: Args) -> dict[str, float]:
     """Trains, shows completions and returns the held-out loss in nats per token."""
-    result = TrainSFT(demonstrations=args.demonstrations, training=args.training).run(args.run_dir, seed=0)
+    options = SFTOptions(demonstrations=args.demonstrations, training=args.training)
+    result = run_sft(options, args.run_dir, seed=0)
     model = AutoModelForCausalLM.from_pretrained(args.run_dir / "sft")
     tokenizer = AutoTokenizer.from_pretrained(args.run_dir / "sft")
     prompts = list(args.prompts) or [row["prompt"] for row in support_desk.prompts(3, seed=1, split="heldout")]

@@ -23,11 +23,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from textrl_env.agents import SFTConfig, sample_completions
-from textrl_env.cli.evaluate import Evaluate
-from textrl_env.cli.ppo import TrainPPO
-from textrl_env.cli.reward_model import TrainRewardModel
-from textrl_env.cli.run_folder import write_json
-from textrl_env.cli.sft import TrainSFT
+from textrl_env.pipeline import (
+    EvaluationOptions,
+    PPOOptions,
+    RewardModelOptions,
+    SFTOptions,
+    run_evaluation,
+    run_ppo,
+    run_reward_model,
+    run_sft,
+)
+from textrl_env.pipeline.runs import write_json
 from textrl_env.reward_models import RewardModel, RewardModelConfig, write_preferences
 from textrl_env.reward_models.feedback.raters import (
     fit_crowd_bt,
@@ -110,7 +116,7 @@ def summarised(summary: dict[str, Any], name: str, values: list[float]) -> str:
 def one_seed(args: Args, seed: int) -> dict[str, Any]:
     """SFT, judgements, then reward model and policy for each way to make labels."""
     started, run_dir, rng = time.process_time(), args.out / str(seed), np.random.default_rng(seed)
-    TrainSFT(training=SFTConfig(n_steps=args.sft_steps)).run(run_dir, seed)
+    run_sft(SFTOptions(training=SFTConfig(n_steps=args.sft_steps)), run_dir, seed)
     workers = make_workers(args.honest, args.careless, args.adversarial)
     perfect = make_workers(1, 0, 0, noise=1e-3)
     judged = collect_judgements(
@@ -126,17 +132,18 @@ def one_seed(args: Args, seed: int) -> dict[str, Any]:
     for name, rows in zip(LABELS, (label_by_majority(votes), label_by_reliability(votes, fit)), strict=True):
         folder = run_dir / name
         write_preferences(folder / "labels.jsonl", rows)
-        judge = TrainRewardModel(
+        judge = RewardModelOptions(
             preferences=folder / "labels.jsonl",
             heldout=run_dir / "heldout.jsonl",
             model=run_dir / "sft",
             training=RewardModelConfig(n_epochs=3),
         )
         result[f"{name}_pairs"] = pairs_as_gold(rows)
-        result[f"{name}_reward_model"] = judge.run(folder, seed)["accuracy"]
+        result[f"{name}_reward_model"] = run_reward_model(judge, folder, seed)["accuracy"]
         result[f"{name}_best"] = best_of(16, run_dir / "sft", folder / "reward_model", args.n_chosen, seed)
-        TrainPPO(policy=run_dir / "sft", n_updates=args.n_updates).run(folder, seed)
-        figures = Evaluate(reference=run_dir / "sft", n_prompts=args.n_evaluated).run(folder, seed)
+        run_ppo(PPOOptions(policy=run_dir / "sft", n_updates=args.n_updates), folder, seed)
+        evaluation = EvaluationOptions(reference=run_dir / "sft", n_prompts=args.n_evaluated)
+        figures = run_evaluation(evaluation, folder, seed)
         result |= {f"{name}_gold": figures["gold_ppo"], f"{name}_kl": figures["kl"], "sft_gold": figures["gold_sft"]}
     for rater, eta in zip(votes.raters, fit.reliability.mean(axis=0), strict=True):
         result[f"reliability_{rater}"] = float(eta)

@@ -9,10 +9,8 @@ from desk.lab import MAX_NEW_TOKENS, Lab, Point, prompts, quiet
 from transformers import AutoModelForCausalLM
 
 from textrl_env.agents.offline import DPOConfig, train_dpo
-from textrl_env.cli.on_policy import TrainOnPolicy
-from textrl_env.cli.ppo import TrainPPO
-from textrl_env.cli.train import TrainPolicy
 from textrl_env.lm import load_model
+from textrl_env.pipeline import PPOOptions, TrainOptions, run_ppo, run_train
 from textrl_env.stats.comparison import best_of_n_kl
 
 Found = Iterator[tuple[float | None, Point]]
@@ -77,19 +75,18 @@ def dpo(lab: Lab, coefs: tuple[float, ...], budget: int) -> Found:
         yield coef, lab.measure(lab.folder / "dpo" / "policy")
 
 
-def on_policy(stage: TrainOnPolicy) -> Callable[[Lab, tuple[float, ...], int], Found]:
-    """A stage of `textrl` with its own options, at every KL coefficient."""
+def on_policy(train: Callable[..., Any], options: Any) -> Callable[[Lab, tuple[float, ...], int], Found]:
+    """A stage of `textrl_env.pipeline` with its own options, at every KL coefficient."""
 
     def run(lab: Lab, coefs: tuple[float, ...], budget: int) -> Found:
-        n_updates = budget // stage.n_episodes
+        n_updates = budget // options.n_episodes
         for coef in coefs:
             # Nothing is evaluated or saved on the way.
-            checkpoints = replace(stage.checkpoints, save_every=budget)
+            checkpoints = replace(options.checkpoints, save_every=budget)
+            stage = replace(options, kl_coef=coef, n_updates=n_updates, watch_every=budget, checkpoints=checkpoints)
             with quiet():
-                replace(
-                    stage, kl_coef=coef, n_updates=n_updates, watch_every=budget, checkpoints=checkpoints
-                ).run(lab.folder, lab.seed)  # fmt: skip
-            yield coef, lab.measure(stage.exported(lab.folder))
+                train(stage, lab.folder, lab.seed)
+            yield coef, lab.measure(lab.folder / stage.exports)
 
     return run
 
@@ -120,9 +117,9 @@ ENTRANTS: dict[str, Any] = {
     "SFT": sft,
     "best-of-n": best_of_n,
     "DPO": dpo,
-    "rejection sampling": on_policy(TrainPolicy(algorithm="rejection")),
-    "RLOO": on_policy(TrainPolicy(algorithm="rloo")),
-    "GRPO": on_policy(TrainPolicy(algorithm="grpo")),
-    "PPO": on_policy(TrainPPO()),
+    "rejection sampling": on_policy(run_train, TrainOptions(algorithm="rejection")),
+    "RLOO": on_policy(run_train, TrainOptions(algorithm="rloo")),
+    "GRPO": on_policy(run_train, TrainOptions(algorithm="grpo")),
+    "PPO": on_policy(run_ppo, PPOOptions()),
     "frontier": frontier,
 }

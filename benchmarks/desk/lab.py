@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from transformers import AutoModelForCausalLM
 
 from textrl_env.agents import sample_completions
 from textrl_env.agents.rollouts import Completion, completion_logprobs
-from textrl_env.cli.stage import Stage
 from textrl_env.lm import load_model, load_tokenizer
 from textrl_env.reward_models import RewardModel
 from textrl_env.worlds import support_desk
 
 MAX_NEW_TOKENS = 49
+Stage = Callable[[Path, int], Any]
+"""Works in a run's folder with a seed."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Lab:
     Args:
         folder: its `sft/`, `preferences/` and `reward_model/` are made here.
         seed: of everything.
-        stages: of `textrl`, that make them.
+        stages: functions of `textrl_env.pipeline` with their options, that make them.
         n_heldout: prompts that policies are measured on, one completion each.
     """
 
@@ -44,7 +45,7 @@ class Lab:
         self.folder, self.seed = folder, seed
         for stage in stages:
             with quiet():
-                stage.run(folder, seed)
+                stage(folder, seed)
         self.tokenizer = load_tokenizer(folder / "sft")
         self.sft = load_model(AutoModelForCausalLM, folder / "sft")
         self.reward_model = RewardModel.from_pretrained(folder / "reward_model")

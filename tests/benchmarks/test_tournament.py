@@ -1,5 +1,6 @@
 """The tournament: shares, curves and intervals, against counting and known curves."""
 
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -12,9 +13,14 @@ from desk.lab import Lab, as_row
 from scipy import stats
 
 from textrl_env.agents.offline import SFTConfig
-from textrl_env.cli.preferences import CollectPreferences
-from textrl_env.cli.reward_model import TrainRewardModel
-from textrl_env.cli.sft import TrainSFT
+from textrl_env.pipeline import (
+    PreferencesOptions,
+    RewardModelOptions,
+    SFTOptions,
+    run_preferences,
+    run_reward_model,
+    run_sft,
+)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
@@ -56,8 +62,12 @@ def test_the_interval_is_students() -> None:
 
 @pytest.mark.slow
 def test_every_entrant_has_its_points_and_the_figure_is_drawn(tmp_path: Path) -> None:
-    sft = TrainSFT(n_demonstrations=64, hidden_size=32, vocab_size=300, training=SFTConfig(n_steps=4, batch_size=8))
-    stages = (sft, CollectPreferences(n_prompts=8, n_heldout=4, max_new_tokens=8), TrainRewardModel())
+    sft = SFTOptions(n_demonstrations=64, hidden_size=32, vocab_size=300, training=SFTConfig(n_steps=4, batch_size=8))
+    stages = (
+        partial(run_sft, sft),
+        partial(run_preferences, PreferencesOptions(n_prompts=8, n_heldout=4, max_new_tokens=8)),
+        partial(run_reward_model, RewardModelOptions()),
+    )
     lab = Lab(tmp_path, 0, stages, n_heldout=16)
     found = [as_row(name, 0, *point) for name in ENTRANTS for point in ENTRANTS[name](lab, (0.2,), 64)]
     settings = {name: [row["setting"] for row in found if row["entrant"] == name] for name in ENTRANTS}

@@ -9,8 +9,8 @@ import pytest
 import tyro
 import yaml
 
-from textrl_env.cli import main
-from textrl_env.cli.config_file import as_yaml, with_config_files
+from textrl_env.cli import default_commands, main
+from textrl_env.cli.config_file import as_yaml, read_config
 from textrl_env.errors import InputError
 
 STAGES = ["quickstart", "sft", "preferences", "reward-model", "ppo", "evaluate"]
@@ -51,8 +51,8 @@ class Every:
 
 
 def parsed(file: Path) -> Every:
-    """The options in a file, by way of the command line; the last two arguments name the file itself."""
-    return tyro.cli(Every, args=with_config_files(["every", "--config", str(file)], {"every": Every})[1:-2])
+    """The options in a file, by way of the command line."""
+    return tyro.cli(Every, args=[], default=read_config(Every(Group()), file))
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -111,7 +111,7 @@ def test_faults_name_file_and_key(
     if text is not None:
         file.write_text(text)
     with pytest.raises(InputError, match=message) as raised:
-        with_config_files([stage, "--config", str(file)], _commands())
+        read_config(default_commands()[stage], file)
     assert str(raised.value).startswith(f"{file}: ") and "\n" not in str(raised.value)
     with pytest.raises(SystemExit) as end:
         main([stage, "--config", str(file)])
@@ -123,9 +123,3 @@ def test_a_value_that_its_dataclass_refuses_is_refused(tmp_path: Path, capsys: p
     with pytest.raises(SystemExit) as end:
         main(["sft", "--config", str(tmp_path / "config.yaml")])
     assert end.value.code == 2 and "n_steps must be at least 1, got 0" in capsys.readouterr().err
-
-
-def _commands() -> dict[str, Any]:
-    from textrl_env.cli import _by_name, _commands
-
-    return _by_name(_commands())

@@ -10,8 +10,8 @@ import pytest
 from transformers import AutoModelForSequenceClassification
 
 from textrl_env.cli import main
-from textrl_env.cli.ppo import TrainPPO
 from textrl_env.errors import InputError
+from textrl_env.pipeline import PPOOptions
 from textrl_env.reward_models import RewardEnsemble, RewardModel, load_reward_model, read_preferences
 from textrl_env.reward_models.feedback.store import Store
 
@@ -121,7 +121,7 @@ def test_the_critic_starts_as_the_reward_model(
     assert textrl("ppo", with_ensemble, f"{PPO} --critic-from {with_ensemble / 'none'}") == 2
     assert "none/config.json: not there yet; make it with: textrl reward-model" in capsys.readouterr().err
     with pytest.raises(InputError, match="critic_from is for critic separate, got shared"):
-        TrainPPO(critic="shared", critic_from=with_ensemble)
+        PPOOptions(critic="shared", critic_from=with_ensemble)
 
 
 def test_an_ensemble_alone_says_what_to_label_next(

@@ -9,7 +9,7 @@ import pytest
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from textrl_env.cli import main
-from textrl_env.cli.train import CLASSES
+from textrl_env.pipeline.algorithms import CLASSES
 
 TINY = "--n-prompts 40 --n-updates 2 --n-episodes 8 --batch-size 8 --max-new-tokens 12"
 

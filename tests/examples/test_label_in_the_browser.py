@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from textrl_env.agents import SFTConfig
-from textrl_env.cli.sft import TrainSFT
+from textrl_env.pipeline import SFTOptions
 from textrl_env.reward_models import RewardModelConfig
 from textrl_env.worlds import support_desk
 
@@ -29,7 +29,7 @@ def test_what_is_ranked_on_the_screen_is_learned_and_judged(tmp_path: Path) -> N
             n_items=4,
             n_judged=2,
             noise=1e-9,
-            sft=TrainSFT(n_demonstrations=500, training=SFTConfig(n_steps=60)),
+            sft=SFTOptions(n_demonstrations=500, training=SFTConfig(n_steps=60)),
             training=RewardModelConfig(n_epochs=1),
         )
     )

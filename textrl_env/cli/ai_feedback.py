@@ -13,10 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from textrl_env.cli.judging import JudgeOptions, ReplyOptions
-from textrl_env.cli.optional import OptionalPath
-from textrl_env.cli.run_folder import write_jsonl
-from textrl_env.cli.stage import Stopped
 from textrl_env.errors import InputError, require_at_least
+from textrl_env.pipeline.runs import StageStoppedError, write_jsonl
 from textrl_env.training import Interrupt
 
 if TYPE_CHECKING:
@@ -31,7 +29,7 @@ class CollectAIFeedback:
 
     judging: Annotated[JudgeOptions, tyro.conf.arg(name="")] = field(default_factory=JudgeOptions)
     """Who judges, and by what."""
-    completions: OptionalPath = None
+    completions: Path | None = None
     """Replies that are there already, as for `textrl label`."""
     replies: Annotated[ReplyOptions, tyro.conf.arg(name="")] = field(default_factory=ReplyOptions)
     """Otherwise, replies that are sampled."""
@@ -39,7 +37,7 @@ class CollectAIFeedback:
     """Replies per prompt; every two are compared."""
     principles_per_pair: int = 1
     """Drawn for a pair; its label is their mean."""
-    human: OptionalPath = None
+    human: Path | None = None
     """People's preferences, to compare with and to mix in."""
     slices: tuple[str, ...] = ()
     """Columns of HUMAN to tell agreement by."""
@@ -88,7 +86,7 @@ class CollectAIFeedback:
                 f"stopped before every pair was judged; the answers so far are in {out / 'log.jsonl'}, and the same "
                 "command asks only the rest"
             )
-            raise Stopped(message, stop.exit_code)
+            raise StageStoppedError(message, stop.exit_code)
         labels = label_rows(verdicts[: len(items)], judge.name)
         for name in ("preferences.jsonl", "mixed.jsonl"):  # An earlier run's would pass for this one's.
             (out / name).unlink(missing_ok=True)

@@ -11,32 +11,32 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from textrl_env.cli.optional import OptionalFloat, OptionalInt, OptionalPath
-from textrl_env.cli.run_folder import policy_folder
 from textrl_env.data.text import Prompt
 from textrl_env.errors import require_at_least
+from textrl_env.pipeline.runs import find_policy
 
 
 @dataclass(frozen=True)
 class Chat:
-    """Talks with a policy in the terminal, or with two side by side. /new ends a conversation; without a chat template
-    each line is completed by itself.
+    """Talks with a policy in the terminal, or with two side by side.
+
+    /new ends a conversation; without a chat template each line is completed by itself.
     """
 
     run_dir: Annotated[Path, tyro.conf.Positional]
     """A model's folder, or a run's with policy/."""
-    against: OptionalPath = None
+    against: Path | None = None
     """Another, to be shown beside it."""
-    temperature: OptionalFloat = None
+    temperature: float | None = None
     """Of sampling; 0 takes the likeliest token. By default the model's own."""
-    max_new_tokens: OptionalInt = None
+    max_new_tokens: int | None = None
     """Longest completion, in tokens; by default the model's own, or 128."""
     seed: int = 0
     """Of sampling; the n-th line is answered with seed + n."""
 
     def run(self) -> None:
         """Reads lines until the end of input or /quit."""
-        folders = [policy_folder(path) for path in (self.run_dir, self.against) if path is not None]
+        folders = [find_policy(path) for path in (self.run_dir, self.against) if path is not None]
         if self.temperature is not None:
             require_at_least(0, temperature=self.temperature)
         if self.max_new_tokens is not None:

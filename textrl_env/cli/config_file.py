@@ -1,79 +1,107 @@
-"""A command's options in a YAML file: read, checked against the options' types, and written."""
+"""A command's options in a YAML file: read into the default instance that tyro takes, and written."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from textrl_env.cli.optional import Switch
-from textrl_env.cli.run_options import RunOptions
+from textrl_env.cli.option_forms import FLAT
 from textrl_env.errors import InputError
 
+AnyCommand = TypeVar("AnyCommand")
+Place = tuple[str, ...]
+"""Names of the fields from a command down to an option."""
+WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    Path: "a path",
+    NoneType: "null",
+}
 
-def with_config_files(arguments: Sequence[str], commands: Mapping[str, Any]) -> list[str]:
-    """The command line with the options of its `--config` files put in front of its own, which so win over them.
 
-    Args:
-        arguments: the command's name first.
-        commands: the dataclass of every command, by name.
+@dataclass(frozen=True)
+class RunOptions:
+    """Options that every stage's command has besides its own."""
+
+    config: Path | None = None
+    """YAML with options; the command line wins over it."""
+    print_config: bool = False
+    """Print the options in effect as YAML, and end."""
+    dry_run: bool = False
+    """Try it tiny, measure memory, estimate time, and end."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a command: its place, its type and its value."""
+
+    place: Place
+    kind: Any
+    value: Any
+
+
+def find_config_files(arguments: Sequence[str]) -> list[Path]:
+    """Returns the files that `--config` names, in order."""
+    files = [value for option, value in pairwise(arguments) if option == "--config"]
+    files += [option.removeprefix("--config=") for option in arguments if option.startswith("--config=")]
+    return [Path(file) for file in files]
+
+
+def read_config(command: AnyCommand, file: Path) -> AnyCommand:
+    """Returns a command with the options of a YAML file in the place of its own.
 
     Raises:
         InputError: a file that is not there or no YAML mapping, an unknown key, a value of a wrong type; named.
     """
-    if not arguments or arguments[0] not in commands:
-        return list(arguments)
-    name, *own = arguments
-    files = [value for option, value in pairwise(own) if option == "--config"]
-    files += [option.removeprefix("--config=") for option in own if option.startswith("--config=")]
-    if not files:
-        return list(arguments)
-    options = {option: kind for option, kind, _ in _options(commands[name])}
-    return [name, *(argument for file in files for argument in _arguments(Path(file), options)), *own]
+    options = dict(_walk(command))
+    values: dict[Place, Any] = {}
+    for name, value in _flatten(_load_yaml(file)):
+        if name not in options:
+            near = get_close_matches(name, options, n=3)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"options are {', '.join(options)}"
+            raise InputError(f"{file}: no option {name!r}; {hint}")
+        option = options[name]
+        try:
+            values[option.place] = _convert(value, option.kind)
+        except ValueError:
+            raise InputError(f"{file}: {name} must be {_describe(option.kind)}, got {value!r:.60}") from None
+    return _replace_values(command, values)
 
 
 def as_yaml(command: Any) -> str:
-    """The options of a command, defaults and all, as a file for `--config`."""
+    """Returns the options of a command, defaults and all, as a file for `--config`."""
     nested: dict[str, Any] = {}
-    for option, kind, value in _options(type(command), command):
-        *groups, last = option.split(".")
-        place = nested
+    for name, option in _walk(command):
+        *groups, last = name.split(".")
+        mapping = nested
         for group in groups:
-            place = place.setdefault(group, {})
-        place[last] = float(value) if kind is float else _plain(value)
+            mapping = mapping.setdefault(group, {})
+        mapping[last] = float(option.value) if option.kind is float else _as_plain(option.value)
     text: str = yaml.safe_dump(nested, sort_keys=False, allow_unicode=True)
     return text
 
 
-def _options(command: Any, instance: Any = None, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Name, type and (of an instance) value of every option, groups joined with dots."""
-    command, of_stage = (get_origin(command) or command), get_args(command)
-    hints = get_type_hints(command, include_extras=True)
-    for field in fields(command):
-        value = None if instance is None else getattr(instance, field.name)
-        kind, *marks = (
-            get_args(hints[field.name]) if get_origin(hints[field.name]) is Annotated else [hints[field.name]]
-        )
-        if field.name == "stage":
-            kind = of_stage[0] if of_stage else type(value)
-        if hints[field.name] == Switch:
-            kind = Switch
-        if kind is RunOptions:
-            continue
-        if is_dataclass(kind):
-            # tyro takes an empty name as: the group's options stand among its owner's.
-            inline = any(getattr(mark, "name", None) == "" for mark in marks)
-            yield from _options(kind, value, prefix if inline else f"{prefix}{field.name}.")
+def _walk(instance: Any, place: Place = (), prefix: str = "") -> Iterator[tuple[str, Option]]:
+    """Yields every option by its name, groups joined with dots as on the command line."""
+    hints = get_type_hints(type(instance))
+    for field in fields(instance):
+        value, inner = getattr(instance, field.name), (*place, field.name)
+        if is_dataclass(value):
+            if not isinstance(value, RunOptions):
+                yield from _walk(value, inner, prefix if field.name in FLAT else f"{prefix}{field.name}.")
         else:
-            yield f"{prefix}{field.name}", kind, value
+            yield f"{prefix}{field.name}", Option(inner, hints[field.name], value)
 
 
-def _arguments(file: Path, options: Mapping[str, Any]) -> Iterator[str]:
-    """A file's options as command line arguments."""
+def _load_yaml(file: Path) -> dict[Any, Any]:
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -82,73 +110,59 @@ def _arguments(file: Path, options: Mapping[str, Any]) -> Iterator[str]:
         raise InputError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise InputError(f"{file}: expected options and values, one `option: value` a line, got {values!r:.60}")
-    for option, value in _flat(values):
-        if option not in options:
-            near = get_close_matches(option, options, n=3)
-            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"options are {', '.join(options)}"
-            raise InputError(f"{file}: no option {option!r}; {hint}")
-        fits, expected = _expected(options[option])
-        if not fits(value):
-            raise InputError(f"{file}: {option} must be {expected}, got {value!r:.60}")
-        # A switch that is off has no form of its own on the command line.
-        if value is not False or options[option] != Switch:
-            yield from _as_arguments(option.replace("_", "-"), value)
+    return values
 
 
-def _flat(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         name = f"{prefix}{str(key).replace('-', '_')}"
         if isinstance(value, dict):
-            yield from _flat(value, f"{name}.")
+            yield from _flatten(value, f"{name}.")
         else:
             yield name, value
 
 
-def _as_arguments(option: str, value: Any) -> list[str]:
-    if isinstance(value, bool):
-        *groups, last = option.split(".")
-        return [f"--{'.'.join([*groups, last if value else f'no-{last}'])}"]
-    return [f"--{option}", *map(str, value if isinstance(value, list) else [value])]
+def _replace_values(instance: AnyCommand, values: Mapping[Place, Any]) -> AnyCommand:
+    """Returns an instance with the values in their places; all of a group's at once, as they may need each other."""
+    changes = {place[0]: value for place, value in values.items() if len(place) == 1}
+    for group in {place[0] for place in values if len(place) > 1}:
+        inner = {place[1:]: value for place, value in values.items() if place[0] == group}
+        changes[group] = _replace_values(getattr(instance, group), inner)
+    return replace(instance, **changes)  # type: ignore[type-var]
 
 
-def _expected(kind: Any) -> tuple[Callable[[Any], bool], str]:
-    """Whether a value is of an option's type, and the type in words."""
+def _convert(value: Any, kind: Any) -> Any:
+    """Returns a value of YAML as an option's type wants it; raises ValueError where it is of another."""
     origin, parts = get_origin(kind) or kind, get_args(kind)
-    if origin is Annotated:
-        return _expected(parts[0])
-    if origin is Literal:
-        return lambda value: value in parts, f"one of {', '.join(map(repr, parts))}"
     if origin in (UnionType, Union):
-        checks, names = zip(*map(_expected, parts), strict=True)
-        return lambda value: any(check(value) for check in checks), " or ".join(names)
-    if origin in (list, tuple, Sequence):
-        check, name = _expected(parts[0])
-        return lambda value: isinstance(value, list) and all(map(check, value)), f"a list, each {name}"
-    return SCALARS[origin]
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, str):
+        for part in parts:
+            with suppress(ValueError):
+                return _convert(value, part)
+    elif origin is Literal and value in parts:
+        return value
+    elif origin is tuple and isinstance(value, list):
+        return tuple(_convert(item, parts[0]) for item in value)
+    elif origin is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         # YAML 1.1 takes 1e-3, without a point, for a text.
-        try:
-            float(value)
-        except ValueError:
-            return False
-        return True
-    return isinstance(value, int | float) and not isinstance(value, bool)
+        return float(value)
+    elif origin is Path and isinstance(value, str):
+        return Path(value)
+    elif origin in (int, bool, str, NoneType) and type(value) is origin:
+        return value
+    raise ValueError
 
 
-SCALARS: dict[Any, tuple[Callable[[Any], bool], str]] = {
-    int: (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
-    float: (_is_number, "a number"),
-    bool: (lambda value: isinstance(value, bool), "true or false"),
-    str: (lambda value: isinstance(value, str), "a text"),
-    Path: (lambda value: isinstance(value, str), "a path"),
-    NoneType: (lambda value: value is None, "null"),
-}
+def _describe(kind: Any) -> str:
+    """Returns an option's type in words."""
+    origin, parts = get_origin(kind) or kind, get_args(kind)
+    if origin is Literal:
+        return f"one of {', '.join(map(repr, parts))}"
+    if origin in (UnionType, Union):
+        return " or ".join(map(_describe, parts))
+    return f"a list, each {_describe(parts[0])}" if origin is tuple else WORDS[origin]
 
 
-def _plain(value: Any) -> Any:
+def _as_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_as_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value

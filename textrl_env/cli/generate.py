@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textrl_env.cli.fitting import fitting_tokenizer
-from textrl_env.cli.optional import OptionalFloat, OptionalInt
-from textrl_env.cli.run_folder import policy_folder, write_jsonl
 from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.data.text import as_completion
 from textrl_env.errors import InputError, require_at_least
+from textrl_env.pipeline.runs import encode_fitting_prompts, find_policy, write_jsonl
 
 
 @dataclass(frozen=True)
@@ -25,9 +23,9 @@ class Generate:
     """The JSONL file to write; an earlier one is replaced."""
     n: int = 1
     """Completions per prompt."""
-    temperature: OptionalFloat = None
+    temperature: float | None = None
     """Of sampling; 0 takes the likeliest token. By default the model's own."""
-    max_new_tokens: OptionalInt = None
+    max_new_tokens: int | None = None
     """Longest completion, in tokens; by default the model's own, or 128."""
     batch_size: int = 256
     """Completions that are sampled side by side."""
@@ -45,7 +43,7 @@ class Generate:
             require_at_least(1, max_new_tokens=self.max_new_tokens)
         if self.out.is_dir():
             raise InputError(f"{self.out}: is a folder, expected the file to write")
-        folder = policy_folder(self.policy)
+        folder = find_policy(self.policy)
         dataset = PromptDataset.from_file(self.prompts, on_bad_row=self.on_bad_row)
         if taken := {"completion", "finish_reason", "n_tokens"} & set(dataset.columns):
             raise InputError(f"{self.prompts}: the column {min(taken)!r} would be overwritten; rename or remove it")
@@ -57,7 +55,7 @@ class Generate:
         model: Any = AutoModelForCausalLM.from_pretrained(folder)
         own = model.generation_config
         limit = self.max_new_tokens or own.max_new_tokens or 128
-        tokenizer = fitting_tokenizer(folder, dataset, max_new_tokens=limit)
+        tokenizer = encode_fitting_prompts(folder, dataset, max_new_tokens=limit).tokenizer
         completions = sample_completions(
             model, tokenizer, dataset.prompts, max_new_tokens=limit, n=self.n, batch_size=self.batch_size,
             temperature=self.temperature if self.temperature is not None else (own.temperature or 1.0), seed=self.seed,

@@ -4,13 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textrl_env.cli.fitting import fitting_tokenizer
-from textrl_env.cli.optional import OptionalPath
-from textrl_env.cli.run_folder import existing_model
 from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.data.text import Prompt, encode_prompt
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.lm import load_config, load_model, load_tokenizer
+from textrl_env.pipeline.runs import encode_fitting_prompts, require_model
 from textrl_env.reward_models.ai_feedback.judges import EndpointConfig
 from textrl_env.worlds import support_desk
 
@@ -25,7 +23,7 @@ class JudgeOptions:
 
     judge: str = "rules"
     """`rules`, a causal LM's folder, or an endpoint's address (OpenAI-compatible, http://…/v1)."""
-    constitution: OptionalPath = None
+    constitution: Path | None = None
     """JSONL with principle, id, weight, rule; else the desk's."""
     batch_size: int = 16
     """Questions side by side, for a local model."""
@@ -89,9 +87,9 @@ class JudgeOptions:
 class ReplyOptions:
     """Which prompts are replied to, and by which model."""
 
-    prompts: OptionalPath = None
+    prompts: Path | None = None
     """Prompts that get replies; else the support desk's."""
-    policy: OptionalPath = None
+    policy: Path | None = None
     """The causal LM that replies; else RUN/sft."""
     n_prompts: int = 1000
     """Most prompts; 0 for none."""
@@ -106,13 +104,13 @@ class ReplyOptions:
         require_at_least(1, max_new_tokens=self.max_new_tokens)
         if not self.n_prompts:
             return []
-        policy = existing_model(self.policy or run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
+        policy = require_model(self.policy or run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
         if self.prompts is None:
             rows = support_desk.prompts(self.n_prompts, seed=seed + 4000)
             dataset = PromptDataset.of([row["prompt"] for row in rows])
         else:
             dataset = PromptDataset.from_file(self.prompts, on_bad_row=self.on_bad_row)
-        tokenizer = fitting_tokenizer(policy, dataset, max_new_tokens=self.max_new_tokens)
+        tokenizer = encode_fitting_prompts(policy, dataset, max_new_tokens=self.max_new_tokens).tokenizer
 
         from transformers import AutoModelForCausalLM
 

@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
-from textrl_env.cli.fitting import fitting_tokenizer
-from textrl_env.cli.optional import OptionalPath
-from textrl_env.cli.run_folder import existing, existing_model
 from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.errors import InputError, require_at_least
+from textrl_env.pipeline.runs import encode_fitting_prompts, require_model, require_path
 from textrl_env.reward_models.feedback.exchange import LabelForm
 from textrl_env.reward_models.feedback.store import Item, LabelTask
 from textrl_env.reward_models.model import is_ensemble
@@ -24,13 +22,13 @@ if TYPE_CHECKING:
 class Label:
     """Serves a page on which people compare, rank or rate completions. Without new ones it goes on with DATABASE."""
 
-    prompts: OptionalPath = None
+    prompts: Path | None = None
     """Prompts to sample completions for: JSONL, JSON, CSV or TXT."""
-    policy: OptionalPath = None
+    policy: Path | None = None
     """The causal LM that completes them."""
     k: int = 4
     """Completions per prompt; at most 9 are ranked."""
-    completions: OptionalPath = None
+    completions: Path | None = None
     """Completions that are there already: rows with prompt and completions, completion, or chosen and rejected."""
     task: LabelTask = "pair"
     """Compare two, rank all of a prompt, or rate one from 1 to 7."""
@@ -42,7 +40,7 @@ class Label:
     """Share of answers asked a second time, unseen, to measure consistency."""
     reward_models: tuple[Path, ...] = ()
     """Reward models, or an ensemble: what they disagree about most comes first."""
-    instructions: OptionalPath = None
+    instructions: Path | None = None
     """Markdown for the annotators; by default a general guide."""
     host: str = "127.0.0.1"
     """Address to listen at; another machine gets in only by invitation."""
@@ -106,7 +104,7 @@ class Label:
                 f"reward_models: two or more can disagree, or one that is an ensemble, got {self.reward_models[0]}"
             )
         for path in self.reward_models:
-            existing_model(path, made_by="textrl reward-model")
+            require_model(path, made_by="textrl reward-model")
 
     def _read_instructions(self) -> str:
         """Reads the annotators' guide; InputError where an option cannot be met, before anything is sampled."""
@@ -134,8 +132,8 @@ class Label:
         return items
 
     def _sample(self, policy: Path, dataset: PromptDataset) -> list[tuple[Any, list[str]]]:
-        existing_model(policy, made_by="textrl sft")
-        tokenizer = fitting_tokenizer(policy, dataset, max_new_tokens=self.max_new_tokens)
+        require_model(policy, made_by="textrl sft")
+        tokenizer = encode_fitting_prompts(policy, dataset, max_new_tokens=self.max_new_tokens).tokenizer
 
         from transformers import AutoModelForCausalLM
 
@@ -199,7 +197,7 @@ class ExportLabels:
 
     def run(self) -> None:
         """Writes the file and prints what is in it."""
-        existing(self.database, made_by="textrl label")
+        require_path(self.database, made_by="textrl label")
 
         from textrl_env.reward_models.feedback.exchange import export_labels
 

@@ -10,8 +10,8 @@ import tyro
 from rich.console import Console
 
 from textrl_env.cli.finding_tables import severity_table
-from textrl_env.cli.run_folder import existing, write_json
 from textrl_env.errors import InputError, require_at_least
+from textrl_env.pipeline.runs import require_path, write_json
 from textrl_env.reward_models.lint import LintOptions
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Lint:
             if self.max_tokens is not None:
                 raise InputError("max_tokens needs a tokenizer to count with; add --tokenizer FOLDER, or use max_chars")
             return None
-        existing(self.tokenizer, made_by="save_pretrained of the model that will read the rows")
+        require_path(self.tokenizer, made_by="save_pretrained of the model that will read the rows")
 
         from textrl_env.lm import load_config, load_tokenizer
         from textrl_env.reward_models.lint import TokenBudget

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from textrl_env.cli.report_card.command import RewardModelReport
-from textrl_env.cli.summary import write_summary
+from textrl_env.pipeline import write_run_report
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,5 @@ class Report:
         if self.what is not None:
             self.what.run()
             return
-        self.write()
+        write_run_report(self.run_dir)
         print(f"the report is {self.run_dir / 'report.html'}, its figures are in {self.run_dir / 'summary.json'}")
-
-    def write(self) -> dict[str, Any]:
-        """Writes the files; returns the summary. InputError names the command that is missing."""
-        summary = write_summary(self.run_dir)
-
-        from textrl_env.report import write_learning_curve, write_report
-
-        write_learning_curve(self.run_dir, self.run_dir / "learning_curve.png")
-        write_report(self.run_dir)
-        return summary

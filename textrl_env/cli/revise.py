@@ -9,12 +9,10 @@ import numpy as np
 import tyro
 
 from textrl_env.cli.judging import JudgeOptions, ReplyOptions
-from textrl_env.cli.optional import OptionalPath
-from textrl_env.cli.run_folder import write_jsonl
-from textrl_env.cli.stage import Stopped
 from textrl_env.data import checked_rows, parse, prompt_fault, text_fault
 from textrl_env.data.text import completion_text
 from textrl_env.errors import InputError
+from textrl_env.pipeline.runs import StageStoppedError, write_jsonl
 from textrl_env.training import Interrupt
 
 
@@ -26,7 +24,7 @@ class Revise:
 
     judging: Annotated[JudgeOptions, tyro.conf.arg(name="")] = field(default_factory=JudgeOptions)
     """Who criticises and revises, and by what."""
-    completions: OptionalPath = None
+    completions: Path | None = None
     """Replies there already: rows with prompt and completion."""
     replies: Annotated[ReplyOptions, tyro.conf.arg(name="")] = field(default_factory=ReplyOptions)
     """Otherwise, replies that are sampled."""
@@ -48,7 +46,7 @@ class Revise:
         with Interrupt() as stop:
             revised = revise_all(prompts, completions, drawn, reviser, log=out / "log.jsonl", should_stop=stop)
         if revised is None:
-            raise Stopped(
+            raise StageStoppedError(
                 f"stopped before every reply was revised; the answers so far are in {out / 'log.jsonl'}, and the same "
                 "command asks only the rest", stop.exit_code,
             )  # fmt: skip

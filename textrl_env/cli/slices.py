@@ -11,8 +11,8 @@ from rich.box import SIMPLE
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from textrl_env.cli.run_folder import existing, existing_model, write_json
 from textrl_env.errors import require_at_least
+from textrl_env.pipeline.runs import require_model, require_path, write_json
 
 if TYPE_CHECKING:
     from textrl_env.reward_models.slices import SliceTable
@@ -45,10 +45,10 @@ class Slices:
         """Prints a table of the slices, and the largest gap of each figure."""
         require_at_least(2, resamples=self.resamples)
         made_by = f"textrl preferences --run-dir {self.run_dir}"
-        train = self.preferences or existing(self.run_dir / "preferences" / "train.jsonl", made_by=made_by)
+        train = self.preferences or require_path(self.run_dir / "preferences" / "train.jsonl", made_by=made_by)
         judge = self.reward_model or self.run_dir / "reward_model"
         if self.reward_model or judge.exists():
-            existing_model(judge, made_by=f"textrl reward-model --run-dir {self.run_dir}")
+            require_model(judge, made_by=f"textrl reward-model --run-dir {self.run_dir}")
 
         import numpy as np
 
@@ -60,7 +60,7 @@ class Slices:
         prompts = number_clusters([row.get("prompt", "") for row in rows])
         tables = {"labels": slice_shares(slices_of(rows, self.by), prompts, rng=rng, resamples=self.resamples)}
         if judge.exists():
-            heldout = self.heldout or existing(self.run_dir / "preferences" / "heldout.jsonl", made_by=made_by)
+            heldout = self.heldout or require_path(self.run_dir / "preferences" / "heldout.jsonl", made_by=made_by)
 
             from textrl_env.reward_models import RewardModel
             from textrl_env.reward_models.slices import slice_gaps

@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from textrl_env.cli.optional import OptionalPath
-from textrl_env.cli.run_folder import existing_model, write_json
+from textrl_env.pipeline.runs import require_model, write_json
 
 if TYPE_CHECKING:
     from textrl_env.cli.doctor.check import Result
@@ -24,13 +23,13 @@ class Doctor:
 
     run_dir: Path = Path("runs/mine")
     """The run's folder."""
-    policy: OptionalPath = None
+    policy: Path | None = None
     """The causal LM to start from; by default RUN/sft."""
-    reference: OptionalPath = None
+    reference: Path | None = None
     """The causal LM to stay near; by default the policy itself, as in `textrl ppo`."""
-    reward_model: OptionalPath = None
+    reward_model: Path | None = None
     """The reward model; by default RUN/reward_model, where that is there."""
-    prompts: OptionalPath = None
+    prompts: Path | None = None
     """JSONL, CSV or TXT with prompts; by default the support desk's."""
     max_new_tokens: int = 49
     """Longest completion, in tokens."""
@@ -38,16 +37,16 @@ class Doctor:
     """What the models are trained in; bfloat16 rounds more and is allowed more."""
     seed: int = 0
     """Of the sampled episodes."""
-    json: OptionalPath = None
+    json: Path | None = None
     """A file for the results, for machines."""
 
     def run(self) -> None:
         """Prints the table of results; SystemExit(1) if a check fails, InputError for what cannot be read."""
-        policy = existing_model(self.policy or self.run_dir / "sft", made_by=f"textrl sft --run-dir {self.run_dir}")
-        reference = self.reference and existing_model(self.reference, made_by="textrl sft")
+        policy = require_model(self.policy or self.run_dir / "sft", made_by=f"textrl sft --run-dir {self.run_dir}")
+        reference = self.reference and require_model(self.reference, made_by="textrl sft")
         judge = self.reward_model or self.run_dir / "reward_model"
         if self.reward_model or judge.exists():
-            existing_model(judge, made_by=f"textrl reward-model --run-dir {self.run_dir}")
+            require_model(judge, made_by=f"textrl reward-model --run-dir {self.run_dir}")
 
         from textrl_env.cli.doctor.case import Case
         from textrl_env.cli.doctor.check import examine

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from rich.console import Console
 
-from textrl_env.cli.optional import OptionalPath
-from textrl_env.cli.report_card.gate import CARD
-from textrl_env.cli.run_folder import policy_folder, write_json
-from textrl_env.cli.stage import command_line
 from textrl_env.errors import require_at_least
+from textrl_env.pipeline.report_card import CARD
+from textrl_env.pipeline.runs import command_line, find_policy, write_json
 from textrl_env.reward_models.report_card import CardLimits
 
 if TYPE_CHECKING:
@@ -24,9 +22,9 @@ class RewardModelReport:
 
     of: tyro.conf.Positional[Path]
     """A run's folder, or a reward model's."""
-    preferences: OptionalPath = None
+    preferences: Path | None = None
     """Held-out preferences; else those of its training."""
-    policy: OptionalPath = None
+    policy: Path | None = None
     """Causal LM that training starts from; else its sft."""
     policies: tuple[Path, ...] = ()
     """Policies to probe with; else checkpoints."""
@@ -81,7 +79,7 @@ class RewardModelReport:
         slices = slices_of(source, preferences, self.slice_by)
         prompts = [text for text in dict.fromkeys(row.prompt for row in preferences) if text.strip()]
         prompts = prompts[: self.n_prompts]
-        start = policy_folder(self.policy) if self.policy else folder.parent / "sft"
+        start = find_policy(self.policy) if self.policy else folder.parent / "sft"
         sampled = bool(prompts) and (start / "config.json").is_file()
         gold = gold_of(prompts) if sampled else None
 
@@ -108,14 +106,16 @@ class RewardModelReport:
         from transformers import AutoModelForCausalLM
 
         from textrl_env.agents import sample_completions
-        from textrl_env.cli.fitting import fitting_tokenizer
         from textrl_env.cli.report_card.gathering import mean_kl, policies_of
         from textrl_env.data import PromptDataset
         from textrl_env.lm import load_model
+        from textrl_env.pipeline.runs import encode_fitting_prompts
         from textrl_env.reward_models.report_card import Probe, score_samples
 
         policies = list(policies_of(run_dir, self.policies, start=start))
-        tokenizer = fitting_tokenizer(start, PromptDataset.of(prompts), max_new_tokens=self.max_new_tokens)
+        tokenizer = encode_fitting_prompts(
+            start, PromptDataset.of(prompts), max_new_tokens=self.max_new_tokens
+        ).tokenizer
         reference = load_model(AutoModelForCausalLM, start)
 
         def sampled(model: Any, n: int, what: str) -> Any:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from textrl_env.cli.reward_model import read_for_training
-from textrl_env.cli.run_folder import existing, policy_folder, read_json
 from textrl_env.data import read_rows
 from textrl_env.errors import InputError
 from textrl_env.lm import load_config
+from textrl_env.pipeline.reward_model import read_for_training
+from textrl_env.pipeline.runs import find_policy, read_json, require_path
 from textrl_env.reward_models import Preference, read_preferences
 from textrl_env.reward_models.report_card import weights_digest
 from textrl_env.worlds import support_desk
@@ -26,7 +26,7 @@ def reward_model_folder(path: Path) -> Path:
     inside = path / "reward_model"
     if inside.is_dir():
         return inside
-    existing(path if path.is_dir() and any(path.glob("*.safetensors")) else inside,
+    require_path(path if path.is_dir() and any(path.glob("*.safetensors")) else inside,
              made_by=f"textrl reward-model --run-dir {path}")  # fmt: skip
     return path
 
@@ -113,7 +113,7 @@ def policies_of(run_dir: Path, given: Sequence[Path], *, start: Path) -> Iterato
     """
     ppo = run_dir / "ppo"
     own = [*sorted(ppo.glob("checkpoints/*/policy")), ppo / "best", run_dir / "policy"]
-    folders = [policy_folder(path) for path in given] or [path for path in own if (path / "config.json").is_file()]
+    folders = [find_policy(path) for path in given] or [path for path in own if (path / "config.json").is_file()]
     seen: set[str] = set()
     for folder in folders:
         digest = weights_digest(folder)

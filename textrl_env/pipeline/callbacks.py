@@ -1,19 +1,19 @@
-"""What watches an on-policy training command: evaluation on held-out prompts, samples, alarms, the verdict."""
+"""The callbacks of on-policy training: evaluation on held-out prompts, samples, alarms, the verdict."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textrl_env.data import PromptDataset
+from textrl_env.data import PromptSource
 from textrl_env.mdp import RewardCallable
 
 if TYPE_CHECKING:
     from stable_baselines3.common.callbacks import BaseCallback
 
 
-def watching(
+def build_callbacks(
     gold: RewardCallable | None,
-    heldout: PromptDataset | None,
+    heldout: PromptSource | None,
     *,
     best: Path,
     export: Callable[[Any, Path], None],
@@ -21,12 +21,13 @@ def watching(
     max_kl: float | None,
     seed: int,
 ) -> "list[BaseCallback]":
-    """Callbacks in the order in which they need each other.
+    """Returns callbacks in the order in which they need each other.
 
     Args:
         gold: the world's gold reward, where there is one.
         heldout: prompts to evaluate on and to choose the best policy by; without them neither is done.
-        best: folder of the best policy; `export` writes it.
+        best: folder of the best policy.
+        export: writes a policy to a folder.
         every: updates between evaluations, samples and verdicts.
         max_kl: ends training, in nats; None does not.
         seed: of the evaluation.

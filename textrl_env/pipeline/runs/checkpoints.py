@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Checkpoints:
+class CheckpointOptions:
     """Checkpoints of a stage's training, in `checkpoints/` of its folder."""
 
     resume: str = "never"
@@ -29,36 +29,36 @@ class Checkpoints:
             raise InputError(f"resume must be auto, never or a checkpoint's folder, got {self.resume!r}")
 
     def callback(self, stage_folder: Path) -> "SaveCheckpoints":
-        """What saves an algorithm."""
+        """Returns the callback that saves an on-policy algorithm."""
         from textrl_env.agents.on_policy import SaveCheckpoints
 
         return SaveCheckpoints(stage_folder / "checkpoints", every_updates=self.save_every, keep=self.keep)
 
     def saver(self, stage_folder: Path) -> "CheckpointSaver":
-        """What saves any other training."""
+        """Returns the saver of any other training."""
         from textrl_env.training.checkpoints import CheckpointSaver
 
         return CheckpointSaver(stage_folder / "checkpoints", every_updates=self.save_every, keep=self.keep)
 
     def start(self, stage_folder: Path) -> Path | None:
-        """The checkpoint to go on from, if any."""
+        """Returns the checkpoint to go on from, if any."""
         from textrl_env.training.checkpoints import newest_good
 
         if self.resume == "never":
             return None
         return newest_good(stage_folder / "checkpoints") if self.resume == "auto" else Path(self.resume)
 
-    def resumed(self, algorithm: "OnPolicyAlgorithm", stage_folder: Path, *, total_updates: int) -> None:
+    def resume_algorithm(self, algorithm: "OnPolicyAlgorithm", stage_folder: Path, *, total_updates: int) -> None:
         """Plans a run of `total_updates`, or takes one of that length up where a checkpoint left it."""
         from textrl_env.agents.on_policy import TrainingPlan
 
-        algorithm.state.plan = planned = TrainingPlan(0, 0, total_updates=total_updates)
+        algorithm.state.plan = plan = TrainingPlan(0, 0, total_updates=total_updates)
         if (path := self.start(stage_folder)) is None:
             return
         algorithm.load(path)
-        if algorithm.state.plan != planned:
-            saved = algorithm.state.plan and algorithm.state.plan.total_updates
+        if algorithm.state.plan != plan:
+            saved_updates = algorithm.state.plan and algorithm.state.plan.total_updates
             raise InputError(
-                f"{path} is of a run of {saved} updates, n_updates is {total_updates}; give the same number, or start "
-                "anew with --resume never"
+                f"{path} is of a run of {saved_updates} updates, n_updates is {total_updates}; give the same number, "
+                "or start anew with --resume never"
             )

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from textrl_env.cli.run_folder import read_json
 from textrl_env.errors import InputError
+from textrl_env.pipeline.runs import read_json
 from textrl_env.reward_models.report_card import weights_digest
 
 CARD, PAGE = "report_card.json", "report_card.html"
 
 
 def require_passed(reward_model: Path, *, allow_failed: bool) -> None:
-    """InputError naming the failed checks where a card of these very weights says so, unless that is allowed.
+    """Raises InputError naming the failed checks where a card of these very weights says so, unless that is allowed.
 
     Without a card, or with one of other weights, nothing is known and nothing happens.
     """

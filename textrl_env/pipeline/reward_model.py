@@ -1,0 +1,146 @@
+"""A reward model from preferences or ratings, judged on held-out ones."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from textrl_env.data import OnBadRow
+from textrl_env.errors import InputError, require_at_least
+from textrl_env.pipeline.runs import CheckpointOptions, StageStoppedError, read_json, require_model, require_path
+from textrl_env.reward_models import Preference, RatedCompletion, TrainingRow, read_training_rows
+from textrl_env.reward_models.training import RewardModelConfig, RewardModelKind
+from textrl_env.training import Interrupt
+
+if TYPE_CHECKING:
+    from textrl_env.reward_models import RewardModel
+
+AnyRow = TypeVar("AnyRow")
+
+
+@dataclass(frozen=True)
+class RewardModelOptions:
+    """Trains a reward model on preferences or ratings, judges it on held-out ones; writes RUN/reward_model."""
+
+    folder: ClassVar[str] = "reward_model"
+
+    preferences: Path | None = None
+    """Rows with prompt and chosen, rejected, or ranking, or completion, rating (JSONL or CSV); by default
+    RUN/preferences/train.jsonl."""
+    heldout: Path | None = None
+    """Such rows to judge by; by default RUN/preferences/heldout.jsonl, or a tenth of yours."""
+    n_preferences: int | None = None
+    """Most rows to train on; by default all."""
+    model: Path | None = None
+    """The model to start from; by default RUN/sft."""
+    on_bad_row: OnBadRow = "error"
+    """What a bad row does: stop, or be left out and counted."""
+    kind: RewardModelKind = field(default_factory=RewardModelKind)
+    """What of the model is trained, and how many heads."""
+    training: RewardModelConfig = field(default_factory=RewardModelConfig)
+    """How to train."""
+    checkpoints: CheckpointOptions = field(default_factory=lambda: CheckpointOptions(save_every=100))
+    """How often to save, and where to go on."""
+
+
+def run_reward_model(options: RewardModelOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]:
+    """Trains a reward model and writes it to RUN/reward_model.
+
+    Returns:
+        The figures of `quality_report` or `rating_report` on the held-out rows, what the loss learnt, its value at
+        every step and, with the run's own preferences, the raters' ceiling.
+
+    Raises:
+        InputError: an option or a row is wrong, or RUN/sft or RUN/preferences is missing.
+        StageStoppedError: a signal ended the training; the model so far is saved.
+    """
+    if options.n_preferences is not None:
+        require_at_least(1, n_preferences=options.n_preferences)
+    train, heldout = read_reward_rows(options, run_dir)
+    start = require_start(options.model, run_dir, own_data=options.preferences is not None)
+
+    from textrl_env.reward_models.training import (
+        compute_targets,
+        create_reward_model,
+        create_training,
+        encode_rows,
+        settle_scores,
+    )
+    from textrl_env.training.checkpoints import writing
+
+    # What does not fit is said now rather than after the model is loaded, or after the training.
+    compute_targets(train, options.training)
+    reward_model = create_reward_model(start, options.kind, seed=seed)
+    encode_rows(reward_model, heldout)
+    out = run_dir / options.folder
+    training = create_training(reward_model, options.kind, train, options.training, seed=seed)
+    if path := options.checkpoints.start(out):
+        training.load(path)
+    saver = options.checkpoints.saver(out)
+    with Interrupt() as stop, writing(out):
+        curve = training.run(should_stop=stop, saver=saver)
+        settle_scores(reward_model, options.kind, training)
+        reward_model.save_pretrained(out)
+    if stop.requested:
+        places = f"{out} and {last}" if (last := saver.last or path) else out
+        raise StageStoppedError(
+            f"stopped after step {training.step} of {training.n_steps}; saved in {places}; go on with --resume auto",
+            stop.exit_code,
+        )
+    metrics = _judge(reward_model, heldout)
+    metrics["loss"] = training.learned()
+    metrics["loss_curve"] = [asdict(point) for point in curve]
+    raters = run_dir / "preferences" / "metrics.json"
+    if options.preferences is None and raters.is_file():
+        metrics["ceiling"] = read_json(raters)["ceiling"]
+    return metrics
+
+
+def read_reward_rows(options: RewardModelOptions, run_dir: Path) -> tuple[list[TrainingRow], list[TrainingRow]]:
+    """Returns rows to train on, as many as the options ask for, and rows to judge by."""
+    read = partial(read_training_rows, on_bad_row=options.on_bad_row)
+    train, heldout = read_for_training(run_dir, options.preferences, options.heldout, read=read)
+    return train[: options.n_preferences], heldout
+
+
+def read_for_training(
+    run_dir: Path, preferences: Path | None, heldout: Path | None, *, read: Callable[[Path], list[AnyRow]]
+) -> tuple[list[AnyRow], list[AnyRow]]:
+    """Returns rows to train on and rows to judge by: of the user's files, or the run's own.
+
+    Without held-out rows to the user's preferences, their last tenth is held out.
+    """
+    folder = run_dir / "preferences"
+    source = preferences or require_path(folder / "train.jsonl", made_by=f"textrl preferences --run-dir {run_dir}")
+    train = read(source)
+    if judge_source := heldout or (None if preferences else folder / "heldout.jsonl"):
+        return train, read(judge_source)
+    if len(train) < 2:
+        raise InputError(f"{source}: two rows or more are needed, found {len(train)}")
+    cut = max(1, len(train) // 10)
+    return train[:-cut], train[-cut:]
+
+
+def require_start(model: Path | None, run_dir: Path, *, own_data: bool, kind: Any = None) -> Path:
+    """Returns the model that training starts from: the user's, or RUN/sft.
+
+    Args:
+        model: the user's, if any.
+        run_dir: the run's folder.
+        own_data: the user's data are trained on; the command in the message then speaks of their demonstrations.
+        kind: as for `require_model`.
+    """
+    command = f"textrl sft --run-dir {run_dir}" + (" --demonstrations YOURS.jsonl" if own_data else "")
+    return require_model(model or run_dir / "sft", made_by=command, kind=kind)
+
+
+def _judge(reward_model: "RewardModel", heldout: Sequence[TrainingRow]) -> dict[str, Any]:
+    """Returns the figures on held-out preferences or ratings."""
+    from textrl_env.reward_models.measuring import quality_report, rating_report, score_pairs
+
+    preferences = [row for row in heldout if isinstance(row, Preference)]
+    if preferences:
+        pairs = score_pairs(reward_model, preferences)
+        return quality_report(replace(pairs, differences=pairs.differences * reward_model.unit))
+    return rating_report(reward_model, [row for row in heldout if isinstance(row, RatedCompletion)])

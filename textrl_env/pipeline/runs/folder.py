@@ -1,0 +1,106 @@
+"""The files of a run's folder, and what is asked of models before a stage starts."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from textrl_env.data import PromptDataset, PromptIds
+from textrl_env.errors import InputError
+from textrl_env.lm import load_config, load_tokenizer
+
+ModelKind = Literal["language model", "reward model"]
+ARCHITECTURES: dict[ModelKind, tuple[str, ...]] = {
+    "language model": ("ForCausalLM", "LMHeadModel"),
+    "reward model": ("ForSequenceClassification",),
+}
+"""How transformers' names of their classes end."""
+
+
+def require_path(path: Path, *, made_by: str) -> Path:
+    """Returns the path if it is there; else raises InputError naming the command that makes it."""
+    if not path.exists():
+        raise InputError(f"{path}: not there yet; make it with: {made_by}")
+    return path
+
+
+def require_model(path: Path, *, made_by: str, kind: ModelKind | None = None) -> Path:
+    """Returns the folder if it holds a model; an interrupted stage leaves a folder without one.
+
+    Args:
+        path: the model's folder.
+        made_by: the command that makes it, for the message.
+        kind: the kind that is needed. transformers loads a model of the other kind as well, with a head that was never
+            trained.
+
+    Raises:
+        InputError: nothing is there, or the folder is known to hold a model of the other kind.
+    """
+    require_path(path / "config.json", made_by=made_by)
+    names = read_json(path / "config.json").get("architectures") or []
+    for other, endings in ARCHITECTURES.items():
+        if kind is not None and other != kind and any(name.endswith(endings) for name in names):
+            raise InputError(
+                f"{path}: holds a {other} ({', '.join(names)}), expected a {kind}; make it with: {made_by}"
+            )
+    return path
+
+
+def find_policy(path: Path) -> Path:
+    """Returns the folder of a causal LM: the path itself, or `policy/` in a run's or a checkpoint's folder."""
+    for folder in (path, path / "policy"):
+        if (folder / "config.json").is_file():
+            return folder
+    fault = "no model here" if path.is_dir() else "no such folder"
+    raise InputError(
+        f"{path}: {fault}; expected a folder with config.json, or one whose policy/ has it, such as RUN or RUN/sft"
+    )
+
+
+def encode_fitting_prompts(
+    model: Path, prompts: PromptDataset, *, max_new_tokens: int, tokenizer: Any = None
+) -> PromptIds:
+    """Returns prompts as token ids once each is known to fit, with a completion, the context of a model.
+
+    Args:
+        model: the model's folder.
+        prompts: all of them are encoded.
+        max_new_tokens: most tokens of a completion.
+        tokenizer: of the model; loaded from its folder by default.
+
+    Raises:
+        InputError: an option leaves no room for a prompt, or a prompt is too long; it is named.
+    """
+    context = load_config(model).get_text_config().max_position_embeddings
+    room = context - max_new_tokens
+    if room < 1:
+        raise InputError(
+            f"max_new_tokens {max_new_tokens} leaves no room for a prompt: the context of {model} is {context} tokens"
+        )
+    return PromptIds(prompts, tokenizer or load_tokenizer(model), room=room)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns the JSON object of a file; raises InputError where it holds none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); run the stage that wrote it again") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected one JSON object; run the stage that wrote it again")
+    return value
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> Path:
+    """Writes one indented JSON object, NaN refused; returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(dict(value), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Writes one JSON object a line, NaN refused; returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = (json.dumps(dict(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    path.write_text("".join(lines), encoding="utf-8")
+    return path

@@ -1,0 +1,134 @@
+"""Supervised fine-tuning on demonstrations: a tokenizer and a small model from scratch, or a model of the user's."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textrl_env.agents.offline import SFTConfig
+from textrl_env.data import OnBadRow, read_rows
+from textrl_env.data.text import encode_completion
+from textrl_env.errors import InputError, require_at_least
+from textrl_env.lm import load_model, load_tokenizer
+from textrl_env.pipeline import default_data
+from textrl_env.pipeline.runs import CheckpointOptions, StageStoppedError, command_line, require_model
+from textrl_env.training import Interrupt
+
+Rows = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class SFTOptions:
+    """Supervised fine-tuning on demonstrations; writes RUN/sft."""
+
+    folder: ClassVar[str] = "sft"
+
+    demonstrations: Path | None = None
+    """JSONL or CSV with columns prompt and completion; by default the support desk's."""
+    model: Path | None = None
+    """A causal LM's folder to start from; by default a small Llama-type model from scratch."""
+    n_demonstrations: int = 16_000
+    """How many demonstrations of the support desk."""
+    vocab_size: int = 1024
+    """Most tokens of a tokenizer from scratch."""
+    hidden_size: int = 96
+    """Width of a model from scratch."""
+    layers: int = 2
+    """Layers of a model from scratch."""
+    context: int = 256
+    """Longest sequence of a model from scratch, in tokens."""
+    on_bad_row: OnBadRow = "error"
+    """What a bad row does: stop, or be left out and counted."""
+    training: SFTConfig = field(default_factory=SFTConfig)
+    """How to train."""
+    checkpoints: CheckpointOptions = field(default_factory=lambda: CheckpointOptions(save_every=100))
+    """How often to save, and where to go on."""
+
+
+def run_sft(options: SFTOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]:
+    """Trains a causal LM and writes it to RUN/sft.
+
+    Returns:
+        The held-out loss in nats per token, and how many demonstrations were trained on and held out.
+
+    Raises:
+        InputError: an option or a row is wrong; it is named.
+        StageStoppedError: a signal ended the training; the model so far is saved.
+    """
+    rows, heldout = read_demonstrations(options, seed)
+    if options.model is not None:
+        require_model(options.model, made_by="save_pretrained of a causal LM")
+
+    from textrl_env.agents import train_sft
+    from textrl_env.agents.policy import ModelCard, export_policy
+    from textrl_env.training.checkpoints import writing
+
+    model, tokenizer = _load_or_build(options, rows, seed)
+    out = run_dir / options.folder
+    saver = options.checkpoints.saver(out)
+    with Interrupt() as stop, writing(run_dir):
+        loss = train_sft(
+            model,
+            tokenizer,
+            rows,
+            options.training,
+            heldout=heldout,
+            log_dir=out,
+            seed=seed,
+            should_stop=stop,
+            saver=saver,
+            resume=options.checkpoints.start(out),
+        )
+    metrics = {"heldout_loss": loss, "n_demonstrations": len(rows), "n_heldout": len(heldout)}
+    card = ModelCard(
+        method="SFT",
+        base=str(options.model or "random weights"),
+        seed=seed,
+        command=command_line(),
+        data=str(options.demonstrations or f"demonstrations of {default_data.NAME}"),
+        metrics=metrics,
+    )
+    # Room for the longest demonstration: a policy trained on them knows no longer completion.
+    longest = max(len(encode_completion(tokenizer, row["completion"])) for row in rows[:1000])
+    export_policy(out, model, tokenizer, card, max_new_tokens=longest)
+    if stop.requested:
+        raise StageStoppedError(
+            f"stopped before the end of supervised fine-tuning; saved in {out} and {saver.folder}; go on with "
+            "--resume auto",
+            stop.exit_code,
+        )
+    return metrics
+
+
+def read_demonstrations(options: SFTOptions, seed: int) -> tuple[Rows, Rows]:
+    """Returns rows to train on and rows to hold out: the last twentieth of a file, at most 300."""
+    if options.demonstrations is None:
+        require_at_least(1, n_demonstrations=options.n_demonstrations)
+        return default_data.draw_demonstrations(options.n_demonstrations, seed=seed)
+    table = read_rows(options.demonstrations, text_columns=["prompt", "completion"], on_bad_row=options.on_bad_row)
+    if len(table) < 2:
+        raise InputError(f"{options.demonstrations}: two demonstrations or more are needed, found {len(table)}")
+    rows = [{**row.values, "where": row.where} for row in table]
+    n_heldout = max(1, min(300, len(rows) // 20))
+    return rows[:-n_heldout], rows[-n_heldout:]
+
+
+def _load_or_build(options: SFTOptions, rows: Rows, seed: int) -> tuple[Any, Any]:
+    """Returns the model and its tokenizer: the user's, or new ones."""
+    if options.model is not None:
+        from transformers import AutoModelForCausalLM
+
+        tokenizer = load_tokenizer(options.model)
+        return load_model(AutoModelForCausalLM, options.model), tokenizer
+
+    from textrl_env.agents import small_llama, train_tokenizer
+
+    texts = (row["prompt"] + row["completion"] for row in rows)
+    tokenizer = train_tokenizer(texts, vocab_size=options.vocab_size)
+    model = small_llama(
+        tokenizer,
+        hidden_size=options.hidden_size,
+        layers=options.layers,
+        context=options.context,
+        seed=seed,
+    )
+    return model, tokenizer
