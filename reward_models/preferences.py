@@ -58,7 +58,7 @@ def preferences_of(rows: Iterable[Mapping[str, Any]]) -> list[Preference]:
 def read_preferences(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[Preference]:
     """From a JSONL, JSON or CSV file with the columns of `preferences_of`; a completion may be empty.
 
-    See `textrl_env.data.rows.read_rows` for the errors raised.
+    See `textrl_env.data.read_rows` for the errors raised.
     """
     return [_preference(row.values, row.where) for row in preference_rows(path, on_bad_row=on_bad_row)]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textrl_env.data import OnBadRow, parse, read_rows, text_fault
+from textrl_env.data import OnBadRow, parse_rows, read_rows, find_text_fault
 from textrl_env.errors import InputError
 from textrl_env.reward_models.preferences import Preference, number, read_preferences, weight_fault
 
@@ -66,7 +66,7 @@ def read_rated_completions(path: str | Path, *, on_bad_row: OnBadRow = "error") 
 
 def read_training_rows(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[TrainingRow]:
     """Reads ratings where the first readable row has a `rating`, else preferences; the other kind are bad rows."""
-    first: Mapping[str, Any] = next((row for _, row in parse(path, "prompt") if isinstance(row, Mapping)), {})
+    first: Mapping[str, Any] = next((row for _, row in parse_rows(path, "prompt") if isinstance(row, Mapping)), {})
     if "rating" in first:
         return list(read_rated_completions(path, on_bad_row=on_bad_row))
     return list(read_preferences(path, on_bad_row=on_bad_row))
@@ -74,7 +74,7 @@ def read_training_rows(path: str | Path, *, on_bad_row: OnBadRow = "error") -> l
 
 def _text_fault(row: Mapping[str, Any]) -> str | None:
     for column in ("completion", *(name for name in ("prompt",) if name in row)):
-        if fault := text_fault(row.get(column)):
+        if fault := find_text_fault(row.get(column)):
             return f"column {column!r} {fault}"
     return None
 

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from textrl_env.data import checked_rows, parse
+from textrl_env.data import check_rows, parse_rows
 from textrl_env.errors import InputError
 from textrl_env.reward_models.ai_feedback.judges import Draft, Judge, JudgeQuestion, Reviser
 from textrl_env.training import progress_bar
@@ -35,8 +35,8 @@ class Journal:
         self.path = path
         self._records: dict[str, Record] = {}
         if path.exists() and _trim_last_line(path):
-            rows = checked_rows(
-                parse(path, "key"),
+            rows = check_rows(
+                parse_rows(path, "key"),
                 columns=["key"],
                 fault_of=lambda row: "'key' must be text" if not isinstance(row["key"], str) else fault_of(row),
                 on_bad_row="error",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textrl_env.data import Fault, parse, prompt_fault, text_fault
+from textrl_env.data import Fault, find_prompt_fault, find_text_fault, parse_rows
 from textrl_env.data.text import Message
 from textrl_env.errors import InputError
 from textrl_env.reward_models.preferences import preferences_of
@@ -71,7 +71,7 @@ def read_labels(path: str | Path, numbers: dict[str, int], *, by: str | None = N
     labels: list[PreferenceLabel] = []
     bad: list[BadRow] = []
     has_attribute = False
-    for where, row in parse(path, "chosen"):
+    for where, row in parse_rows(path, "chosen"):
         has_attribute = has_attribute or (isinstance(row, Mapping) and by in row)
         try:
             labels.append(reader.read(where, row))
@@ -148,7 +148,7 @@ def _read_completions(row: Mapping[str, Any]) -> list[Any]:
 
 def _value_fault(value: Any) -> str | None:
     """Returns what is wrong with a text, which may be empty, or with a conversation, which may not."""
-    return prompt_fault(value) if isinstance(value, list | tuple) else text_fault(value)
+    return find_prompt_fault(value) if isinstance(value, list | tuple) else find_text_fault(value)
 
 
 def _read_places(value: Any, k: int) -> tuple[int, ...] | None:

@@ -9,7 +9,7 @@ import numpy as np
 import tyro
 
 from textrl_env.cli.judging import JudgeOptions, ReplyOptions
-from textrl_env.data import checked_rows, parse, prompt_fault, text_fault
+from textrl_env.data import check_rows, parse_rows, find_prompt_fault, find_text_fault
 from textrl_env.data.text import completion_text
 from textrl_env.errors import InputError
 from textrl_env.pipeline.runs import StageStoppedError, write_jsonl
@@ -69,8 +69,8 @@ class Revise:
 
     def _replies(self, run_dir: Path, seed: int) -> tuple[list[Any], list[str]]:
         if self.completions is not None:
-            rows = checked_rows(
-                parse(self.completions, "prompt"), columns=["prompt", "completion"], fault_of=_fault,
+            rows = check_rows(
+                parse_rows(self.completions, "prompt"), columns=["prompt", "completion"], fault_of=_fault,
                 on_bad_row=self.replies.on_bad_row, source=str(self.completions),
             )  # fmt: skip
             pairs = [(row.values["prompt"], completion_text(row.values["completion"])) for row in rows]
@@ -83,8 +83,8 @@ class Revise:
 
 
 def _fault(row: Any) -> str | None:
-    if fault := prompt_fault(row["prompt"]):
+    if fault := find_prompt_fault(row["prompt"]):
         return f"column 'prompt' {fault}"
     completion = row["completion"]
-    fault = prompt_fault(completion) if isinstance(completion, list) else text_fault(completion)
+    fault = find_prompt_fault(completion) if isinstance(completion, list) else find_text_fault(completion)
     return fault and f"column 'completion' {fault}"

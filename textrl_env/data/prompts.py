@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.data.row_formats import parse
-from textrl_env.data.rows import OnBadRow, Row, read_prompt_rows
+from textrl_env.data.row_formats import parse_rows
+from textrl_env.data.rows import OnBadRow, check_prompt_rows
 from textrl_env.data.text import Prompt, Tokenizer, encode_rendered, encode_texts, render
 from textrl_env.errors import InputError
 
@@ -50,7 +50,7 @@ class PromptDataset:
 
     @property
     def conversational(self) -> bool:
-        """Whether the prompts are conversations; reward functions then receive messages, see `RewardFunction`."""
+        """True where the prompts are conversations; reward functions then receive messages, see `RewardFunction`."""
         return not isinstance(self.prompts[0], str)
 
     @classmethod
@@ -67,48 +67,52 @@ class PromptDataset:
 
     @classmethod
     def from_rows(
-        cls, rows: Iterable[Prompt | Mapping[str, Any]], *, prompt_column: str = "prompt",
+        cls,
+        rows: Iterable[Prompt | Mapping[str, Any]],
+        *,
+        prompt_column: str = "prompt",
         on_bad_row: OnBadRow = "error",
-    ) -> "PromptDataset":  # fmt: skip
-        """From texts, conversations or mappings with a prompt column, such as the rows of a `datasets.Dataset`.
+    ) -> "PromptDataset":
+        """Makes a dataset of texts, conversations, or mappings such as the rows of a `datasets.Dataset`.
 
-        InputError names the first bad row by its index, from 0. `on_bad_row` as for `textrl_env.data.rows.read_rows`.
+        Args:
+            rows: the prompts; a mapping has its prompt in `prompt_column`.
+            prompt_column: the name of the prompts' column.
+            on_bad_row: as for `textrl_env.data.read_rows`.
+
+        Raises:
+            InputError: no usable row, or (with `"error"`) a bad row, named by its index, from 0.
         """
         if isinstance(rows, Mapping):
             keys = ", ".join(map(repr, rows))
             raise InputError(f"prompts must be rows, got a mapping of {keys or 'nothing'}; pass one of its values")
-        numbered = (
+        places = (
             (f"prompt {index}", {prompt_column: row} if isinstance(row, str | list | tuple) else row)
             for index, row in enumerate(rows)
         )
-        return cls._collected(
-            read_prompt_rows(numbered, prompt_column=prompt_column, on_bad_row=on_bad_row, source="prompts"),
-            prompt_column,
-        )
+        return cls._collect(places, prompt_column, on_bad_row=on_bad_row, source="prompts")
 
     @classmethod
     def from_file(
         cls, path: str | Path, *, prompt_column: str = "prompt", on_bad_row: OnBadRow = "error"
     ) -> "PromptDataset":
-        """From a `.jsonl`, `.json`, `.csv`, `.txt` or `.parquet` file; errors as `textrl_env.data.rows.read_rows`."""
-        parsed = parse(path, prompt_column)
-        return cls._collected(
-            read_prompt_rows(parsed, prompt_column=prompt_column, on_bad_row=on_bad_row, source=str(path)),
-            prompt_column,
-        )
+        """Reads a `.jsonl`, `.json`, `.csv`, `.txt` or `.parquet` file; errors as `textrl_env.data.read_rows`."""
+        return cls._collect(parse_rows(path, prompt_column), prompt_column, on_bad_row=on_bad_row, source=str(path))
 
     @classmethod
-    def _collected(cls, rows: Iterable[Row], prompt_column: str) -> "PromptDataset":
+    def _collect(
+        cls, rows: Iterable[tuple[str, Any]], prompt_column: str, *, on_bad_row: OnBadRow, source: str
+    ) -> "PromptDataset":
+        """A dataset of the places and rows that are fine."""
         prompts: list[Any] = []
         where: list[str] = []
         columns: dict[str, list[Any]] = {}
-        for row in rows:
+        for row in check_prompt_rows(rows, prompt_column=prompt_column, on_bad_row=on_bad_row, source=source):
             prompt = row.values[prompt_column]
             if prompts and isinstance(prompt, str) is not isinstance(prompts[0], str):
-                kinds = [type(each).__name__ for each in (prompt, prompts[0])]
                 raise InputError(
-                    f"{row.where}: the prompt is a {kinds[0]}, that of {where[0]} a {kinds[1]}; "
-                    "make all of them texts, or all of them conversations"
+                    f"{row.where}: the prompt is a {type(prompt).__name__}, that of {where[0]} a "
+                    f"{type(prompts[0]).__name__}; make all of them texts, or all of them conversations"
                 )
             for name, value in row.values.items():
                 if name != prompt_column:
@@ -123,13 +127,13 @@ class PromptDataset:
         return cls(tuple(prompts), columns, tuple(where))
 
     def columns_of(self, indices: Sequence[int]) -> dict[str, list[Any]]:
-        """The further columns of some rows, one list a column; None where a row lacks it and for -1, no row."""
+        """Returns the further columns of some rows, one list a column; None where a row lacks it and for -1, no row."""
         return {
             name: [values[index] if index >= 0 else None for index in indices] for name, values in self.columns.items()
         }
 
     def select(self, indices: Sequence[int]) -> "PromptDataset":
-        """The rows at `indices`, in that order."""
+        """Returns a dataset of the rows at `indices`, in that order."""
         return PromptDataset(
             tuple(self.prompts[index] for index in indices),
             self.columns_of(indices),
@@ -137,7 +141,7 @@ class PromptDataset:
         )
 
     def split(self, heldout_fraction: float, *, seed: int) -> "tuple[PromptDataset, PromptDataset]":
-        """The rows to train on and those held out, each in the order they have here.
+        """Returns the rows to train on and those held out, each in the order they have here.
 
         Distinct prompts are dealt out, so that all rows of one prompt are on the same side.
 
@@ -160,19 +164,19 @@ class PromptDataset:
         return self.select(np.flatnonzero(~heldout).tolist()), self.select(np.flatnonzero(heldout).tolist())
 
     def duplicates(self) -> Duplicates:
-        """The rows whose prompt came before, exactly alike; a uniform order draws such a prompt the more often."""
+        """Finds the rows whose prompt came before, exactly alike; a uniform order draws such prompts more often."""
         first = self._first_rows()
         again = np.flatnonzero(first != np.arange(len(self)))
         return Duplicates(len(again), tuple((self.where[row], self.where[first[row]]) for row in again[:5]))
 
     def _first_rows(self) -> Ints:
         """(n,) per row, the first row with the same prompt."""
-        seen: dict[str, int] = {}
+        first_rows: dict[str, int] = {}
         keys = (json.dumps(prompt, sort_keys=True, default=repr) for prompt in self.prompts)
-        return np.array([seen.setdefault(key, row) for row, key in enumerate(keys)], dtype=np.int64)
+        return np.array([first_rows.setdefault(key, row) for row, key in enumerate(keys)], dtype=np.int64)
 
     def text(self, index: int, tokenizer: Tokenizer) -> str:
-        """The prompt of a row as text: its own, or the conversation rendered; InputError names a row that cannot be."""
+        """Returns a row's prompt as text, a conversation rendered; InputError names a row that cannot be."""
         prompt = self.prompts[index]
         if isinstance(prompt, str):
             return prompt
@@ -182,7 +186,7 @@ class PromptDataset:
             raise InputError(f"{self.where[index]}: {error}") from error
 
     def longest(self, k: int) -> list[int]:
-        """The k rows whose prompts have the most bytes of text (all rows, if there are fewer), in order."""
+        """Returns the k rows whose prompts have the most bytes of text (all rows, if there are fewer), in order."""
         texts = (" ".join(m["content"] for m in p) if self.conversational else p for p in self.prompts)
         sizes = [len(text.encode()) for text in texts]
         return sorted(heapq.nlargest(k, range(len(self)), key=sizes.__getitem__))
@@ -190,7 +194,12 @@ class PromptDataset:
     def encode(
         self, tokenizer: Tokenizer, *, max_prompt_tokens: int | None = None, rows: Iterable[int] | None = None
     ) -> Iterator[Ints]:
-        """Token ids of the prompts of `rows` (of all, by default), one after another.
+        """Yields the token ids of the prompts of `rows` (of all, by default), (n,) each.
+
+        Args:
+            tokenizer: encodes them.
+            max_prompt_tokens: most tokens of a prompt; None for any number.
+            rows: the rows, in the order of the ids.
 
         Raises:
             InputError: as the iterator comes to a prompt with no or too many tokens, or one that the tokenizer has

@@ -11,11 +11,11 @@ from textrl_env.errors import InputError
 
 
 class Fault(str):
-    """Why a row cannot be read; a type of its own, as a row of the file may itself be a string."""
+    """The reason why a row cannot be read; a type of its own, as a row of the file may itself be a string."""
 
 
-def parse(path: str | Path, text_column: str) -> Iterator[tuple[str, Any]]:
-    """(place, row) for every row, blank lines left out; a row that cannot be read is a `Fault`.
+def parse_rows(path: str | Path, text_column: str) -> Iterator[tuple[str, Any]]:
+    """Yields (place, row) for every row, blank lines left out; a row that cannot be read is a `Fault`.
 
     One line of a `.jsonl`, `.txt` or `.csv` file, or one batch of rows of a `.parquet` file, is held at a time.
 
@@ -37,21 +37,11 @@ def parse(path: str | Path, text_column: str) -> Iterator[tuple[str, Any]]:
                 text = _text(line)
                 yield place, text if isinstance(text, Fault) else {text_column: text.strip()}
         case ".json":
-            rows = _json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
-            if not isinstance(rows, list):
-                found = rows if isinstance(rows, Fault) else type(rows).__name__
-                raise InputError(f"{path}: expected a list of objects, got {found}")
-            yield from ((f"{path}: item {number}", row) for number, row in enumerate(rows, start=1))
+            yield from _json_rows(path)
         case ".csv":
-            try:
-                with path.open(encoding="utf-8-sig", newline="") as file:
-                    reader = csv.DictReader(file, strict=True)
-                    for row in reader:
-                        yield f"{path}:{reader.line_num}", _csv(row)
-            except (UnicodeDecodeError, csv.Error) as error:
-                raise InputError(f"{path}: not readable as UTF-8 CSV: {error}") from None
+            yield from _csv_rows(path)
         case ".parquet":
-            yield from ((f"{path}: row {number}", row) for number, row in enumerate(_parquet(path), start=1))
+            yield from ((f"{path}: row {number}", row) for number, row in enumerate(_parquet_rows(path), start=1))
         case ending:
             raise InputError(f"{path}: unknown format {ending!r}; expected .jsonl, .json, .csv, .txt or .parquet")
 
@@ -87,7 +77,26 @@ def _json(data: bytes) -> Any:
         return Fault(f"not usable JSON: {error}")
 
 
-def _csv(row: dict[Any, Any]) -> Any:
+def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    rows = _json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
+    if not isinstance(rows, list):
+        raise InputError(
+            f"{path}: expected a list of objects, got {rows if isinstance(rows, Fault) else type(rows).__name__}"
+        )
+    yield from ((f"{path}: item {number}", row) for number, row in enumerate(rows, start=1))
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            for row in reader:
+                yield f"{path}:{reader.line_num}", _csv_row(row)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not readable as UTF-8 CSV: {error}") from None
+
+
+def _csv_row(row: dict[Any, Any]) -> Any:
     if None in row:
         return Fault(f"{len(row[None])} more fields than the header has")
     if None in row.values():
@@ -95,7 +104,7 @@ def _csv(row: dict[Any, Any]) -> Any:
     return row
 
 
-def _parquet(path: Path) -> Iterator[Any]:
+def _parquet_rows(path: Path) -> Iterator[Any]:
     try:
         import pyarrow
         from pyarrow import parquet

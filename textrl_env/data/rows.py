@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from textrl_env.data.faults import prompt_fault, text_fault
-from textrl_env.data.row_formats import Fault, parse
+from textrl_env.data.row_formats import Fault, parse_rows
 from textrl_env.errors import InputError
 
 OnBadRow = Literal["error", "skip"]
@@ -15,10 +14,42 @@ OnBadRow = Literal["error", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row and where it stood, as `file:line`."""
+    """One row with its place, as `file:line`."""
 
     where: str
     values: Mapping[str, Any]
+
+
+def find_text_fault(value: Any) -> str | None:
+    """Says why `value` is no text that can be encoded, in words that follow its name; None where it is (or empty)."""
+    if not isinstance(value, str):
+        return f"must be text, got {'null' if value is None else type(value).__name__}"
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        return "holds half a surrogate pair, which is not text"
+    return None
+
+
+def find_prompt_fault(value: Any) -> str | None:
+    """Says why `value` is no prompt, in words that follow its name; None where it is.
+
+    A prompt is a text, or a list of messages `{"role": …, "content": …}`, with something in it. Further keys of a
+    message are the chat template's business.
+    """
+    if not isinstance(value, list | tuple):
+        return find_text_fault(value) or (None if value.strip() else "is empty")
+    for number, message in enumerate(value, start=1):
+        if not isinstance(message, Mapping):
+            kind = "null" if message is None else type(message).__name__
+            return f"must hold messages, objects with 'role' and 'content', but message {number} is {kind}"
+        for key in ("role", "content"):
+            if key not in message:
+                keys = ", ".join(map(repr, message)) or "none"
+                return f"must hold messages with {key!r}, but message {number} has none (found: {keys})"
+            if fault := find_text_fault(message[key]):
+                return f"must hold messages of text: {key!r} of message {number} {fault}"
+        if not message["role"].strip():
+            return f"must hold messages with a role, but that of message {number} is empty"
+    return None if any(message["content"].strip() for message in value) else "is empty"
 
 
 def read_rows(
@@ -30,7 +61,7 @@ def read_rows(
     fault_of: Callable[[Mapping[str, Any]], str | None] = lambda row: None,
     on_bad_row: OnBadRow = "error",
 ) -> list[Row]:
-    """Rows of a `.jsonl`, `.json` (a list of objects), `.csv`, `.txt` (one text per line) or `.parquet` file.
+    """Reads a `.jsonl`, `.json` (a list of objects), `.csv`, `.txt` (one text per line) or `.parquet` file.
 
     Args:
         path: the file; its ending names the format. A `.txt` file has one column, the first of `text_columns`.
@@ -44,31 +75,31 @@ def read_rows(
         InputError: no such file, an unknown format, no usable row, or (with `"error"`) a bad row, named `file:line`.
     """
 
-    def fault(row: Mapping[str, Any]) -> str | None:
+    def fault_in(row: Mapping[str, Any]) -> str | None:
         for column in (*text_columns, *(name for name in optional if name in row)):
-            if found := text_fault(row[column]):
-                return f"column {column!r} {found}"
+            if fault := find_text_fault(row[column]):
+                return f"column {column!r} {fault}"
             if column in text_columns and column not in may_be_empty and not row[column].strip():
                 return f"column {column!r} is empty"
         return fault_of(row)
 
-    parsed = parse(path, text_columns[0])
-    return list(checked_rows(parsed, columns=text_columns, fault_of=fault, on_bad_row=on_bad_row, source=str(path)))
+    rows = parse_rows(path, text_columns[0])
+    return list(check_rows(rows, columns=text_columns, fault_of=fault_in, on_bad_row=on_bad_row, source=str(path)))
 
 
-def read_prompt_rows(
+def check_prompt_rows(
     rows: Iterable[tuple[str, Any]], *, prompt_column: str, on_bad_row: OnBadRow, source: str
 ) -> Iterator[Row]:
-    """`checked_rows` whose prompt column holds a text or a conversation with something in it."""
+    """Yields rows as `check_rows` does, whose prompt column holds a text or a conversation with something in it."""
 
-    def fault(row: Mapping[str, Any]) -> str | None:
-        found = prompt_fault(row[prompt_column])
-        return found and f"column {prompt_column!r} {found}"
+    def fault_in(row: Mapping[str, Any]) -> str | None:
+        fault = find_prompt_fault(row[prompt_column])
+        return fault and f"column {prompt_column!r} {fault}"
 
-    return checked_rows(rows, columns=[prompt_column], fault_of=fault, on_bad_row=on_bad_row, source=source)
+    return check_rows(rows, columns=[prompt_column], fault_of=fault_in, on_bad_row=on_bad_row, source=source)
 
 
-def checked_rows(
+def check_rows(
     rows: Iterable[tuple[str, Any]],
     *,
     columns: Sequence[str],
@@ -76,7 +107,7 @@ def checked_rows(
     on_bad_row: OnBadRow,
     source: str,
 ) -> Iterator[Row]:
-    """Those of (place, row) that are mappings with `columns` in which `fault_of` finds nothing; errors as `read_rows`.
+    """Yields the rows that are mappings with `columns` in which `fault_of` finds nothing.
 
     Args:
         rows: places and rows; a row that could not be read is a `Fault`.
@@ -84,6 +115,9 @@ def checked_rows(
         fault_of: says what is wrong with a row that has them, or None.
         on_bad_row: as for `read_rows`.
         source: names the whole in messages.
+
+    Raises:
+        InputError: no usable row, or (with `"error"`) a bad row, named by its place.
     """
     n_good, n_bad, first = 0, 0, ""
     for where, row in rows:

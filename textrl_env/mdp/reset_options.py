@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.data import prompt_fault
+from textrl_env.data import find_prompt_fault
 from textrl_env.data.text import Prompt, encode_prompt
 from textrl_env.errors import InputError
 from textrl_env.mdp.prompt_order import PromptOrder
@@ -58,7 +58,7 @@ def choose_start(
 
 def _start_from(task: TextGenTask, prompt: Any) -> EpisodeStart:
     """The start from a prompt that is not of the dataset."""
-    fault = prompt_fault(prompt)
+    fault = find_prompt_fault(prompt)
     if fault is None and isinstance(prompt, str) is task.prompts.conversational:
         fault = f"must be a {type(task.prompts.prompts[0]).__name__}, as the dataset's prompts are"
     if fault is not None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from textrl_env.data import OnBadRow, checked_rows, parse
+from textrl_env.data import OnBadRow, check_rows, parse_rows
 from textrl_env.errors import InputError
 from textrl_env.reward_models.feedback.store import (
     AnswerKey,
@@ -121,8 +121,8 @@ def read_answers(
             return str(error)
         return None
 
-    rows = checked_rows(
-        parse(path, column), columns=[column], fault_of=fault_of, on_bad_row=on_bad_row, source=str(path)
+    rows = check_rows(
+        parse_rows(path, column), columns=[column], fault_of=fault_of, on_bad_row=on_bad_row, source=str(path)
     )
     return [answer for row in rows for answer in read_row(row.values)]
 

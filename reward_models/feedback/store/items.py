@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from textrl_env.data import OnBadRow, checked_rows, parse, prompt_fault, text_fault
+from textrl_env.data import OnBadRow, check_rows, parse_rows, find_prompt_fault, find_text_fault
 from textrl_env.data.text import completion_text
 from textrl_env.errors import InputError
 
@@ -51,7 +51,7 @@ def item_fault(task: Any, prompt: Any, completions: Any) -> str | None:
     """Says why the three cannot be an `Item`; None where they can."""
     if task not in TASKS:
         return f"'task' must be one of {', '.join(TASKS)}, got {task!r:.40}"
-    if prompt != "" and (fault := prompt_fault(prompt)):
+    if prompt != "" and (fault := find_prompt_fault(prompt)):
         return f"'prompt' {fault}"
     low, high = _SIZES[task]
     if not isinstance(completions, Sequence) or isinstance(completions, str) or not low <= len(completions) <= high:
@@ -59,7 +59,7 @@ def item_fault(task: Any, prompt: Any, completions: Any) -> str | None:
         got = len(completions) if isinstance(completions, list | tuple) else type(completions).__name__
         return f"'completions' must be a list of {size} for task {task!r}, got {got}"
     for number, text in enumerate(completions, start=1):
-        if fault := text_fault(text):
+        if fault := find_text_fault(text):
             return f"completion {number} {fault}"
     return "two 'completions' are the same text" if len(set(completions)) < len(completions) else None
 
@@ -87,11 +87,11 @@ def read_items(path: str | Path, task: LabelTask, *, on_bad_row: OnBadRow = "err
     of one prompt belong together. A prompt or completion may be a list of messages, of which a completion is the last.
 
     Raises:
-        InputError: a bad row, named as `textrl_env.data.checked_rows` does; or no row makes a question.
+        InputError: a bad row, named as `textrl_env.data.check_rows` does; or no row makes a question.
     """
     groups: dict[str, tuple[Any, list[str]]] = {}
-    rows = checked_rows(
-        parse(path, "prompt"), columns=["prompt"], fault_of=_row_fault, on_bad_row=on_bad_row, source=str(path)
+    rows = check_rows(
+        parse_rows(path, "prompt"), columns=["prompt"], fault_of=_row_fault, on_bad_row=on_bad_row, source=str(path)
     )
     for row in rows:
         prompt = row.values["prompt"]
@@ -111,7 +111,7 @@ def _completions(row: Mapping[str, Any]) -> Iterable[Any]:
 
 
 def _row_fault(row: Mapping[str, Any]) -> str | None:
-    if row["prompt"] != "" and (fault := prompt_fault(row["prompt"])):
+    if row["prompt"] != "" and (fault := find_prompt_fault(row["prompt"])):
         return f"column 'prompt' {fault}"
     if "completions" in row and not isinstance(row["completions"], list):
         return f"column 'completions' must be a list of texts, got {type(row['completions']).__name__}"
@@ -119,7 +119,7 @@ def _row_fault(row: Mapping[str, Any]) -> str | None:
     if not completions:
         return f"no column 'completions', 'completion' or 'chosen' (found: {', '.join(map(repr, row))})"
     for number, completion in enumerate(completions, start=1):
-        fault = prompt_fault(completion) if isinstance(completion, list) else text_fault(completion)
+        fault = find_prompt_fault(completion) if isinstance(completion, list) else find_text_fault(completion)
         if fault:
             return f"completion {number} {fault}"
     return None

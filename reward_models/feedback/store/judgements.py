@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any, ClassVar
 
-from textrl_env.data import text_fault
+from textrl_env.data import find_text_fault
 from textrl_env.errors import InputError
 from textrl_env.reward_models.feedback.store.items import LabelTask
 
@@ -125,7 +125,7 @@ def _check_notes(tags: Any, reasons: Any, comment: Any, k: int) -> None:
         raise InputError(f"'tags' must be {k} lists of {', '.join(map(repr, known_tags))}; got {tags!r:.100}")
     if not _are_from(known_reasons, reasons):
         raise InputError(f"'reasons' must be a list of {', '.join(map(repr, known_reasons))}; got {reasons!r:.100}")
-    if fault := text_fault(comment):
+    if fault := find_text_fault(comment):
         raise InputError(f"'comment' {fault}")
     if len(comment) > MAX_COMMENT:
         raise InputError(f"'comment' has {len(comment)} characters, at most {MAX_COMMENT} fit")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
-from textrl_env.data import text_fault
+from textrl_env.data import find_text_fault
 from textrl_env.errors import InputError
 from textrl_env.reward_models.feedback.store.items import Item
 from textrl_env.reward_models.feedback.store.judgements import Judgement
@@ -79,7 +79,7 @@ class LabelEvent:
 
 def name_fault(name: Any) -> str | None:
     """Says why a value cannot be an annotator's name; None where it can."""
-    if fault := text_fault(name):
+    if fault := find_text_fault(name):
         return f"a name {fault}"
     if not 1 <= len(name) <= MAX_NAME or name != name.strip() or not name.isprintable():
         return f"a name has 1 to {MAX_NAME} printable characters, no space at either end; got {name!r:.60}"

@@ -3,9 +3,9 @@ from .conversations import (
     Prompt as Prompt,
     as_completion as as_completion,
     completion_text as completion_text,
+    printable as printable,
     render as render,
 )
-from .printable import printable as printable
 from .tokenization import (
     Tokenizer as Tokenizer,
     encode_completion as encode_completion,

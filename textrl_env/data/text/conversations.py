@@ -1,5 +1,6 @@
-"""Prompts that are conversations: lists of messages, as TRL and transformers' chat templates have them."""
+"""Prompts and completions as texts or as messages, in the form that TRL and transformers' chat templates have."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ Prompt = str | Sequence[Message]
 
 
 def render(tokenizer: Any, messages: Sequence[Message]) -> str:
-    """The conversation as the model reads it, up to where the assistant's answer begins.
+    """Returns the conversation as the model reads it, up to where the assistant's answer begins.
 
     The text holds the special tokens that the template wants, so it is encoded without adding any.
 
@@ -30,10 +31,23 @@ def render(tokenizer: Any, messages: Sequence[Message]) -> str:
 
 
 def as_completion(prompt: Prompt, text: str) -> str | list[dict[str, str]]:
-    """What a reward function receives: the text, or the assistant's message where the prompt is a conversation."""
+    """Returns a completion as reward functions receive it: a text, or the assistant's message to a conversation."""
     return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
 
 
 def completion_text(completion: str | Sequence[Message]) -> str:
-    """The text of a completion as a reward function receives it; undoes `as_completion`."""
+    """Returns the text of a completion as reward functions receive it; undoes `as_completion`."""
     return completion if isinstance(completion, str) else str(completion[-1]["content"])
+
+
+def printable(text: str) -> str:
+    r"""Returns text as it can stand in a UTF-8 page or on a terminal: other characters are spelled `\uXXXX`.
+
+    These are control characters, lone surrogates, and the direction overrides that would reorder the page around
+    them. Escaping of HTML is the template's.
+    """
+    return re.sub(
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]",
+        lambda match: f"\\u{ord(match.group()):04x}",
+        text,
+    )

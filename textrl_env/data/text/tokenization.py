@@ -1,4 +1,4 @@
-"""What the environment needs of a tokenizer, and the sequence format that every part shares."""
+"""The tokenizer that the environment needs, and the sequence format that every part shares."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -20,13 +20,21 @@ class Tokenizer(Protocol):
 
     def __len__(self) -> int: ...
 
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]: ...
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Returns the token ids of a text, by default with the special tokens that stand around it."""
+        ...
 
-    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str: ...
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        """Returns the text of token ids."""
+        ...
 
 
 def pad_id(tokenizer: Tokenizer) -> int:
-    """The id that fills unused places: the pad id, else the end-of-sequence id; masks come from lengths, never ids."""
+    """Returns the id that fills unused places: the pad id, else the end of sequence; masks come from lengths, not ids.
+
+    Raises:
+        InputError: the tokenizer has neither.
+    """
     for token_id in (tokenizer.pad_token_id, tokenizer.eos_token_id):
         if token_id is not None:
             return token_id
@@ -34,26 +42,26 @@ def pad_id(tokenizer: Tokenizer) -> int:
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: Prompt) -> list[int]:
-    """Prompt ids: of a text by `encode_texts`, of a conversation by its chat template and `encode_rendered`."""
+    """Returns prompt ids: of a text by `encode_texts`, of a conversation by its chat template and `encode_rendered`."""
     if isinstance(prompt, str):
         return encode_texts(tokenizer, [prompt])[0]
     return encode_rendered(tokenizer, [render(tokenizer, prompt)])[0]
 
 
 def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Ids of each text with the special tokens that the tokenizer puts in front (a BOS, for instance), no final EOS."""
+    """Returns ids of each text with the special tokens that the tokenizer puts in front (say, a BOS), no final EOS."""
     end = tokenizer.eos_token_id
-    encoded = _encode(tokenizer, texts, add_special_tokens=True)
-    return [ids[:-1] if len(ids) > 1 and ids[-1] == end else ids for ids in encoded]
+    rows = _encode(tokenizer, texts, add_special_tokens=True)
+    return [ids[:-1] if len(ids) > 1 and ids[-1] == end else ids for ids in rows]
 
 
 def encode_rendered(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Ids of each text that a chat template made, which holds its special tokens already."""
+    """Returns ids of each text that a chat template made, which holds its special tokens already."""
     return _encode(tokenizer, texts, add_special_tokens=False)
 
 
 def encode_completion(tokenizer: Tokenizer, completion: str, *, end: bool = True) -> list[int]:
-    """Completion ids without special tokens, then the EOS if `end`."""
+    """Returns completion ids without special tokens, then the EOS if `end`."""
     ids = list(tokenizer.encode(completion, add_special_tokens=False))
     return [*ids, tokenizer.eos_token_id] if end and tokenizer.eos_token_id is not None else ids
 
