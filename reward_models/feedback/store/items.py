@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from textrl_env.data import OnBadRow, check_rows, parse_rows, find_prompt_fault, find_text_fault
+from textrl_env.data import OnBadRow, check_rows, find_prompt_fault, find_text_fault, parse_rows
 from textrl_env.data.text import completion_text
 from textrl_env.errors import InputError
 
