@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textrl_env.data import OnBadRow, parse_rows, read_rows, find_text_fault
+from textrl_env.data import OnBadRow, find_text_fault, parse_rows, read_rows
 from textrl_env.errors import InputError
 from textrl_env.reward_models.preferences import Preference, number, read_preferences, weight_fault
 

@@ -9,7 +9,7 @@ import numpy as np
 import tyro
 
 from textrl_env.cli.judging import JudgeOptions, ReplyOptions
-from textrl_env.data import check_rows, parse_rows, find_prompt_fault, find_text_fault
+from textrl_env.data import check_rows, find_prompt_fault, find_text_fault, parse_rows
 from textrl_env.data.text import completion_text
 from textrl_env.errors import InputError
 from textrl_env.pipeline.runs import StageStoppedError, write_jsonl
