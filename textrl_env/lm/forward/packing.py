@@ -6,36 +6,12 @@ read.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from textrl_env.lm.forward.recomputation import recomputed, recomputed_layers
-from textrl_env.lm.forward.trunks import Heads, Layer, Trunk, trunk_of
+from textrl_env.lm.forward.trunks import Heads, Layer, Trunk, recompute as recompute_step
 from textrl_env.lm.precision import in_float32
-
-
-def read_states(base_model: Any, ids: Tensor, mask: Tensor, read: Tensor, *, recompute: bool = False) -> Tensor:
-    """Final hidden states of some tokens of padded sequences, with gradients.
-
-    Args:
-        base_model: a transformer of transformers without its head.
-        ids, mask: (B, L); mask is True on each sequence's tokens, which stand side by side.
-        read: (B, L), True where the state after the token is wanted; only where mask is.
-        recompute: gradient checkpointing, see `textrl_env.lm.forward.recomputation`.
-
-    Returns:
-        (R, H), in the order of rows, then of tokens.
-    """
-    trunk = trunk_of(base_model)
-    if trunk is not None:
-        return packed_states(trunk, pack(ids, mask, read), recompute=recompute)
-    attended = mask.long()
-    with recomputed_layers(base_model, on=recompute):
-        output = base_model(input_ids=ids, attention_mask=attended, position_ids=positions(attended), use_cache=False)
-    states: Tensor = output.last_hidden_state[read]
-    return states
 
 
 @dataclass(frozen=True)
@@ -43,7 +19,8 @@ class Packing:
     """T tokens of B sequences, end to end.
 
     Attributes:
-        ids, positions: (T,).
+        ids: (T,).
+        positions: (T,), from 0 in each sequence.
         cells: (T,), each token's place in a (B · `width`) grid whose rows are the sequences.
         read: (R,), indices of the tokens that are read.
         shape: (B, `width`), width the longest sequence's length.
@@ -57,7 +34,7 @@ class Packing:
 
 
 def pack(ids: Tensor, mask: Tensor, read: Tensor) -> Packing:
-    """The tokens under `mask` of (B, L) ids; see `read_states`."""
+    """Packs the tokens under `mask` (B, L) of ids (B, L); `read` (B, L) is True on those that are read."""
     lengths = mask.sum(dim=1)
     width = int(lengths.max())
     at = positions(mask.long())[mask]
@@ -66,7 +43,7 @@ def pack(ids: Tensor, mask: Tensor, read: Tensor) -> Packing:
 
 
 def packed_states(trunk: Trunk, packing: Packing, *, recompute: bool = False) -> Tensor:
-    """Final hidden states of the tokens that are read, (R, H)."""
+    """Computes the final hidden states of the tokens that are read, (R, H)."""
 
     def through(layer: Layer, x: Tensor) -> Tensor:
         return layer.after_attention(x, attend(layer.heads(x, rotation), packing)[packing.cells])
@@ -75,14 +52,14 @@ def packed_states(trunk: Trunk, packing: Packing, *, recompute: bool = False) ->
     rotation = trunk.rotation(x, packing.positions)
     *first, last = trunk.layers
     for layer in first:
-        x = recomputed(through, layer, x) if recompute else through(layer, x)
+        x = recompute_step(through, layer, x) if recompute else through(layer, x)
     # The backward pass begins with the last layer: to recompute it would save nothing.
-    attended = attend(last.heads(x, rotation), packing)[packing.cells[packing.read]]
-    return trunk.normed(last.after_attention(x[packing.read], attended))
+    context = attend(last.heads(x, rotation), packing)[packing.cells[packing.read]]
+    return trunk.norm(last.after_attention(x[packing.read], context))
 
 
 def attend(heads: Heads, packing: Packing) -> Tensor:
-    """Causal attention within each sequence: T tokens' heads -> (B · width, heads · d)."""
+    """Computes causal attention within each sequence: T tokens' heads -> (B · width, heads · d)."""
     batch, width = packing.shape
 
     def grid(tokens: Tensor) -> Tensor:
@@ -101,5 +78,5 @@ def attend(heads: Heads, packing: Packing) -> Tensor:
 
 
 def positions(mask: Tensor) -> Tensor:
-    """Position ids of masked rows, 0 at the first counted token: (R, W) -> (R, W)."""
+    """Computes position ids of masked rows, 0 at the first counted token: (R, W) -> (R, W)."""
     return (mask.cumsum(dim=1) - 1).clamp_min(0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from textrl_env import InputError
-from textrl_env.lm.forward import CachedDecoder, caches
+from textrl_env.lm.forward import CachedDecoder, trunk_cache as caches
 from textrl_env.reference import FrozenReference
 
 V, P, C = 8, 6, 9
