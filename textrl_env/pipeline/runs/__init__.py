@@ -1,0 +1,5 @@
+"""A run's folder: its files, its models, what a stage records in it, and its checkpoints."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -1,0 +1,11 @@
+from .checkpoints import CheckpointOptions as CheckpointOptions
+from .folder import (
+    find_policy as find_policy,
+    encode_fitting_prompts as encode_fitting_prompts,
+    read_json as read_json,
+    require_model as require_model,
+    require_path as require_path,
+    write_json as write_json,
+    write_jsonl as write_jsonl,
+)
+from .record import StageStoppedError as StageStoppedError, command_line as command_line, run_stage as run_stage

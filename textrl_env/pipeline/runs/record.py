@@ -1,0 +1,85 @@
+"""A stage of the pipeline, run, timed and written down in the run's folder."""
+
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from textrl_env.errors import InputError
+from textrl_env.pipeline.runs.folder import write_json
+from textrl_env.training.distributed import process_index
+
+PACKAGES = ("textrl-env", "torch", "transformers", "tokenizers", "gymnasium", "stable-baselines3", "numpy")
+
+
+class StageStoppedError(Exception):
+    """Ctrl-C or SIGTERM ended a stage early; the message says where its work so far was saved.
+
+    Attributes:
+        exit_code: of a command that ends so, 128 and the signal's number.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class StageOptions(Protocol):
+    """Options of a stage; a frozen dataclass."""
+
+    @property
+    def folder(self) -> str:
+        """The stage's folder in the run's."""
+
+
+AnyOptions = TypeVar("AnyOptions", bound=StageOptions)
+
+
+def run_stage(
+    run: Callable[[AnyOptions, Path, int], dict[str, Any]], options: AnyOptions, run_dir: Path, seed: int = 0
+) -> dict[str, Any]:
+    """Runs a stage, as `run_stage(run_sft, SFTOptions(), run_dir)`; returns its metrics.
+
+    Writes them to `metrics.json` in the stage's folder, and to `manifest.json` there the command, options, versions
+    and seconds. After a stop both are removed: what was saved is not what an earlier run's numbers speak of. Of several
+    processes one does this.
+    """
+    if run_dir.exists() and not run_dir.is_dir():
+        raise InputError(f"{run_dir}: is a file, expected the run's folder")
+    folder = run_dir / options.folder
+    start = time.perf_counter()
+    try:
+        metrics = run(options, run_dir, seed)
+    except StageStoppedError:
+        for name in ("metrics.json", "manifest.json"):
+            (folder / name).unlink(missing_ok=True)
+        raise
+    if process_index() > 0:
+        return metrics
+    write_json(folder / "metrics.json", metrics)
+    manifest = {
+        "command": command_line(),
+        "seconds": round(time.perf_counter() - start, 1),
+        "seed": seed,
+        "config": _replace_paths(asdict(options)),  # type: ignore[call-overload]
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+    }
+    write_json(folder / "manifest.json", manifest)
+    return metrics
+
+
+def command_line() -> str:
+    """Returns the command that runs, as a user would type it."""
+    return shlex.join(["textrl", *sys.argv[1:]])
+
+
+def _replace_paths(value: Any) -> Any:
+    """Returns a value with its paths as texts, through nested mappings."""
+    if isinstance(value, dict):
+        return {key: _replace_paths(item) for key, item in value.items()}
+    return str(value) if isinstance(value, Path) else value
