@@ -13,7 +13,7 @@ def _needs_pairs(check: Check[PreferenceCorpus]) -> Check[PreferenceCorpus]:
     return replace(check, missing=lambda corpus: check.missing(corpus) if len(corpus.pairs) else "no usable pair")
 
 
-CHECKS = (
+CHECKS: tuple[Check[PreferenceCorpus], ...] = (
     row_faults.bad_rows,
     row_faults.identical_texts,
     *map(

@@ -11,7 +11,7 @@ import tyro
 from textrl_env.cli.balance import Balance
 from textrl_env.cli.chat import Chat
 from textrl_env.cli.config_file import find_config_files, read_config
-from textrl_env.cli.doctor.command import Doctor
+from textrl_env.cli.doctor import Doctor
 from textrl_env.cli.generate import Generate
 from textrl_env.cli.label import ExportLabels, ImportLabels, Label
 from textrl_env.cli.lint import Lint

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from textrl_env.agents import train_tokenizer
-from textrl_env.cli.doctor.case import Case
+from textrl_env.pipeline.doctor import TrainingSetup
 from textrl_env.reward_models import RewardModel
 
 PROMPTS = ["a", "Hello there", "where is my parcel?", "ß", "my order is late, please help me"] + [
@@ -38,8 +38,8 @@ class Folder:
         tokenizer.save_pretrained(self.path / name)
         return self.path / name
 
-    def case(self) -> Case:
-        return Case(self.policy, reward_model=self.reward_model, prompts=self.prompts, **self.options)
+    def case(self) -> TrainingSetup:
+        return TrainingSetup(self.policy, reward_model=self.reward_model, prompts=self.prompts, **self.options)
 
 
 @pytest.fixture

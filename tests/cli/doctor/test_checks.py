@@ -9,23 +9,22 @@ import torch
 from torch.nn.functional import dropout
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, GenerationConfig
 
-from textrl_env.cli.doctor.case import Case
-from textrl_env.cli.doctor.check import Result, examine
-from textrl_env.cli.doctor.checks import CHECKS
+from textrl_env.checks import Finding
 from textrl_env.mdp import TextGenVectorEnv, episodes as mdp_episodes
 from textrl_env.mdp.ledger import Ledger
+from textrl_env.pipeline.doctor import CHECKS, TrainingSetup, examine
 from textrl_env.reward_models import RewardModel
 
 Patch = pytest.MonkeyPatch
 
 
-def failed(case: Case) -> dict[str, Result]:
-    return {result.name: result for result in examine(case, CHECKS) if result.outcome == "failed"}
+def failed(case: TrainingSetup) -> dict[str, Finding]:
+    return {result.check: result for result in examine(case) if result.outcome == "failed"}
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_a_healthy_case_passes_everything(make_folder: Any, kind: str) -> None:
-    results = list(examine(make_folder(kind).case(), CHECKS))
+    results = list(examine(make_folder(kind).case()))
     assert {result.outcome for result in results} == {"passed"}, results
 
 
@@ -36,15 +35,15 @@ def test_what_is_fine_though_it_looks_odd(folder: Any) -> None:
     other = folder.causal("judge", text="quite other words ", seed=5)
     RewardModel.from_pretrained(other).save_pretrained(folder.reward_model)
     folder.options["reference"] = folder.causal("reference")
-    results = {result.name: result for result in examine(folder.case(), CHECKS)}
+    results = {result.check: result for result in examine(folder.case())}
     assert {result.outcome for result in results.values()} == {"passed"}, results
-    assert "vocabulary of its own, which is fine" in results["same ids for the same text"].measured
-    assert "which is fine" in results["end and padding tokens"].measured
+    assert "vocabulary of its own, which is fine" in results["same ids for the same text"].message
+    assert "which is fine" in results["end and padding tokens"].message
 
 
 def test_without_a_reward_model_its_checks_are_not_applicable(folder: Any) -> None:
     folder.reward_model = None
-    outcomes = {result.name: result.outcome for result in examine(folder.case(), CHECKS)}
+    outcomes = {result.check: result.outcome for result in examine(folder.case())}
     assert {name for name, outcome in outcomes.items() if outcome == "not applicable"} == {
         name for name in outcomes if name.startswith("reward model")
     }
@@ -60,7 +59,7 @@ def test_bfloat16_is_allowed_its_rounding(folder: Any) -> None:
 
 def test_repeated_prompts_are_counted(folder: Any) -> None:
     folder.prompts.write_text("a\nb\na\n")
-    told = next(iter(examine(folder.case(), CHECKS))).measured
+    told = next(iter(examine(folder.case()))).message
     assert told == f"3 prompts, 1 repeat another, the first: {folder.prompts}:3 that of {folder.prompts}:1"
 
 
@@ -235,7 +234,7 @@ def critic_of_nan(case: Any) -> None:
 
 
 def reference_with_dropout(case: Any) -> None:
-    case.frozen.model.transformer.drop = DropoutAlways()
+    case.frozen_reference.model.transformer.drop = DropoutAlways()
 
 
 def policy_without_position_ids(case: Any) -> None:
@@ -264,7 +263,7 @@ def cache_at_another_temperature(case: Any) -> None:
 
 
 def reference_that_moved(case: Any) -> None:
-    case.frozen.model.lm_head.weight.data *= 1.05
+    case.frozen_reference.model.lm_head.weight.data *= 1.05
 
 
 def sampling(case: Any, warp: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -350,10 +349,10 @@ def named(faults: Any) -> list[Any]:
     return [pytest.param(*fault, id=fault[1].__name__) for fault in faults]
 
 
-def assert_only(name: str, case: Case) -> None:
+def assert_only(name: str, case: TrainingSetup) -> None:
     found = failed(case)
-    assert set(found) == {name}, {other: result.measured for other, result in found.items()}
-    assert all((found[name].measured, found[name].prevents, found[name].remedy))
+    assert set(found) == {name}, {other: result.message for other, result in found.items()}
+    assert all((found[name].message, found[name].consequence, found[name].remedy))
 
 
 @pytest.mark.parametrize(("name", "fault"), named(IN_FILES))
@@ -366,7 +365,7 @@ def test_a_fault_in_files_fails_its_check_only(folder: Any, name: str, fault: Ca
 def test_a_fault_of_a_model_fails_its_check_only(folder: Any, name: str, fault: Callable[[Any], None]) -> None:
     case = folder.case()
     # The reference is a copy of the policy: it is made before the policy gets its fault.
-    assert case.frozen is not None and case.judge is not None
+    assert case.frozen_reference is not None and case.judge is not None
     fault(case)
     assert_only(name, case)
 
@@ -385,6 +384,6 @@ def test_every_check_has_a_fault() -> None:
 
 def test_what_a_failure_makes_meaningless_is_not_looked_at(folder: Any) -> None:
     more_tokens_than_the_model(folder)
-    results = {result.name: result for result in examine(folder.case(), CHECKS)}
+    results = {result.check: result for result in examine(folder.case())}
     ratio = results["ratio is 1 at the start"]
-    assert ratio.outcome == "not applicable" and "policy ignores padding and batch" in ratio.measured
+    assert ratio.outcome == "not applicable" and "policy ignores padding and batch" in ratio.message

@@ -1,4 +1,4 @@
-"""What the doctor looks at: folders and prompts, read at once, and models and episodes, made when first asked for."""
+"""The training setup that is examined: files are read at once, models and episodes when they are first asked for."""
 
 import warnings
 from dataclasses import dataclass
@@ -11,16 +11,18 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from textrl_env.agents import ActorCriticLM
-from textrl_env.cli.doctor.gathering import Episodes, gather
 from textrl_env.data import PromptDataset
 from textrl_env.data.text import encode_prompt
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.lm import load_config, load_model, load_tokenizer
+from textrl_env.mdp import KLShaping
+from textrl_env.pipeline import default_data
+from textrl_env.pipeline.doctor.episodes import RecordingEnv, SampledEpisodes, sample_episodes
 from textrl_env.reference import FrozenReference
 from textrl_env.reward_models import ModelReward, RewardModel
-from textrl_env.worlds import support_desk
 
 N_PROMPTS = 64
+KL_COEF = 1.0
 GENERATION_FILE = "generation_config.json"
 DType = Literal["float32", "bfloat16"]
 # Two ways to compute one log-probability differ by rounding: on SmolLM2 by 2e-5 in float32 and 0.06 in bfloat16.
@@ -28,8 +30,8 @@ TOLERANCE: dict[DType, float] = {"float32": 1e-3, "bfloat16": 0.1}
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """What the files of a model say without its weights; `end_ids` are those that its configurations name."""
+class ModelFiles:
+    """Facts from a model's folder that need no weights; `end_ids` are those that its configurations name."""
 
     name: str
     folder: Path
@@ -40,25 +42,25 @@ class Part:
     generation: dict[str, Any]
 
     @classmethod
-    def read(cls, name: str, folder: Path) -> "Part":
-        """InputError where the folder's configuration or tokenizer cannot be read."""
+    def read(cls, name: str, folder: Path) -> "ModelFiles":
+        """Reads a folder; InputError where its configuration or tokenizer cannot be read."""
         try:
             config = load_config(folder).get_text_config()
             context = config.max_position_embeddings
             tokenizer = load_tokenizer(folder)
-            written = (folder / GENERATION_FILE).is_file()
-            generation = GenerationConfig.from_pretrained(folder).to_diff_dict() if written else {}
+            has_settings = (folder / GENERATION_FILE).is_file()
+            generation = GenerationConfig.from_pretrained(folder).to_diff_dict() if has_settings else {}
         except (OSError, ValueError, KeyError, AttributeError) as error:
             raise InputError(
                 f"{folder}: no {name} can be read here, expected a folder with a model and its tokenizer "
                 f"({type(error).__name__}: {str(error).partition(chr(10))[0]})"
             ) from None
-        named = [config.eos_token_id, generation.get("eos_token_id")]
-        end_ids = {end for ids in named for end in (ids if isinstance(ids, list) else [ids]) if end is not None}
+        settings = [config.eos_token_id, generation.get("eos_token_id")]
+        end_ids = {end for ids in settings for end in (ids if isinstance(ids, list) else [ids]) if end is not None}
         return cls(name, folder, tokenizer, config.vocab_size, context, frozenset(end_ids), generation)
 
 
-class Case:
+class TrainingSetup:
     """A policy, and the reference, reward model and prompts that it is to be trained with.
 
     Args:
@@ -89,30 +91,32 @@ class Case:
         self.max_new_tokens, self.seed = max_new_tokens, seed
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.tolerance = TOLERANCE[dtype]
-        self.policy = Part.read("policy", policy)
-        self.reference = Part.read("reference", reference) if reference else None
-        self.reward_model = Part.read("reward model", reward_model) if reward_model else None
+        self.policy = ModelFiles.read("policy", policy)
+        self.reference = ModelFiles.read("reference", reference) if reference else None
+        self.reward_model = ModelFiles.read("reward model", reward_model) if reward_model else None
         self.from_file = prompts is not None
-        self.prompts, self.bad_rows = _read(prompts) if prompts else (_support_desk(seed), "")
+        self.prompts, self.bad_rows = (
+            _read_prompts(prompts) if prompts else (default_data.draw_examined_prompts(N_PROMPTS, seed=seed), "")
+        )
         self.lengths = {
-            part: np.array([len(encode_prompt(part.tokenizer, text)) for text in self.prompts.prompts])
-            for part in self.parts
+            files: np.array([len(encode_prompt(files.tokenizer, text)) for text in self.prompts.prompts])
+            for files in self.models
         }
-        self.sample = self._sample()
+        self.sample = self._select_prompts()
 
     @property
-    def parts(self) -> list[Part]:
-        """The parts there are, the policy first."""
-        return [part for part in (self.policy, self.reference, self.reward_model) if part is not None]
+    def models(self) -> list[ModelFiles]:
+        """The models there are, the policy first."""
+        return [files for files in (self.policy, self.reference, self.reward_model) if files is not None]
 
-    def room(self, part: Part) -> int:
+    def room(self, files: ModelFiles) -> int:
         """The most tokens of a prompt that leave room for a completion; the reward model reads the end token too."""
-        return part.context - self.max_new_tokens - (part is self.reward_model)
+        return files.context - self.max_new_tokens - (files is self.reward_model)
 
-    def misfits(self, part: Part) -> np.ndarray:
+    def misfits(self, files: ModelFiles) -> np.ndarray:
         """Indices of the prompts that have no token or leave no room."""
-        lengths = self.lengths[part]
-        return np.flatnonzero((lengths == 0) | (lengths > self.room(part)))
+        lengths = self.lengths[files]
+        return np.flatnonzero((lengths == 0) | (lengths > self.room(files)))
 
     @cached_property
     def agent(self) -> ActorCriticLM:
@@ -127,7 +131,7 @@ class Case:
         return agent
 
     @cached_property
-    def frozen(self) -> FrozenReference:
+    def frozen_reference(self) -> FrozenReference:
         """The reference as the environment holds it."""
         model = self.agent.policy
         if self.reference is not None:
@@ -142,54 +146,58 @@ class Case:
         return RewardModel.from_pretrained(self.reward_model.folder, dtype=self.dtype, seed=0)
 
     @cached_property
-    def judged(self) -> tuple[list[str], list[str]]:
+    def judge_texts(self) -> tuple[list[str], list[str]]:
         """16 prompts of all lengths and as many ragged completions: beginnings of other prompts, 4 bytes a token."""
         prompts = list(self.sample.prompts[:: max(1, len(self.sample) // 16)][:16])
         return prompts, [text[: place % (self.max_new_tokens // 4 + 1)] for place, text in enumerate(prompts[::-1])]
 
     @cached_property
-    def episodes(self) -> Episodes:
-        """Sampled episodes that score nothing and pay the KL at a coefficient of 1."""
-        return self._gather(lambda prompts, completions: [0.0] * len(prompts), n=48)
+    def episodes(self) -> SampledEpisodes:
+        """48 episodes that score nothing and pay the KL at a coefficient of 1."""
+        return self._sample_episodes(lambda prompts, completions: [0.0] * len(prompts), n=48)
 
     @cached_property
-    def paid_episodes(self) -> Episodes:
-        """Fewer episodes, scored by the reward model, or without one by their length in characters."""
+    def scored_episodes(self) -> SampledEpisodes:
+        """12 episodes, scored by the reward model, or without one by their length in characters."""
         if self.judge is None:
-            return self._gather(lambda prompts, completions: [float(len(text)) for text in completions], n=12)
-        return self._gather(ModelReward(self.judge), n=12)
+            return self._sample_episodes(lambda prompts, completions: [float(len(text)) for text in completions], n=12)
+        return self._sample_episodes(ModelReward(self.judge), n=12)
 
-    def _gather(self, reward: Any, *, n: int) -> Episodes:
-        return gather(
-            self.agent, self.frozen, reward, self.sample, self.policy.tokenizer, n_episodes=n,
-            max_new_tokens=self.max_new_tokens, seed=self.seed,
-        )  # fmt: skip
+    def _sample_episodes(self, reward: Any, *, n: int) -> SampledEpisodes:
+        """Samples n episodes in half as many slots, so that slots are refilled; the KL is paid by episode."""
+        env = RecordingEnv(
+            self.sample,
+            reward,
+            self.policy.tokenizer,
+            num_envs=n // 2,
+            autoreset_mode="Disabled",
+            max_new_tokens=self.max_new_tokens,
+            kl=KLShaping(KL_COEF, mode="sampled", estimator="k1", pay="episode"),
+            reference=self.frozen_reference,
+        )
+        return sample_episodes(env, self.agent, n, seed=self.seed)
 
-    def _sample(self) -> PromptDataset:
-        """Up to 64 prompts that fit every part, from the shortest to the longest."""
-        unfit = {int(place) for part in self.parts for place in self.misfits(part)}
-        fit = sorted(set(range(len(self.prompts))) - unfit, key=lambda place: self.lengths[self.policy][place])
-        if not fit:
-            told = (
-                f"{part.folder} makes {self.lengths[part].min()} to {self.lengths[part].max()} tokens of a prompt and "
-                f"has room for {max(0, self.room(part))}"
-                for part in self.parts
+    def _select_prompts(self) -> PromptDataset:
+        """Returns up to 64 prompts that fit every model, from the shortest to the longest."""
+        misfits = {int(place) for files in self.models for place in self.misfits(files)}
+        fitting = sorted(set(range(len(self.prompts))) - misfits, key=lambda place: self.lengths[self.policy][place])
+        if not fitting:
+            reasons = (
+                f"{files.folder} makes {self.lengths[files].min()} to {self.lengths[files].max()} tokens of a prompt "
+                f"and has room for {max(0, self.room(files))}"
+                for files in self.models
             )
             raise InputError(
-                f"no prompt fits with max_new_tokens {self.max_new_tokens}: {'; '.join(told)}; lower max_new_tokens, "
-                "shorten the prompts, or put the tokenizer into a folder that makes 0"
+                f"no prompt fits with max_new_tokens {self.max_new_tokens}: {'; '.join(reasons)}; lower "
+                "max_new_tokens, shorten the prompts, or put the tokenizer into a folder that makes 0"
             )
-        chosen = [fit[place] for place in np.unique(np.linspace(0, len(fit) - 1, N_PROMPTS).round().astype(int))]
-        return PromptDataset.of([self.prompts.prompts[place] for place in chosen])
+        places = np.unique(np.linspace(0, len(fitting) - 1, N_PROMPTS).round().astype(int))
+        return PromptDataset.of([self.prompts.prompts[fitting[place]] for place in places])
 
 
-def _read(path: Path) -> tuple[PromptDataset, str]:
-    """The usable rows of a file, and what is wrong with the others."""
-    with warnings.catch_warnings(record=True) as caught:
+def _read_prompts(path: Path) -> tuple[PromptDataset, str]:
+    """Returns the usable rows of a file, and what is wrong with the others."""
+    with warnings.catch_warnings(record=True) as messages:
         warnings.simplefilter("always")
         dataset = PromptDataset.from_file(path, on_bad_row="skip")
-    return dataset, "; ".join(str(warning.message) for warning in caught)
-
-
-def _support_desk(seed: int) -> PromptDataset:
-    return PromptDataset.of([row["prompt"] for row in support_desk.prompts(N_PROMPTS, seed=seed)])
+    return dataset, "; ".join(str(warning.message) for warning in messages)

@@ -1,0 +1,2 @@
+from .examination import CHECKS as CHECKS, examine as examine
+from .setup import DType as DType, ModelFiles as ModelFiles, TrainingSetup as TrainingSetup
