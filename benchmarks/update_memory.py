@@ -16,10 +16,9 @@ import tyro
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from textrl_env import KLShaping, TextGenVectorEnv
-from textrl_env.adapter_reference import AdapterOffReference
 from textrl_env.agents import PPO, ActorCriticLM
 from textrl_env.lm.adapters import with_lora
-from textrl_env.reference import FrozenReference
+from textrl_env.reference import AdapterOffReference, FrozenReference
 from textrl_env.training import seeded
 from textrl_env.worlds import LetterTokenizer
 

@@ -1,12 +1,14 @@
-"""The frozen policy of KL shaping, from a causal LM of transformers."""
+"""The frozen policy of KL shaping, from a causal LM of transformers: a copy, or the policy with its adapters off."""
 
 import copy
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from textrl_env.errors import InputError
 from textrl_env.lm import Precision, autocast, checked_precision, rounded_copy
@@ -38,73 +40,123 @@ class FrozenReference:
                 f"the reference model knows {model.config.vocab_size} tokens, the tokenizer has {vocab_size}; "
                 "use the tokenizer the model was trained with"
             )
-        self.model = self._fixed(model)
+        self.model = self._freeze(model)
         self.vocab_size = vocab_size
         self.temperature = temperature
         self.precision = checked_precision(precision)
 
-    def _fixed(self, model: Any) -> Any:
-        """What never changes; here a copy."""
+    def _freeze(self, model: Any) -> Any:
+        """The model whose distributions never change."""
         return copy.deepcopy(model).eval().requires_grad_(False)
 
     def in_force(self) -> AbstractContextManager[None]:
-        """Within, `model` is the reference; here it always is."""
+        """Returns a context in which `model` is the reference; here it always is."""
         return nullcontext()
 
     def decoder(self) -> "FrozenReferenceDecoder":
-        """A decoder with a cache of its own."""
+        """Returns a decoder with a cache of its own, for one environment."""
         return FrozenReferenceDecoder(self)
 
     @torch.inference_mode()
     def completion_logprobs(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], n_tokens: int
     ) -> npt.NDArray[np.float32]:
-        """Log π_ref of the last `n_tokens` tokens of each left-padded row: (N, L) -> (N, n_tokens); 0 for padding."""
+        """Computes log π_ref of the last `n_tokens` tokens of each left-padded row, given all tokens before them.
+
+        (N, L), (N, L) -> (N, n_tokens), in nats; 0 for padding.
+        """
         device = next(self.model.parameters()).device
         ids = torch.from_numpy(np.ascontiguousarray(input_ids)).to(device)
         mask = torch.from_numpy(np.ascontiguousarray(attention_mask)).to(device, torch.bool)
         read = mask.clone()
         read[:, : -n_tokens - 1], read[:, -1] = False, False
-        out = torch.zeros(ids.shape, device=device)
-        out[:, 1:][read[:, :-1]] = self.following_logprobs(ids, mask, read)
-        return out[:, -n_tokens:].cpu().numpy()
+        logprobs = torch.zeros(ids.shape, device=device)
+        logprobs[:, 1:][read[:, :-1]] = self.following_logprobs(ids, mask, read)
+        return logprobs[:, -n_tokens:].cpu().numpy()
 
     @torch.inference_mode()
-    def following_logprobs(self, ids: torch.Tensor, mask: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
-        """Log π_ref of the tokens that stand after those marked in `read`, (R,); see `scoring.read_logits`.
+    def following_logprobs(self, ids: Tensor, mask: Tensor, read: Tensor) -> Tensor:
+        """Computes log π_ref of the tokens that follow some tokens, in nats.
 
         Goes through a few sequences at a time, since the logits of all would be (R, V).
+
+        Args:
+            ids: (B, L) token ids.
+            mask: (B, L) True on tokens, False on padding.
+            read: (B, L) True on the R tokens whose successor is scored; see `textrl_env.lm.forward.read_logits`.
+
+        Returns:
+            (R,), in the order of the rows.
         """
         rows = max(1, MOST_LOGITS // max(1, int(read.sum(dim=1).max()) * self.vocab_size))
-        parts = zip(*(torch.split(each, rows) for each in (ids, mask, read)), strict=True)
-        return torch.cat([self._following(*part) for part in parts])
+        parts = zip(*(torch.split(tensor, rows) for tensor in (ids, mask, read)), strict=True)
+        return torch.cat([self._following_logprobs(*part) for part in parts])
 
-    def _following(self, ids: torch.Tensor, mask: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
+    def _following_logprobs(self, ids: Tensor, mask: Tensor, read: Tensor) -> Tensor:
         with self.in_force(), autocast(self.precision, ids.device):
             logits = read_logits(self.model, ids, mask, read).logits
         return token_logprobs(
             logits, ids[:, 1:][read[:, :-1]], vocab_size=self.vocab_size, temperature=self.temperature
         )
 
-    def _distribution(self, logits: torch.Tensor) -> torch.Tensor:
-        return torch.log_softmax(logits[..., : self.vocab_size].float() / self.temperature, dim=-1)
+
+class AdapterOffReference(FrozenReference):
+    """The reference under a policy that trains adapters of peft: the policy's own model with the adapters off.
+
+    Its weights are what training started from, so one copy serves both, where `FrozenReference` holds a second one;
+    it is equal to a `FrozenReference` of the model without adapters.
+
+    Args:
+        model: a causal LM with adapters in place, whose other parameters are frozen. Shared, not copied.
+        vocab_size: as for `FrozenReference`, and so are `temperature` and `precision`.
+
+    Raises:
+        InputError: no adapters, or something beside them is trained, so that the reference would change.
+    """
+
+    def _freeze(self, model: Any) -> Any:
+        if not hasattr(model, "peft_config"):
+            raise InputError("the model has no adapters to switch off: pass with_lora(model), or use FrozenReference")
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        self.adapters = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+        inside = {id(value) for layer in self.adapters for value in layer.parameters()}
+        beside = [name for name, value in model.named_parameters() if value.requires_grad and id(value) not in inside]
+        weights = [layer.get_base_layer().weight for layer in self.adapters]
+        if beside or any(weight.requires_grad for weight in weights):
+            name = (beside or ["an adapted weight"])[0]
+            raise InputError(f"with adapters off the model would still change: {name} is trained; use FrozenReference")
+        return model
+
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        """Returns a context in which the model's adapters are off."""
+        for layer in self.adapters:
+            layer.enable_adapters(False)
+        try:
+            yield
+        finally:
+            for layer in self.adapters:
+                layer.enable_adapters(True)
 
 
 class FrozenReferenceDecoder:
-    """`textrl_env.mdp.kl.ReferenceDecoder` over a `FrozenReference`."""
+    """A `textrl_env.mdp.kl.ReferenceDecoder` over a `FrozenReference`."""
 
     def __init__(self, reference: FrozenReference) -> None:
         self._reference = reference
         self._device = next(reference.model.parameters()).device
-        rounded = reference.precision == "bfloat16"
+        rounds = reference.precision == "bfloat16"
         with reference.in_force():  # In which a rounded copy stays.
-            self._decoder = CachedDecoder(rounded_copy(reference.model) if rounded else reference.model)
+            self._decoder = CachedDecoder(rounded_copy(reference.model) if rounds else reference.model)
 
     def next_logprobs(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], live: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float32]:
-        """Log π_ref(·|s) of every live row: (N, L) -> (N, V)."""
-        with self._reference.in_force(), autocast(self._reference.precision, self._device):
+        """Computes log π_ref(·|s) of every live row, in nats: (N, L), (N, L), (N,) -> (N, V)."""
+        reference = self._reference
+        with reference.in_force(), autocast(reference.precision, self._device):
             logits = self._decoder.next_logits(input_ids, attention_mask, live)
-        out: npt.NDArray[np.float32] = self._reference._distribution(logits).cpu().numpy()
-        return out
+        logits = logits[..., : reference.vocab_size].float() / reference.temperature
+        logprobs: npt.NDArray[np.float32] = torch.log_softmax(logits, dim=-1).cpu().numpy()
+        return logprobs

@@ -11,11 +11,10 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from textrl_env import InputError, KLShaping, TextGenVectorEnv
-from textrl_env.adapter_reference import AdapterOffReference
 from textrl_env.agents import PPO, ActorCriticLM, collect
 from textrl_env.lm.adapters import with_lora
 from textrl_env.lm.forward import read_logits
-from textrl_env.reference import FrozenReference
+from textrl_env.reference import AdapterOffReference, FrozenReference
 from textrl_env.worlds import LetterTokenizer
 
 V = 8
@@ -171,7 +170,7 @@ def test_a_peft_model_is_taken_as_it_is(make_model: Any) -> None:
     trained = {name for name, value in agent.named_parameters() if value.requires_grad}
     assert len(trained) == 2 * 2 * 2 * 2 + 2  # two matrices on two layers' two projections, twice; the value head
     reference = AdapterOffReference(agent.policy, vocab_size=V)
-    assert len(reference.adapted) == 4
+    assert len(reference.adapters) == 4
 
 
 def test_what_cannot_be_is_refused(make_model: Any, make_env: Any, make_ppo: Any, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoModelForSequenceClassification
 
-from textrl_env.adapter_reference import AdapterOffReference
 from textrl_env.lm.adapters import with_lora
+from textrl_env.reference import AdapterOffReference
 from textrl_env.reward_models import RewardModel, RewardModelConfig, preferences_of, train_reward_model
 from textrl_env.reward_models.model import RewardEnsemble
 from textrl_env.reward_models.training import RewardModelTraining
@@ -95,5 +95,5 @@ def test_adapters_come_back_bit_for_bit_and_leave_with_a_full_model(make_reward_
 
 def test_a_policy_takes_adapters_from_the_same_place(make_model: Any) -> None:
     policy = with_lora(make_model("gpt2"), rank=2)
-    assert AdapterOffReference(policy, vocab_size=8).adapted
+    assert AdapterOffReference(policy, vocab_size=8).adapters
     assert not any(value.requires_grad for name, value in policy.named_parameters() if "lora_" not in name)
