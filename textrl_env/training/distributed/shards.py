@@ -1,6 +1,4 @@
-"""Several processes that train one model: their numbers, and parameters that lie in shards (FSDP2).
-
-accelerate and torchrun number the processes in variables of the environment.
+"""Parameters that lie in shards of several processes (FSDP2).
 
 Forwards of a sharded model gather each layer's parameters when they reach it, so all processes must run the same ones.
 A rollout's steps differ from process to process, and a checkpoint's files are those of a whole model: both take a copy
@@ -8,27 +6,11 @@ with whole parameters.
 """
 
 import copy
-import os
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
-
-
-def process_count() -> int:
-    """Counts the processes that were launched together; 1 where nobody launched several."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def process_index() -> int:
-    """Returns the number of this process among them, from 0."""
-    return int(os.environ.get("RANK", "0"))
-
-
-def local_index() -> int:
-    """Returns the number of this process among those on this machine, from 0; it has the GPU of that number."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 class Skeleton:
