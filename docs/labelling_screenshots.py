@@ -31,8 +31,8 @@ def main() -> None:
 
 def pair(browser: Browser, database: Path) -> None:
     """Two people compare; the dashboard says how far they agree."""
-    with serving(database, "pair") as url:
-        ada, ben = (signed_in(browser, url, name) for name in ("Ada", "Ben"))
+    with DeskServer(database, "pair") as url:
+        ada, ben = (sign_in(browser, url, name) for name in ("Ada", "Ben"))
         for number in range(9):
             for page in (ada, ben):
                 answer(page, longer_is_better=page is ada or number % 3 > 0)
@@ -45,8 +45,8 @@ def pair(browser: Browser, database: Path) -> None:
 
 
 def ranking(browser: Browser, database: Path) -> None:
-    with serving(database, "ranking") as url:
-        page = signed_in(browser, url, "Ada", color_scheme="dark")
+    with DeskServer(database, "ranking") as url:
+        page = sign_in(browser, url, "Ada", color_scheme="dark")
         for key in "312":
             page.keyboard.press(key)
         page.keyboard.press("t")
@@ -54,13 +54,13 @@ def ranking(browser: Browser, database: Path) -> None:
 
 
 def phone(browser: Browser, database: Path) -> None:
-    with serving(database, "pair") as url:
-        page = signed_in(browser, url, "Ada", viewport=PHONE, is_mobile=True, has_touch=True)
+    with DeskServer(database, "pair") as url:
+        page = sign_in(browser, url, "Ada", viewport=PHONE, is_mobile=True, has_touch=True)
         answer(page, longer_is_better=True)
         shot(page, "phone")
 
 
-class serving:
+class DeskServer:
     """A desk with customers' letters and answers of four kinds."""
 
     def __init__(self, database: Path, task: LabelTask) -> None:
@@ -82,16 +82,16 @@ class serving:
 
 
 def items(task: LabelTask) -> list[Item]:
-    rng, found = np.random.default_rng(0), []
+    rng, result = np.random.default_rng(0), []
     for row in support_desk.prompts(12, seed=4):
         best = support_desk.best_completion(row["prompt"], rng)
         sentences = best.strip().split(". ")
         worse = [". ".join(sentences[:1]) + ".", " ".join([best.strip()] * 2), "I do not know. Have a nice day."]
-        found.append(Item(task, row["prompt"], (best, *worse)[: 2 if task == "pair" else 4]))
-    return found
+        result.append(Item(task, row["prompt"], (best, *worse)[: 2 if task == "pair" else 4]))
+    return result
 
 
-def signed_in(browser: Browser, url: str, name: str, **options: object) -> Page:
+def sign_in(browser: Browser, url: str, name: str, **options: object) -> Page:
     page = browser.new_context(**{"viewport": DESKTOP, **options}).new_page()  # type: ignore[arg-type]
     page.goto(url)
     page.get_by_label("Your name").fill(name)

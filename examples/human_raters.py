@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tyro
 from data.movie_reviews import load_rated_texts
 
-from textrl_env.cli.raters import Raters
-from textrl_env.pipeline.runs import read_json
 from textrl_env.reward_models import write_preferences
+from textrl_env.reward_models.feedback.raters import read_judgements, report_raters, save_rater_report
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,13 @@ def main(args: Args) -> dict[str, Any]:
         if text.panel is not None and text.panel < args.n_panels
         for rater, score in enumerate(text.ratings)
     ]
-    Raters(write_preferences(args.out / "ratings.jsonl", rows), out=args.out).run()
-    return read_json(args.out / "raters.json")
+    judgements = read_judgements(write_preferences(args.out / "ratings.jsonl", rows))
+    report = report_raters(judgements, rng=np.random.default_rng(0))
+    figures, picture = save_rater_report(report, args.out)
+    for agreement in report.agreement:
+        print(f"{agreement.name}: {agreement.value:.2f} ({agreement.low:.2f} to {agreement.high:.2f})")
+    print(f"all figures are in {figures}, the plot is {picture}")
+    return report.as_dict()
 
 
 if __name__ == "__main__":

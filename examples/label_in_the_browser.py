@@ -58,9 +58,9 @@ def main(args: Args) -> dict[str, Any]:
     policy, labels = args.run_dir / "sft", args.run_dir / "labels.jsonl"
     if not policy.is_dir():
         run_stage(run_sft, args.sft, args.run_dir, args.seed)
-    database = label(args, policy)
+    database = label_items(args, policy)
     export_labels(database, labels, "rankings")
-    heldout = write_preferences(args.run_dir / "heldout.jsonl", judged_by_others(args))
+    heldout = write_preferences(args.run_dir / "heldout.jsonl", rank_heldout(args))
     options = RewardModelOptions(preferences=labels, heldout=heldout, model=policy, training=args.training)
     run_stage(run_reward_model, options, args.run_dir, args.seed)
     card = RewardModelReport(args.run_dir, preferences=heldout, n_prompts=args.n_judged, seed=args.seed)
@@ -71,7 +71,7 @@ def main(args: Args) -> dict[str, Any]:
     return read_json(args.run_dir / "reward_model" / "report_card.json")
 
 
-def judged_by_others(args: Args) -> list[dict[str, Any]]:
+def rank_heldout(args: Args) -> list[dict[str, Any]]:
     """Rankings of further prompts' demonstrations by simulated raters, for judging."""
     rng = np.random.default_rng(args.seed + 1)
     prompts = [row["prompt"] for row in support_desk.prompts(300, seed=args.seed, split="heldout")]
@@ -79,19 +79,18 @@ def judged_by_others(args: Args) -> list[dict[str, Any]]:
     return RaterPopulation.default(support_desk.gold_reward, seed=args.seed).rank(prompts, texts, rng=rng)
 
 
-def label(args: Args, policy: Path) -> Path:
+def label_items(args: Args, policy: Path) -> Path:
     """Serves the page until all items are ranked; returns the database."""
     prompts, database = args.run_dir / "prompts.jsonl", args.run_dir / "labels.db"
     write_jsonl(prompts, [{"prompt": row["prompt"]} for row in support_desk.prompts(args.n_items, seed=args.seed)])
     database.unlink(missing_ok=True)
-    command = [
-        str(Path(sys.executable).with_name("textrl")), "label", "--task", "ranking", "--k", "4", "--repeats", "0",
-        "--prompts", str(prompts), "--policy", str(policy), "--database", str(database), "--port", "0",
-    ]  # fmt: skip
+    textrl = str(Path(sys.executable).with_name("textrl"))
+    command = [textrl, "label", "--task", "ranking", "--k", "4", "--repeats", "0", "--port", "0"]
+    command += ["--prompts", str(prompts), "--policy", str(policy), "--database", str(database)]
     if args.by_hand:
         subprocess.run(command, check=True)
     else:
-        with served(command) as address, opened(address) as page:
+        with serve_desk(command) as address, open_page(address) as page:
             rng = np.random.default_rng(args.seed)
             for _ in range(args.n_items):
                 rank(page, rng, args.noise)
@@ -100,22 +99,22 @@ def label(args: Args, policy: Path) -> Path:
 
 
 @contextmanager
-def served(command: list[str]) -> Iterator[str]:
+def serve_desk(command: list[str]) -> Iterator[str]:
     """The desk in a process of its own, at the address that it prints; Ctrl-C ends it."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as desk:
         assert desk.stdout is not None
-        said = ""
-        while not (found := re.search(r"http://\S+", said)):
+        output = ""
+        while not (address := re.search(r"http://\S+", output)):
             line = desk.stdout.readline()
             if not line:
-                sys.exit(f"the desk did not start: {said}")
-            said += line
-        yield found[0]
+                sys.exit(f"the desk did not start: {output}")
+            output += line
+        yield address[0]
         desk.send_signal(signal.SIGINT)
 
 
 @contextmanager
-def opened(address: str) -> Iterator[Page]:
+def open_page(address: str) -> Iterator[Page]:
     """The page in headless Chromium, signed in."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:

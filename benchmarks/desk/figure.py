@@ -10,9 +10,13 @@ from matplotlib.axes import Axes
 
 # Okabe and Ito's colours, which colour-blind eyes tell apart.
 COLOURS = {
-    "best-of-n": "#000000", "DPO": "#e69f00", "rejection sampling": "#009e73", "RLOO": "#cc79a7", "GRPO": "#d55e00",
+    "best-of-n": "#000000",
+    "DPO": "#e69f00",
+    "rejection sampling": "#009e73",
+    "RLOO": "#cc79a7",
+    "GRPO": "#d55e00",
     "PPO": "#0072b2",
-}  # fmt: skip
+}
 MUTED = "#66707c"
 
 

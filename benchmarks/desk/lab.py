@@ -1,4 +1,4 @@
-"""What all entrants of a seed share: the SFT model, the reward model made of ranked completions, held-out prompts."""
+"""The lab that entrants of a seed share: the SFT model, the reward model of ranked completions, held-out prompts."""
 
 import contextlib
 import os
@@ -51,44 +51,44 @@ class Lab:
         self.reward_model = RewardModel.from_pretrained(folder / "reward_model")
         self.heldout = prompts(n_heldout, seed=seed + 3000, split="heldout")
 
-    def sample(self, model: Any, asked: Sequence[str], *, n: int = 1) -> list[list[Completion]]:
-        """`n` completions of each prompt."""
+    def sample(self, model: Any, questions: Sequence[str], *, n: int = 1) -> list[list[Completion]]:
+        """Samples `n` completions of each prompt."""
         return sample_completions(
-            model, self.tokenizer, asked, max_new_tokens=MAX_NEW_TOKENS, n=n, seed=self.seed, description=None
+            model, self.tokenizer, questions, max_new_tokens=MAX_NEW_TOKENS, n=n, seed=self.seed, description=None
         )
 
-    def scores(self, asked: Sequence[str], groups: Sequence[Sequence[Completion]]) -> tuple[np.ndarray, np.ndarray]:
-        """Proxy and gold of n completions of each of B prompts, (B, n) each."""
+    def scores(self, questions: Sequence[str], groups: Sequence[Sequence[Completion]]) -> tuple[np.ndarray, np.ndarray]:
+        """Scores, by proxy and gold, n completions of each of B prompts, (B, n) each."""
         n = len(groups[0])
-        repeated = [prompt for prompt in asked for _ in range(n)]
+        repeated = [prompt for prompt in questions for _ in range(n)]
         texts = [completion.text for group in groups for completion in group]
         gold = np.array(support_desk.gold_reward(repeated, texts))
         return self.reward_model.score(repeated, texts).reshape(-1, n), gold.reshape(-1, n)
 
     def measure(self, policy: Path) -> Point:
-        """The policy in a folder, on the held-out prompts."""
+        """Measures the policy in a folder on the held-out prompts."""
         model = load_model(AutoModelForCausalLM, policy)
         groups = self.sample(model, self.heldout)
-        drawn = [group[0] for group in groups]
-        own, reference = (
-            np.array(completion_logprobs(each, drawn, vocab_size=len(self.tokenizer))) for each in (model, self.sft)
+        completions = [group[0] for group in groups]
+        logprobs, reference = (
+            np.array(completion_logprobs(lm, completions, vocab_size=len(self.tokenizer))) for lm in (model, self.sft)
         )
         proxy, gold = self.scores(self.heldout, groups)
-        return Point(float((own - reference).mean()), float(gold.mean()), float(proxy.mean()))
+        return Point(float((logprobs - reference).mean()), float(gold.mean()), float(proxy.mean()))
 
 
 def prompts(n: int, *, seed: int, split: Any = "train") -> list[str]:
-    """Customers' messages."""
+    """Draws customers' messages."""
     return [row["prompt"] for row in support_desk.prompts(n, seed=seed, split=split)]
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the progress bars and verdicts of a stage."""
+    """Silences the progress bars and verdicts of a stage."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         yield
 
 
 def as_row(entrant: str, seed: int, setting: float | None, point: Point) -> dict[str, Any]:
-    """For JSON; `setting` is the KL coefficient, n of best-of-n, or None."""
+    """Makes a row for JSON; `setting` is the KL coefficient, n of best-of-n, or None."""
     return {"entrant": entrant, "seed": seed, "setting": setting, **asdict(point)}

@@ -6,5 +6,4 @@ from .raters.comparisons import read_judgements as read_judgements
 from .raters.report import RaterReport as RaterReport, report_raters as report_raters
 from .store.database import Store as Store
 from .store.items import Item as Item, read_items as read_items
-from .store.judgements import Judgement as Judgement
 from .store.label_log import LabelLog as LabelLog

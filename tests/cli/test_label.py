@@ -64,11 +64,15 @@ def completions(tmp_path: Path) -> Path:
 
 
 def test_the_page_is_served_until_ctrl_c(completions: Path, tmp_path: Path) -> None:
+    options = ["--completions", str(completions), "--task", "ranking", "--database", str(tmp_path / "l.db")]
+    options += ["--port", "0", "--invite", "ada", "ben"]
     process = subprocess.Popen(
-        [sys.executable, "-c", "from textrl_env.cli import main; main()", "label", "--completions", str(completions),
-         "--task", "ranking", "--database", str(tmp_path / "l.db"), "--port", "0", "--invite", "ada", "ben"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
+        [sys.executable, "-c", "from textrl_env.cli import main; main()", "label", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
     try:
         assert process.stdout
         lines = [process.stdout.readline() for _ in range(5)]
@@ -97,8 +101,8 @@ def test_what_reward_models_dispute_comes_first(
     database = tmp_path / "labels.db"
     models = [str(run_dir / name) for name in ("reward_model", "sft")]  # The second one with a head of chance.
     answer(monkeypatch)
-    main(["label", "--completions", str(completions), "--database", str(database), "--terminal", "ada",
-          "--reward-models", *models])  # fmt: skip
+    options = ["--completions", str(completions), "--database", str(database), "--terminal", "ada"]
+    main(["label", *options, "--reward-models", *models])
     store = Store(database)
     values = list(store.disagreement.values())
     assert len(values) == 12 and all(0 <= value <= 0.5 for value in values) and len(set(values)) > 6
@@ -152,11 +156,15 @@ def _any_answer(question: Any, line: str, seconds: float) -> dict[str, Any]:
         ("export-labels --database none.db", "none.db: not there yet; make it with: textrl label"),
         ("import-labels --file bad.jsonl --source label-studio", "bad.jsonl:1: no column 'data'"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_one_line_and_exit_code_2(
-    arguments: str, message: str, completions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    arguments: str,
+    message: str,
+    completions: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.jsonl").write_text('{"prompt": "p", "completion": "a"}\n{"prompt": "p"}\n')
     before = (tmp_path / "bad.jsonl").read_bytes()

@@ -24,8 +24,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Worker(SimulatedRater("biased", 0.1, length_bias=0.05)),
         Worker(SimulatedRater("tired", 0.05), fatigue=0.02),
     )
-    texts = [[f"{u:.4f}{' w' * int(n)}" for u, n in zip(rng.random(2), rng.integers(12, size=2), strict=True)]
-             for _ in range(300)]  # fmt: skip
+    texts = [
+        [f"{u:.4f}{' w' * int(n)}" for u, n in zip(rng.random(2), rng.integers(12, size=2), strict=True)]
+        for _ in range(300)
+    ]
     rows = collect_judgements(workers, [str(i) for i in range(300)], texts, words, overlap=5, rng=rng)
     return write_preferences(tmp_path_factory.mktemp("raters") / "data.jsonl", rows)
 

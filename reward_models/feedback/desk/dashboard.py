@@ -11,7 +11,7 @@ from textrl_env.reward_models.feedback.store import Item, Judgement, LabelEvent,
 
 @dataclass(frozen=True)
 class AnnotatorFigures:
-    """One person's work; shares are in [0, 1], None where nothing was compared."""
+    """A person's work; shares are in [0, 1], None where nothing was compared."""
 
     name: str
     labels: int

@@ -125,9 +125,9 @@ class Desk:
             InputError: a value is not what it should be.
         """
         if (missing := _REQUIRED - set(body)) or (set(body) - _REQUIRED - _JUDGEMENT):
-            expected, names = ", ".join(sorted(_REQUIRED)), ", ".join(sorted(map(str, body)))
+            required, names = ", ".join(sorted(_REQUIRED)), ", ".join(sorted(map(str, body)))
             raise InputError(
-                f"expected {expected} and a judgement, got {names:.200}" + (" (missing)" if missing else "")
+                f"expected {required} and a judgement, got {names:.200}" + (" (missing)" if missing else "")
             )
         if body["kind"] == "undo":
             raise InputError("'kind' must be label or skip, got 'undo'; to take an answer back use undo")
@@ -160,10 +160,10 @@ class Desk:
     def settle(self, event: LabelEvent, *, is_new: bool) -> LabelEvent:
         """Takes in what `Store.append` wrote, and returns it; AnswerConflictError where another answer was quicker."""
         self.refresh()
-        stored = self.find_submission(event.key.annotator, event.submission)
-        if not is_new and (stored is None or stored.key != event.key):
+        event_in_log = self.find_submission(event.key.annotator, event.submission)
+        if not is_new and (event_in_log is None or event_in_log.key != event.key):
             raise AnswerConflictError("this question was answered elsewhere meanwhile; load it again")
-        return stored or event
+        return event_in_log or event
 
     def save(self, event: LabelEvent) -> LabelEvent:
         """Writes one event; returns it once it is on the disk. Raises StorageError and AnswerConflictError."""

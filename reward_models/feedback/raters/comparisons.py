@@ -17,7 +17,7 @@ from textrl_env.reward_models.preferences import preferences_of
 
 @dataclass(frozen=True)
 class Comparison:
-    """One rater's order of completions of one prompt.
+    """A rater's order of completions of one prompt.
 
     Attributes:
         annotator: the rater's name.
@@ -36,7 +36,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Rating:
-    """One rater's score of one completion; those of one prompt and one rater can be compared with each other."""
+    """A rater's score of one completion; those of one prompt and one rater can be compared with each other."""
 
     annotator: str
     prompt: str
@@ -140,7 +140,7 @@ def _rating_of(event: LabelEvent, item: Item) -> Rating:
 
 
 def _comparisons_of(event: LabelEvent, item: Item) -> Iterator[Comparison]:
-    """One for a strict order of all completions; one a pair where some are tied."""
+    """Yields one comparison for a strict order of all completions, and one per pair where some are tied."""
     ranks = event.judgement.ranks or ()
     order = sorted(range(len(ranks)), key=ranks.__getitem__)
     is_strict = len(set(ranks)) == len(ranks)

@@ -41,7 +41,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class RaterLine:
-    """One rater's figures; shares are in [0, 1], and NaN where there is nothing to take them of."""
+    """A rater's figures; shares are in [0, 1], and NaN where there is nothing to take them of."""
 
     annotator: str
     n_judgements: int

@@ -22,7 +22,7 @@ class StorageError(InputError):
 
 
 class Store:
-    """One database file, safe to use from several threads and processes.
+    """A database file, safe to use from several threads and processes.
 
     WAL, `synchronous=FULL`: a label is on the disk before `append` returns. The table of events refuses changes and
     removals; `UNIQUE (item, annotator, round, revision)` with odd labels and even undos lets at most one answer of a

@@ -21,7 +21,7 @@ _SIZES = {"pair": (2, 2), "ranking": (2, MAX_RANKED), "rating": (1, 1)}
 
 @dataclass(frozen=True)
 class Item:
-    """One question: compare, rank or rate completions of a prompt.
+    """A question: compare, rank or rate completions of a prompt.
 
     Attributes:
         task: `pair` compares two completions, `ranking` orders 2 to 9, `rating` gives one 1 to 7 points.
@@ -56,8 +56,8 @@ def item_fault(task: Any, prompt: Any, completions: Any) -> str | None:
     low, high = _SIZES[task]
     if not isinstance(completions, Sequence) or isinstance(completions, str) or not low <= len(completions) <= high:
         size = str(low) if low == high else f"{low} to {high}"
-        got = len(completions) if isinstance(completions, list | tuple) else type(completions).__name__
-        return f"'completions' must be a list of {size} for task {task!r}, got {got}"
+        actual = len(completions) if isinstance(completions, list | tuple) else type(completions).__name__
+        return f"'completions' must be a list of {size} for task {task!r}, got {actual}"
     for number, text in enumerate(completions, start=1):
         if fault := find_text_fault(text):
             return f"completion {number} {fault}"

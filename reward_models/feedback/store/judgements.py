@@ -106,8 +106,8 @@ def rank_groups(groups: Sequence[Sequence[int]]) -> tuple[int, ...]:
 
 def _check_answer(ranks: Any, rating: Any, k: int, *, answer: str | None) -> None:
     if (ranks is not None) is not (answer == "ranks") or (rating is not None) is not (answer == "rating"):
-        expected = {"ranks": "ranks only", "rating": "a rating only", None: "neither ranks nor a rating"}[answer]
-        raise InputError(f"expected {expected}, got ranks {ranks!r:.60} and rating {rating!r:.60}")
+        parts = {"ranks": "ranks only", "rating": "a rating only", None: "neither ranks nor a rating"}[answer]
+        raise InputError(f"expected {parts}, got ranks {ranks!r:.60} and rating {rating!r:.60}")
     if ranks is not None and not _are_ranks(ranks, k):
         raise InputError(f"'ranks' must be {k} ranks, 1 + the number of better completions; got {ranks!r:.60}")
     n = Judgement.N_POINTS

@@ -17,7 +17,7 @@ MAX_SECONDS = 86_400.0
 
 
 class AnswerKey(NamedTuple):
-    """One answer that one person owes: round 0 is the first time an item is asked, round 1 its hidden repeat."""
+    """An answer that a person owes: round 0 is the first time an item is asked, round 1 its hidden repeat."""
 
     item: str
     annotator: str
@@ -26,7 +26,7 @@ class AnswerKey(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelEvent:
-    """One row of the log.
+    """A row of the log.
 
     Attributes:
         key: item, annotator and round that the event is about.

@@ -71,11 +71,17 @@ def test_preferences_say_who_preferred_what(desk: Desk) -> None:
     found = sorted((row["annotator"], row["prompt"], row["chosen"], row["rejected"]) for row in rows)
     assert found == [
         ("ada", "P1", "b", "a"),
-        ("ada", "P3", "r", "s"), ("ada", "P3", "t", "r"), ("ada", "P3", "t", "s"),
-        ("ada", "P4", "also good", "bad"), ("ada", "P4", "good", "bad"),
-        ("ben", "P3", "r", "s"), ("ben", "P3", "t", "r"), ("ben", "P3", "t", "s"),
-        ("ben", "P4", "also good", "bad"), ("ben", "P4", "good", "bad"),
-    ]  # fmt: skip
+        ("ada", "P3", "r", "s"),
+        ("ada", "P3", "t", "r"),
+        ("ada", "P3", "t", "s"),
+        ("ada", "P4", "also good", "bad"),
+        ("ada", "P4", "good", "bad"),
+        ("ben", "P3", "r", "s"),
+        ("ben", "P3", "t", "r"),
+        ("ben", "P3", "t", "s"),
+        ("ben", "P4", "also good", "bad"),
+        ("ben", "P4", "good", "bad"),
+    ]
     assert len({frozenset(row) for row in rows}) == 1, "every row has the same columns"
 
 
@@ -99,8 +105,9 @@ def test_our_reader_reads_what_is_exported(desk: Desk, tmp_path: Path) -> None:
     read = read_preferences(write_preferences(tmp_path / "p.jsonl", kept))
     assert [preference.ranking for preference in read] == [(row["chosen"], row["rejected"]) for row in kept]
     assert sorted({p.ranking for p in read if p.probability == 0.5}) in (
-        [("c", ""), ("good", "also good")], [("also good", "good"), ("c", "")],
-    )  # fmt: skip
+        [("c", ""), ("good", "also good")],
+        [("also good", "good"), ("c", "")],
+    )
     whole = export_rankings(desk.log, desk.store.items)
     read = read_preferences(write_preferences(tmp_path / "r.jsonl", whole))
     assert {preference.ranking for preference in read} == {("b", "a"), ("t", "r", "s")}
@@ -232,8 +239,9 @@ def test_another_projects_label_studio_export_is_read_by_its_types(tmp_path: Pat
     columns = TextColumns("question", ("answer1", "answer2"))
     imported = read_answers(path, lambda row: from_label_studio(row, columns), "data", on_bad_row="error")
     assert [(found.annotator, found.judgement.ranks, found.seconds) for found in imported] == [
-        ("label-studio-3", (2, 1), 4.5), ("b@c.org", (2, 1), 0.0),
-    ]  # fmt: skip
+        ("label-studio-3", (2, 1), 4.5),
+        ("b@c.org", (2, 1), 0.0),
+    ]
     assert imported[0].item == Item("pair", "Q?", ("x", "y"))
 
 

@@ -1,6 +1,7 @@
-"""Judgements from files, and the votes that they contain."""
+"""Judgements from files and from a desk, and the votes that they contain."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from textrl_env.errors import InputError
 from textrl_env.reward_models.feedback.raters import Comparison, read_judgements, tally_votes
 from textrl_env.reward_models.feedback.raters.comparisons import Rating
+from textrl_env.reward_models.feedback.store import Item, Store
 
 
 def written(path: Path, *rows: dict[str, Any]) -> Path:
@@ -20,6 +22,9 @@ def written(path: Path, *rows: dict[str, Any]) -> Path:
 
 PAIR = {"prompt": "p", "chosen": "x", "rejected": "y", "annotator": "ann"}
 RATING = {"prompt": "p", "completion": "x", "rating": 3, "annotator": "ann"}
+PAIR_ITEM = Item("pair", "Which?", ("one", "two"))
+RANKING_ITEM = Item("ranking", [{"role": "user", "content": "Order!"}], ("a", "b", "c"))
+RATING_ITEM = Item("rating", "How good?", ("so so",))
 
 
 def test_comparisons_are_read_with_their_time(tmp_path: Path) -> None:
@@ -61,6 +66,59 @@ def test_a_bad_row_is_named(row: dict[str, Any], message: str, tmp_path: Path) -
 def test_two_kinds_in_one_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="two files"):
         read_judgements(written(tmp_path, PAIR, RATING))
+
+
+def ask(make_desk: Any, posted: Any, store: Store, item: Item, **values: Any) -> Path:
+    """One item answered by one person, in the order in which it was shown."""
+    desk = make_desk([item])
+    question = desk.question("ada")
+    desk.save(desk.answer("ada", posted(question, **values)))
+    shown = [item.completions[index] for index in question.order]
+    path: Path = store.path
+    store.close()
+    (path.parent / "shown.txt").write_text("\n".join(shown))
+    return path
+
+
+def test_a_ranking_at_a_desk_comes_back_best_first(make_desk: Callable[..., Any], posted: Any, store: Store) -> None:
+    path = ask(make_desk, posted, store, RANKING_ITEM, ranks=[3, 1, 2])
+    first, second, third = (path.parent / "shown.txt").read_text().split("\n")
+    [comparison] = read_judgements(path)
+    assert isinstance(comparison, Comparison)
+    assert comparison.annotator == "ada"
+    assert comparison.ranking == (second, third, first)
+    assert not comparison.tie
+    assert "Order!" in comparison.prompt
+    assert comparison.time is not None
+
+
+def test_ties_at_a_desk_are_pairs(make_desk: Callable[..., Any], posted: Any, store: Store) -> None:
+    path = ask(make_desk, posted, store, RANKING_ITEM, ranks=[1, 3, 1])
+    first, second, third = (path.parent / "shown.txt").read_text().split("\n")
+    found = {(frozenset(one.ranking), one.ranking[0] if not one.tie else "tie") for one in read_judgements(path)}
+    assert found == {
+        (frozenset({first, third}), "tie"),
+        (frozenset({first, second}), first),
+        (frozenset({third, second}), third),
+    }
+
+
+def test_ratings_at_a_desk(make_desk: Callable[..., Any], posted: Any, store: Store) -> None:
+    [rating] = read_judgements(ask(make_desk, posted, store, RATING_ITEM, rating=6))
+    assert isinstance(rating, Rating)
+    assert (rating.prompt, rating.completion, rating.value) == ("How good?", "so so", 6.0)
+
+
+def test_what_cannot_be_judged_at_a_desk_is_named(make_desk: Callable[..., Any], posted: Any, store: Store) -> None:
+    with pytest.raises(InputError, match="no database here"):
+        read_judgements(store.path.with_name("other.db"))
+    desk = make_desk([PAIR_ITEM, RATING_ITEM])
+    with pytest.raises(InputError, match="nobody has answered"):
+        read_judgements(store.path)
+    for _ in range(2):
+        desk.save(desk.answer("ada", posted(desk.question("ada"))))
+    with pytest.raises(InputError, match="comparisons and ratings"):
+        read_judgements(store.path)
 
 
 def decided(votes: Any) -> set[tuple[str, str, str]]:

@@ -31,9 +31,13 @@ def simulated(workers: tuple[Worker, ...], *, n_prompts: int, k: int, overlap: i
 def test_posterior_of_a_small_case_is_the_integral() -> None:
     """Two raters, one pair each way, one pair on which they agree: four unknowns, integrated on a grid."""
     votes = tally_votes(
-        [Comparison("a", "p", ("x", "y")), Comparison("b", "p", ("y", "x")),
-         Comparison("a", "q", ("x", "y")), Comparison("b", "q", ("x", "y"))]
-    )  # fmt: skip
+        [
+            Comparison("a", "p", ("x", "y")),
+            Comparison("b", "p", ("y", "x")),
+            Comparison("a", "q", ("x", "y")),
+            Comparison("b", "q", ("x", "y")),
+        ]
+    )
     fit = fit_crowd_bt(votes, rng=np.random.default_rng(0), trust=(3.0, 1.0), draws=20_000, warm_up=200)
 
     eta = (np.arange(200) + 0.5) / 200

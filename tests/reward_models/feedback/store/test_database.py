@@ -213,7 +213,7 @@ def test_a_database_whose_schema_was_changed_is_not_used(store: Store, statement
         ("events", 1, "annotator", "a\nb", "table events, row 1: a name has"),
         ("events", 2, "revision", 5, "event 2: revision 5 .* expected its next one"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_row_is_named(store: Store, table: str, row: int, column: str, value: Any, message: str) -> None:
     store.add_items(ITEMS)
     store.append([event(ITEMS[0], "a"), event(ITEMS[1], "b")])

@@ -49,10 +49,8 @@ class Client:
 
 
 def answer(item: str, submission: str, comment: str = "") -> dict[str, Any]:
-    return {
-        "item": item, "round": 0, "revision": 1, "kind": "label", "ranks": [1, 2], "seconds": 1.0,
-        "submission": submission, "comment": comment,
-    }  # fmt: skip
+    body = {"item": item, "round": 0, "revision": 1, "kind": "label", "ranks": [1, 2], "seconds": 1.0}
+    return body | {"submission": submission, "comment": comment}
 
 
 @contextmanager

@@ -64,8 +64,10 @@ def test_biased_rater_prefers_the_longer_and_an_unbiased_one_does_not() -> None:
 def test_ceiling_is_the_accuracy_of_an_oracle_and_no_other_predictor_beats_it() -> None:
     raters = RaterPopulation.default(stated, seed=4)
     rng = np.random.default_rng(3)
-    completions = [[f"{u:.3f}{' w' * int(k)}" for u, k in zip(rng.random(3), rng.integers(9, size=3), strict=True)]
-                   for _ in range(6000)]  # fmt: skip
+    completions = [
+        [f"{u:.3f}{' w' * int(k)}" for u, k in zip(rng.random(3), rng.integers(9, size=3), strict=True)]
+        for _ in range(6000)
+    ]
     rows = raters.rank(["q"] * 6000, completions, rng=rng)
     ceiling = raters.ceiling(rows)
     pairs = [pair for row in rows for pair in itertools.combinations(row["ranking"], 2)]

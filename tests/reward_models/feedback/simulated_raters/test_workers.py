@@ -58,10 +58,8 @@ def length(prompts: list[str], completions: list[str], **columns: object) -> lis
 
 def test_each_prompt_is_judged_by_different_workers_in_the_order_of_time() -> None:
     workers = make_workers(3, 1, 1)
-    rows = collect_judgements(
-        workers, ["p", "q", "r"], [["a", "bb", "a"], ["c"], ["d", "eee", "ff"]], length, overlap=4,
-        rng=np.random.default_rng(0),
-    )  # fmt: skip
+    texts = [["a", "bb", "a"], ["c"], ["d", "eee", "ff"]]
+    rows = collect_judgements(workers, ["p", "q", "r"], texts, length, overlap=4, rng=np.random.default_rng(0))
     assert [row["prompt"] for row in rows] == ["p"] * 4 + ["r"] * 4
     assert all(len({row["annotator"] for row in part}) == 4 for part in (rows[:4], rows[4:]))
     assert [row["created_at"] for row in rows] == list(range(8))
