@@ -46,7 +46,7 @@ class Args:
 
 
 def gold_of_best(scores: Floats, gold: Floats, n: int) -> Floats:
-    """Per prompt the mean gold of the best of n, over disjoint groups of n of its m completions: (P, m) -> (P,)."""
+    """Mean gold of the best of n, over disjoint groups of n of a prompt's m completions: (P, m) -> (P,)."""
     groups = scores.reshape(len(scores), -1, n)
     best = groups.argmax(axis=2)[..., None]
     chosen: Floats = np.take_along_axis(gold.reshape(groups.shape), best, axis=2).mean(axis=(1, 2))
@@ -57,9 +57,14 @@ def main(args: Args) -> dict[str, list[float]]:
     """Prints the table; returns the mean gold by rule, in the order of SIZES."""
     prompts = [row["prompt"] for row in support_desk.prompts(args.n_prompts, seed=args.seed, split="heldout")]
     samples = sample_completions(
-        load_model(AutoModelForCausalLM, args.policy), load_tokenizer(args.policy), prompts, n=SIZES[-1],
-        max_new_tokens=49, seed=args.seed, description="completions",
-    )  # fmt: skip
+        load_model(AutoModelForCausalLM, args.policy),
+        load_tokenizer(args.policy),
+        prompts,
+        n=SIZES[-1],
+        max_new_tokens=49,
+        seed=args.seed,
+        description="completions",
+    )
     owners = [prompt for prompt in prompts for _ in range(SIZES[-1])]
     texts = [completion.text for group in samples for completion in group]
     members = RewardEnsemble.from_pretrained(args.ensemble).member_scores(owners, texts)
@@ -67,17 +72,19 @@ def main(args: Args) -> dict[str, list[float]]:
     gold = np.array(support_desk.gold_reward(owners, texts)).reshape(shape)
     rules = {name: conservative_scores(members, k).reshape(shape) for name, k in RULES.items()} | {"gold itself": gold}
     table = Table("chosen by", *(f"best of {n}" for n in SIZES), title=f"gold score, {len(prompts)} prompts")
-    found = {}
+    gold_means = {}
     for name, scores in rules.items():
         by_prompt = [gold_of_best(scores, gold, n) for n in SIZES]
-        found[name] = [float(values.mean()) for values in by_prompt]
+        gold_means[name] = [float(values.mean()) for values in by_prompt]
         errors = [values.std() / len(values) ** 0.5 for values in by_prompt]
-        table.add_row(name, *(f"{mean:.3f} ± {error:.3f}" for mean, error in zip(found[name], errors, strict=True)))
+        table.add_row(
+            name, *(f"{mean:.3f} ± {error:.3f}" for mean, error in zip(gold_means[name], errors, strict=True))
+        )
     Console().print(table)
     spread = members.std(axis=1).reshape(shape)
     best = rules["mean"].argmax(axis=1)[:, None]
     print(f"members' std: {spread.mean():.2f} on average, {np.take_along_axis(spread, best, 1).mean():.2f} on the best")
-    return found
+    return gold_means
 
 
 if __name__ == "__main__":

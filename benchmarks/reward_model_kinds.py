@@ -63,9 +63,9 @@ def main(args: Args) -> dict[str, dict[str, Any]]:
         seconds = time.process_time() - began
         if name == "full":
             reward_model.save_pretrained(starts["full"])
-        trained = sum(value.numel() for group in training.optimizer.param_groups for value in group["params"])
+        n_parameters = sum(value.numel() for group in training.optimizer.param_groups for value in group["params"])
         accuracy = quality_report(score_pairs(reward_model, heldout))["accuracy"]
-        results[name] = {"seconds": seconds, "trained": trained, "accuracy": accuracy}
+        results[name] = {"seconds": seconds, "trained": n_parameters, "accuracy": accuracy}
     table = Table("kind", "trained parameters", "CPU time", "accuracy", title=f"{len(train)} rankings")
     for name, row in results.items():
         share = row["seconds"] / results["full"]["seconds"]

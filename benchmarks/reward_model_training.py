@@ -65,9 +65,12 @@ def main(args: Args) -> dict[str, Any]:
         seconds, speeds = result["seconds"], result["speed"]
         holds = "holds" if min(speeds.values()) >= BAR else "short"
         table.add_row(
-            size, *(f"{seconds[way]:.2f}" for way in ("ours", "packed", "padded")),
-            f"{speeds['packed']:.2f}", f"{speeds['padded']:.2f}", f"at least {BAR}: {holds}",
-        )  # fmt: skip
+            size,
+            *(f"{seconds[way]:.2f}" for way in ("ours", "packed", "padded")),
+            f"{speeds['packed']:.2f}",
+            f"{speeds['padded']:.2f}",
+            f"at least {BAR}: {holds}",
+        )
     Console().print(table)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps({"bar": BAR, "torch": torch.__version__, "results": results}, indent=1) + "\n")
@@ -76,16 +79,16 @@ def main(args: Args) -> dict[str, Any]:
 
 
 def measure(width: int, layers: int, args: Args) -> dict[str, dict[str, float]]:
-    """Median processor seconds of each way, and the median over the rounds of our speed relative to each loop."""
-    start, rows = made(width, layers, args.pairs)
+    """Measures each way's median processor seconds, and the median over rounds of our speed relative to each loop."""
+    start, rows = make_model_and_pairs(width, layers, args.pairs)
     config = RewardModelConfig(n_epochs=1, batch_size=args.batch_size)
     ways: dict[str, Callable[[RewardModel], Callable[[], object]]] = {
         "ours": lambda model: RewardModelTraining(model, rows, config).run,
-        "packed": lambda model: by_hand(model, rows, config, model.forward),
-        "padded": lambda model: by_hand(model, rows, config, lambda ids: padded_scores(model, ids)),
+        "packed": lambda model: make_loop(model, rows, config, model.forward),
+        "padded": lambda model: make_loop(model, rows, config, lambda ids: padded_scores(model, ids)),
     }
     seconds: dict[str, list[float]] = {way: [] for way in ways}
-    trained: dict[str, Tensor] = {}
+    parameters: dict[str, Tensor] = {}
     for round_ in range(args.rounds + 1):
         order = list(ways)[round_ % 3 :] + list(ways)[: round_ % 3]
         for way in order:
@@ -95,18 +98,18 @@ def measure(width: int, layers: int, args: Args) -> dict[str, dict[str, float]]:
             train()
             if round_ > 0:
                 seconds[way].append(time.process_time() - began)
-            trained[way] = torch.cat([parameter.detach().flatten() for parameter in model.model.parameters()])
+            parameters[way] = torch.cat([value.detach().flatten() for value in model.model.parameters()])
     for way in ("packed", "padded"):
-        torch.testing.assert_close(trained["ours"], trained[way], atol=2e-3, rtol=0)
+        torch.testing.assert_close(parameters["ours"], parameters[way], atol=2e-3, rtol=0)
     ratios = {
-        way: median(theirs / ours for ours, theirs in zip(seconds["ours"], seconds[way], strict=True))
+        way: median(loop / ours for ours, loop in zip(seconds["ours"], seconds[way], strict=True))
         for way in ("packed", "padded")
     }
     return {"seconds": {way: median(values) for way, values in seconds.items()}, "speed": ratios}
 
 
-def made(width: int, layers: int, n_pairs: int) -> tuple[RewardModel, list[Preference]]:
-    """A model of random weights, and pairs: a demonstration against that of another prompt."""
+def make_model_and_pairs(width: int, layers: int, n_pairs: int) -> tuple[RewardModel, list[Preference]]:
+    """Makes a model of random weights, and pairs: a demonstration against that of another prompt."""
     rows = support_desk.demonstrations(n_pairs, seed=0)
     tokenizer = train_tokenizer((row["prompt"] + row["completion"] for row in rows), vocab_size=1024)
     config = small_llama(tokenizer, hidden_size=width, layers=layers, context=256, seed=0).config
@@ -115,22 +118,22 @@ def made(width: int, layers: int, n_pairs: int) -> tuple[RewardModel, list[Prefe
         torch.manual_seed(0)
         model = LlamaForSequenceClassification(config)
     texts = [row["completion"] for row in rows]
-    others = texts[1:] + texts[:1]
     pairs = [
-        Preference(row["prompt"], (text, other)) for row, text, other in zip(rows, texts, others, strict=True)
-    ]  # fmt: skip
+        Preference(row["prompt"], (text, neighbour))
+        for row, text, neighbour in zip(rows, texts, texts[1:] + texts[:1], strict=True)
+    ]
     return RewardModel(model, tokenizer), pairs
 
 
-def by_hand(
+def make_loop(
     model: RewardModel,
     rows: Sequence[Preference],
     config: RewardModelConfig,
     scores_of: Callable[[list[list[int]]], Tensor],
 ) -> Callable[[], None]:
-    """A plain loop: Bradley-Terry, AdamW, the same schedule, clipping and batches; texts are encoded before it runs."""
-    encoded = [[model.encode(row.prompt, text) for text in row.ranking] for row in rows]
-    lengths = [max(map(len, pair)) for pair in encoded]
+    """Makes a plain loop: Bradley-Terry, AdamW, the same schedule, clipping and batches; texts are encoded before."""
+    sequences = [[model.encode(row.prompt, text) for text in row.ranking] for row in rows]
+    lengths = [max(map(len, pair)) for pair in sequences]
     order = list(iterate_batches(lengths, batch_size=config.batch_size, n_epochs=config.n_epochs, seed=0))
     parameters = list(model.model.parameters())
     optimizer = adamw(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -139,7 +142,7 @@ def by_hand(
     def train() -> None:
         model.model.train()
         for batch in order:
-            scores = scores_of([encoded[row][side] for side in (0, 1) for row in batch])
+            scores = scores_of([sequences[row][side] for side in (0, 1) for row in batch])
             chosen, rejected = scores.chunk(2)
             loss = -logsigmoid(chosen - rejected).mean()
             optimizer.zero_grad(set_to_none=True)
@@ -152,7 +155,7 @@ def by_hand(
 
 
 def padded_scores(model: RewardModel, sequences: list[list[int]]) -> Tensor:
-    """Scores by transformers' forward, as a plain loop has them."""
+    """Computes scores by transformers' forward, as a plain loop has them."""
     batch = model.tokenizer.pad({"input_ids": sequences}, return_tensors="pt")
     scores: Tensor = model.model(**batch, use_cache=False).logits[:, 0]
     return scores

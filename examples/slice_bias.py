@@ -67,17 +67,17 @@ def main(args: Args) -> dict[str, Any]:
     logging.disable_progress_bar()
     runs = []
     for seed in args.seeds:
-        done = args.out / str(seed) / "figures.json"
-        if not done.is_file():
-            write_json(done, one_seed(args, seed))
-        runs.append(read_json(done))
-    summary = over_seeds(runs)
+        figures = args.out / str(seed) / "figures.json"
+        if not figures.is_file():
+            write_json(figures, run_seed(args, seed))
+        runs.append(read_json(figures))
+    summary = summarise(runs)
     write_json(args.out / "summary.json", summary)
     return summary
 
 
-def over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Prints means over the results of `one_seed`, and what was gained over the labels as they are; returns them."""
+def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Prints means over the results of `run_seed`, and what is gained over the labels as they are; returns them."""
     summary: dict[str, Any] = {"runs": runs}
     table = Table("", *LABELS)
     kinds = {"accuracy": "accuracy", "best": "gold, best of 16", "policy": "gold, policy"}
@@ -86,39 +86,43 @@ def over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
         for label in LABELS:
             values = np.array([run[f"{label} {kind} {name}"] for run in runs])
             gains = values - [run[f"{LABELS[0]} {kind} {name}"] for run in runs]
-            found = {"mean": float(values.mean()), "gain": float(gains.mean())}
-            cells.append(f"{found['mean']:.3f}")
+            figures = {"mean": float(values.mean()), "gain": float(gains.mean())}
+            cells.append(f"{figures['mean']:.3f}")
             if len(runs) > 1:
-                found["low"], found["high"] = student_interval(values)
-                found["gain_low"], found["gain_high"] = low, high = student_interval(gains)
-                cells[-1] += f"\n{found['gain']:+.3f}\n({low:+.3f} to {high:+.3f})" if label != LABELS[0] else ""
-            summary[f"{label} {kind} {name}"] = found
+                figures["low"], figures["high"] = student_interval(values)
+                figures["gain_low"], figures["gain_high"] = low, high = student_interval(gains)
+                cells[-1] += f"\n{figures['gain']:+.3f}\n({low:+.3f} to {high:+.3f})" if label != LABELS[0] else ""
+            summary[f"{label} {kind} {name}"] = figures
         table.add_row(f"{kinds[kind]}\n{name}", *cells)
     Console().print(table)
     return summary
 
 
-def one_seed(args: Args, seed: int) -> dict[str, Any]:
+def run_seed(args: Args, seed: int) -> dict[str, Any]:
     """SFT, labels, then a reward model for each way to treat them, its best of 16 and its policy."""
     started, run_dir, rng = time.process_time(), args.out / str(seed), np.random.default_rng(seed)
     run_sft(SFTOptions(training=SFTConfig(n_steps=args.sft_steps)), run_dir, seed)
-    skewed = judged(args.n_labels, args.rare, "train", rng)
+    skewed = rank_demonstrations(args.n_labels, args.rare, "train", rng)
     slices = slices_of(skewed, "harmful")
     weights = balancing_weights(slices, cap=args.cap)
     labels = {
         "as they are": skewed,
         "weighted": [{**row, "weight": weight} for row, weight in zip(skewed, weights.tolist(), strict=True)],
         "resampled": balanced_rows(skewed, slices, cap=args.cap, rng=rng),
-        "even": judged(args.n_labels, 0.5, "train", rng),
+        "even": rank_demonstrations(args.n_labels, 0.5, "train", rng),
     }
-    heldout = judged(2 * args.n_evaluated, 0.5, "heldout", rng, noise=1e-3)
+    heldout = rank_demonstrations(2 * args.n_evaluated, 0.5, "heldout", rng, noise=1e-3)
     write_preferences(run_dir / "heldout.jsonl", heldout)
-    prompts = {name: [row["prompt"] for row in heldout if row["harmful"] is harmful]
-               for name, harmful in SLICES.items()}  # fmt: skip
-    sampled = {name: replies(run_dir / "sft", asked, 16, seed) for name, asked in prompts.items()}
+    prompts = {
+        name: [row["prompt"] for row in heldout if row["harmful"] is harmful] for name, harmful in SLICES.items()
+    }
+    samples = {
+        name: sample_replies(run_dir / "sft", slice_prompts, 16, seed) for name, slice_prompts in prompts.items()
+    }
     result: dict[str, Any] = {"seed": seed}
-    for name, asked in prompts.items():
-        result[f"sft {name}"] = float(np.mean(support_desk.gold_reward(asked, [texts[0] for texts in sampled[name]])))
+    for name, slice_prompts in prompts.items():
+        first_replies = [texts[0] for texts in samples[name]]
+        result[f"sft {name}"] = float(np.mean(support_desk.gold_reward(slice_prompts, first_replies)))
     for label, rows in labels.items():
         folder = run_dir / label.replace(" ", "_")
         options = RewardModelOptions(
@@ -132,43 +136,47 @@ def one_seed(args: Args, seed: int) -> dict[str, Any]:
         if args.n_updates:
             run_ppo(PPOOptions(policy=run_dir / "sft", n_updates=args.n_updates), folder, seed)
         for name, harmful in SLICES.items():
-            own = preferences_of(row for row in heldout if row["harmful"] is harmful)
-            result[f"{label} accuracy {name}"] = accuracy(score_pairs(judge, own))
-            result[f"{label} best {name}"] = best_of(judge, prompts[name], sampled[name])
+            preferences = preferences_of(row for row in heldout if row["harmful"] is harmful)
+            result[f"{label} accuracy {name}"] = accuracy(score_pairs(judge, preferences))
+            result[f"{label} best {name}"] = best_of(judge, prompts[name], samples[name])
             if args.n_updates:
-                written = replies(folder / "policy", prompts[name], 1, seed)
-                golds = support_desk.gold_reward(prompts[name], [texts[0] for texts in written])
+                policy_replies = sample_replies(folder / "policy", prompts[name], 1, seed)
+                golds = support_desk.gold_reward(prompts[name], [texts[0] for texts in policy_replies])
                 result[f"{label} policy {name}"] = float(np.mean(golds))
     result["cpu_seconds"] = round(time.process_time() - started, 1)
     Console().print(result)
     return result
 
 
-def judged(n: int, harmful: float, split: support_desk.Split, rng: np.random.Generator, *, noise: float = 0.1) -> Rows:
-    """n prompts, a share of them harmful, four demonstrations each, ranked by somebody honest."""
-    drawn = support_desk.prompts(20 * n if split == "train" else 11_000, seed=int(rng.integers(2**31)), split=split)
+def rank_demonstrations(
+    n: int, harmful: float, split: support_desk.Split, rng: np.random.Generator, *, noise: float = 0.1
+) -> Rows:
+    """Ranks, by an honest rater, four demonstrations each of n prompts, a share of them harmful."""
+    candidates = support_desk.prompts(
+        20 * n if split == "train" else 11_000, seed=int(rng.integers(2**31)), split=split
+    )
     n_harmful = round(harmful * n)
-    kept = [row for row in drawn if row["harmful"]][:n_harmful]
-    kept += [row for row in drawn if not row["harmful"]][: n - n_harmful]
-    prompts = [row["prompt"] for row in kept]
+    rows = [row for row in candidates if row["harmful"]][:n_harmful]
+    rows += [row for row in candidates if not row["harmful"]][: n - n_harmful]
+    prompts = [row["prompt"] for row in rows]
     texts = [[support_desk.demonstration(prompt, rng) for _ in range(4)] for prompt in prompts]
     workers = make_workers(1, 0, 0, noise=noise)
-    attributes = {row["prompt"]: row for row in kept}
+    attributes = {row["prompt"]: row for row in rows}
     ranked = collect_judgements(workers, prompts, texts, support_desk.gold_reward, overlap=1, rng=rng)
     return [row | attributes[row["prompt"]] for row in ranked]
 
 
-def replies(policy: Path, prompts: list[str], n: int, seed: int) -> list[list[str]]:
-    """n sampled replies to each prompt."""
+def sample_replies(policy: Path, prompts: list[str], n: int, seed: int) -> list[list[str]]:
+    """Samples n replies to each prompt."""
     model, tokenizer = AutoModelForCausalLM.from_pretrained(policy), AutoTokenizer.from_pretrained(policy)
-    sampled = sample_completions(model, tokenizer, prompts, max_new_tokens=49, n=n, seed=seed)
-    return [[completion.text for completion in row] for row in sampled]
+    samples = sample_completions(model, tokenizer, prompts, max_new_tokens=49, n=n, seed=seed)
+    return [[completion.text for completion in row] for row in samples]
 
 
-def best_of(judge: RewardModel, prompts: list[str], sampled: list[list[str]]) -> float:
-    """Mean gold score of the reply to each prompt that the reward model scores best."""
-    repeated = [prompt for prompt, texts in zip(prompts, sampled, strict=True) for _ in texts]
-    flat = [text for texts in sampled for text in texts]
+def best_of(judge: RewardModel, prompts: list[str], samples: list[list[str]]) -> float:
+    """Computes the mean gold score of the reply to each prompt that the reward model scores best."""
+    repeated = [prompt for prompt, texts in zip(prompts, samples, strict=True) for _ in texts]
+    flat = [text for texts in samples for text in texts]
     scores = judge.score(repeated, flat).reshape(len(prompts), -1)
     gold = np.array(support_desk.gold_reward(repeated, flat)).reshape(len(prompts), -1)
     return float(gold[np.arange(len(gold)), scores.argmax(axis=1)].mean())

@@ -8,7 +8,7 @@ from typing import Any
 
 from textrl_env.data import OnBadRow, find_text_fault, parse_rows, read_rows
 from textrl_env.errors import InputError
-from textrl_env.reward_models.preferences import Preference, number, read_preferences, weight_fault
+from textrl_env.reward_models.preferences import Preference, parse_number, read_preferences, weight_fault
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,11 @@ def _text_fault(row: Mapping[str, Any]) -> str | None:
 
 
 def _fault(row: Mapping[str, Any]) -> str | None:
-    if not math.isfinite(number(row.get("rating"))):
+    if not math.isfinite(parse_number(row.get("rating"))):
         return f"'rating' must be a number, got {row.get('rating')!r:.100}"
     return weight_fault(row)
 
 
 def _rated_completion(row: Mapping[str, Any], where: str) -> RatedCompletion:
-    weight = 1.0 if row.get("weight") is None else number(row["weight"])
-    return RatedCompletion(row.get("prompt", ""), row["completion"], number(row["rating"]), weight, where)
+    weight = 1.0 if row.get("weight") is None else parse_number(row["weight"])
+    return RatedCompletion(row.get("prompt", ""), row["completion"], parse_number(row["rating"]), weight, where)

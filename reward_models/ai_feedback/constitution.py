@@ -13,7 +13,7 @@ import numpy as np
 from textrl_env.data import read_rows
 from textrl_env.errors import InputError
 from textrl_env.reward_models.ai_feedback.rules import RULES
-from textrl_env.reward_models.preferences import number
+from textrl_env.reward_models.preferences import parse_number
 
 COLUMNS = ("id", "principle", "weight", "rule")
 MAX_LENGTH = 2000
@@ -75,7 +75,7 @@ def read_constitution(path: str | Path) -> Constitution:
             Principle(
                 row.values.get("id", f"principle-{position}"),
                 row.values["principle"].strip(),
-                number(row.values.get("weight", 1.0)),
+                parse_number(row.values.get("weight", 1.0)),
                 row.values.get("rule") or None,
             )
             for position, row in enumerate(rows, start=1)
@@ -100,7 +100,7 @@ def _find_fault(row: Mapping[str, Any], ids: set[str]) -> str | None:
         if name in ids:
             return f"'id' {name!r} is there twice"
         ids.add(name)
-    if not (math.isfinite(weight := number(row.get("weight", 1.0))) and weight > 0):
+    if not (math.isfinite(weight := parse_number(row.get("weight", 1.0))) and weight > 0):
         return f"'weight' must be a number above 0, got {row['weight']!r:.60}"
     if (rule := row.get("rule") or None) is not None and (not isinstance(rule, str) or rule not in RULES):
         return f"'rule' must be one of {', '.join(sorted(RULES))}, got {rule!r:.60}"

@@ -12,7 +12,7 @@ from textrl_env.reward_models.ai_feedback.constitution import Principle
 from textrl_env.reward_models.ai_feedback.journal import Journal, Record, answer_all
 from textrl_env.reward_models.ai_feedback.judges import Judge, JudgeQuestion, JudgeVerdict
 from textrl_env.reward_models.feedback.store import Item
-from textrl_env.reward_models.preferences import number, weight_fault
+from textrl_env.reward_models.preferences import parse_number, weight_fault
 
 Label = dict[str, Any]
 
@@ -140,7 +140,7 @@ def _weight_rows(rows: Iterable[Mapping[str, Any]], weight: float) -> list[Label
     for row in rows:
         if fault := weight_fault(row):
             raise InputError(fault)
-        row_weight = 1.0 if row.get("weight") is None else number(row["weight"])
+        row_weight = 1.0 if row.get("weight") is None else parse_number(row["weight"])
         labels.append(dict(row) | {"weight": weight * row_weight})
     return labels
 

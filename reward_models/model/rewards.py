@@ -27,7 +27,7 @@ class TextScorer(Protocol):
         """Sets all parameters to need no gradients."""
 
 
-class MemberScorer(TextScorer, Protocol):
+class EnsembleScorer(TextScorer, Protocol):
     """`RewardEnsemble`, `IndependentEnsemble`, or anything else with several opinions."""
 
     def member_scores(self, prompts: Sequence[Prompt], completions: Sequence[str], /) -> Floats:
@@ -71,7 +71,7 @@ class ConservativeReward(ModelReward):
         pessimism: k >= 0 of mean - k · std, or "minimum".
     """
 
-    def __init__(self, ensemble: MemberScorer, *, pessimism: Pessimism = 1.0, whole_text: bool = False) -> None:
+    def __init__(self, ensemble: EnsembleScorer, *, pessimism: Pessimism = 1.0, whole_text: bool = False) -> None:
         super().__init__(ensemble, whole_text=whole_text)
         require_pessimism(pessimism)
         self.ensemble, self.pessimism = ensemble, pessimism

@@ -147,7 +147,7 @@ def _n_cells(slices: SliceIndex, cluster: IntArray) -> int:
 
 
 def _cells(slices: SliceIndex, cluster: IntArray) -> IntArray:
-    """Each unit's place in a table of clusters by slices, (N,)."""
+    """Places of the units in a table of clusters by slices, (N,)."""
     return np.asarray(cluster * len(slices.names) + slices.index)
 
 

@@ -1,9 +1,5 @@
 from .configs import RewardModelConfig as RewardModelConfig, RewardModelKind as RewardModelKind
-from .loop import (
-    RewardModelTraining as RewardModelTraining,
-    encode_rows as encode_rows,
-    train_reward_model as train_reward_model,
-)
+from .loop import RewardModelTraining as RewardModelTraining, encode_rows as encode_rows
 from .losses import MemberLoss as MemberLoss, bootstrap_counts as bootstrap_counts
 from .targets import compute_targets as compute_targets, iterate_batches as iterate_batches
 from .trainable_parts import (

@@ -48,7 +48,7 @@ class RewardModelConfig:
 
 @dataclass(frozen=True)
 class RewardModelKind:
-    """What of a reward model is trained, see `create_reward_model`; and how many members it has."""
+    """Options of `create_reward_model`: the part that is trained, the number of members, the scale of the scores."""
 
     train: Literal["full", "lora", "head"] = "full"
     """All weights, adapters, or the head alone, in one pass."""

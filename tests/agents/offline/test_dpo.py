@@ -68,9 +68,13 @@ def test_numbers_are_those_of_single_sequences_and_start_at_the_reference(
         return float(sum(logprobs[place - 1, ids[place]] for place in range(len(prompt), len(ids))))
 
     numbers = train_dpo(
-        model, tokenizer, ROWS, config(n_steps=20, batch_size=2, beta=0.2, label_smoothing=0.1), heldout=ROWS,
+        model,
+        tokenizer,
+        ROWS,
+        config(n_steps=20, batch_size=2, beta=0.2, label_smoothing=0.1),
+        heldout=ROWS,
         log_dir=tmp_path,
-    )  # fmt: skip
+    )
     after, losses, chosen, margins = exact_logprobs(model), [], [], []
     for row in ROWS:
         ratios = [

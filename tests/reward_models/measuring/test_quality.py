@@ -68,8 +68,11 @@ def test_soft_labels_are_observed_as_frequencies() -> None:
 def test_accuracy_by_margin_counts_every_pair_once() -> None:
     rows = accuracy_by_margin(pairs([0.1, -0.2, 0.5, 1.5, -9.0]))
     assert [(row["margin_low"], row["accuracy"], row["count"]) for row in rows] == [
-        (0, 0.5, 2), (0.5, 1.0, 1), (1, 1.0, 1), (4, 0.0, 1),
-    ]  # fmt: skip
+        (0, 0.5, 2),
+        (0.5, 1.0, 1),
+        (1, 1.0, 1),
+        (4, 0.0, 1),
+    ]
     assert "margin_high" not in rows[-1]
 
 

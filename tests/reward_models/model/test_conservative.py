@@ -70,9 +70,14 @@ def test_less_is_lost_to_over_optimisation_than_with_the_mean() -> None:
 def test_it_is_a_reward_of_the_environment(make_reward_model: Any, pessimism: Any) -> None:
     ensemble = RewardEnsemble.around(make_reward_model("llama"), n_members=3)
     env = TextGenVectorEnv(
-        ["abc", "d"], ConservativeReward(ensemble, pessimism=pessimism), LetterTokenizer(8), num_envs=3,
-        max_new_tokens=4, include_text=True, autoreset_mode="Disabled",
-    )  # fmt: skip
+        ["abc", "d"],
+        ConservativeReward(ensemble, pessimism=pessimism),
+        LetterTokenizer(8),
+        num_envs=3,
+        max_new_tokens=4,
+        include_text=True,
+        autoreset_mode="Disabled",
+    )
     env.reset(seed=0)
     for _ in range(4):
         _, rewards, _, _, info = env.step(np.array([1, 2, 3]))

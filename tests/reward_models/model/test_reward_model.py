@@ -139,9 +139,14 @@ def test_a_loss_that_is_not_a_number_names_step_and_rows(make_reward_model: Any)
 def test_it_serves_as_reward_beside_another_tokenizer(make_reward_model: Any) -> None:
     reward_model = make_reward_model("llama")
     env = TextGenVectorEnv(
-        ["abc", "d"], ModelReward(reward_model), LetterTokenizer(8), num_envs=3, max_new_tokens=4, include_text=True,
+        ["abc", "d"],
+        ModelReward(reward_model),
+        LetterTokenizer(8),
+        num_envs=3,
+        max_new_tokens=4,
+        include_text=True,
         autoreset_mode="Disabled",
-    )  # fmt: skip
+    )
     env.reset(seed=0)
     for _ in range(4):
         _, rewards, _, _, info = env.step(np.array([1, 2, 3]))

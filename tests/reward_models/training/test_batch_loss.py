@@ -29,10 +29,13 @@ RATINGS: list[TrainingRow] = [
     RatedCompletion("p", text, rating) for text, rating in zip("abcde", (1, 7, 4, 4, 2), strict=True)
 ]
 ROWS: dict[Loss, list[TrainingRow]] = {
-    "pairs": PAIRS, "davidson": PAIRS, "plackett-luce": RANKINGS, "regression": RATINGS,
+    "pairs": PAIRS,
+    "davidson": PAIRS,
+    "plackett-luce": RANKINGS,
+    "regression": RATINGS,
     # Two of each category, so that one goes without its category going.
     "ordinal": [*RATINGS, *(RatedCompletion("q", text, rating) for text, rating in zip("xyz", (1, 7, 2), strict=True))],
-}  # fmt: skip
+}
 
 
 def scores_of(rows: list[TrainingRow]) -> Tensor:

@@ -44,10 +44,11 @@ def make(make_reward_model: Any) -> Make:
 def bits(training: RewardModelTraining) -> list[torch.Tensor]:
     moments = training.optimizer.state_dict()["state"]
     return [
-        *training.reward_model.model.state_dict().values(), training.thresholds.detach(),
+        *training.reward_model.model.state_dict().values(),
+        training.thresholds.detach(),
         *(value for _, entry in sorted(moments.items()) for _, value in sorted(entry.items())),
         torch.tensor([point.loss for point in training.curve], dtype=torch.float64),
-    ]  # fmt: skip
+    ]
 
 
 def same(one: RewardModelTraining, other: RewardModelTraining) -> bool:
