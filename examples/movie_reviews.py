@@ -33,13 +33,12 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from textrl_env import InputError, KLShaping, TextGenVectorEnv
+from textrl_env import InputError, KLShaping, RepetitionPenalty, TextGenVectorEnv, Weighted
 from textrl_env.agents import PPO, ActorCriticLM, SFTConfig, train_sft, train_tokenizer
 from textrl_env.agents.callbacks import ShowProgress, TrackReward
 from textrl_env.agents.policy import small_llama
 from textrl_env.agents.rollouts import side_by_side
 from textrl_env.lm.adapters import train_top_layers
-from textrl_env.mdp import RepetitionPenalty, Weighted
 from textrl_env.pipeline import compare
 from textrl_env.pipeline.runs import write_json, write_jsonl
 from textrl_env.reference import FrozenReference

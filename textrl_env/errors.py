@@ -1,4 +1,4 @@
-"""What a user can put right: one exception type whose message is the whole interface, and the checks of options."""
+"""Errors that a user can put right: one exception type whose message is the whole interface, and checks of options."""
 
 
 class InputError(ValueError):
@@ -10,14 +10,14 @@ class InputError(ValueError):
 
 
 def require_at_least(minimum: float, **options: float) -> None:
-    """Raises InputError naming the first option below `minimum` (or NaN)."""
+    """Raises InputError that names the first option below `minimum` (or NaN)."""
     for name, value in options.items():
         if not value >= minimum:
             raise InputError(f"{name} must be at least {minimum}, got {value}")
 
 
 def require_above(bound: float, **options: float) -> None:
-    """Raises InputError naming the first option that is not above `bound` (or NaN)."""
+    """Raises InputError that names the first option that is not above `bound` (or NaN)."""
     for name, value in options.items():
         if not value > bound:
             raise InputError(f"{name} must be above {bound}, got {value}")

@@ -19,7 +19,7 @@ MOST_LOGITS = 2**25
 
 
 class FrozenReference:
-    """A copy of a causal LM that never changes; satisfies `textrl_env.mdp.kl.Reference`.
+    """A copy of a causal LM that never changes; satisfies `textrl_env.mdp.Reference`.
 
     Args:
         model: the policy to stay near; copied, so that it shares no storage with a policy that is trained on.

@@ -1,5 +1,12 @@
 """The Gymnasium ids: the environment itself, and one a built-in world.
 
+    env = gymnasium.make("TextRL/TextGen-v0", prompts=prompts, reward=reward, tokenizer=tokenizer, max_new_tokens=32)
+    env = gymnasium.make("TextRL/Copy-v0", length=5, render_mode="ansi")
+    envs = gymnasium.make_vec("TextRL/Copy-v0", num_envs=64, length=5)
+
+`TextRL/TextGen-v0` takes the arguments of `textrl_env.TextGenEnv`. A world's id takes the world's parameters, and those
+arguments beside them; `textrl_env.worlds.world` says how a world of your own gets an id.
+
 Entry points are texts, so that registering imports nothing.
 """
 
@@ -14,11 +21,11 @@ WORLDS = {
     "TextRL/Hackable-v0": "textrl_env.worlds.hackable:HackableWorld",
     "TextRL/SupportDesk-v0": "textrl_env.worlds.support_desk.world:SupportDeskWorld",
 }
-"""Id -> where its world is."""
+"""The place of each id's world, `module:Class`."""
 
 
 def register_environments() -> None:
-    """Makes the ids known to `gymnasium.make` and `gymnasium.make_vec`."""
+    """Makes the ids known to `gymnasium.make` and `gymnasium.make_vec`; `import textrl_env` calls it."""
     gymnasium.register(
         id="TextRL/TextGen-v0",
         entry_point="textrl_env.mdp.env:TextGenEnv",

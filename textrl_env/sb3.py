@@ -39,9 +39,10 @@ class SB3TextGenVecEnv(VecEnv):
         self._seed: int | None = None
 
     def reset(self) -> Any:
+        """Starts an episode in every slot and returns the observations; their `info` is in `reset_infos`."""
         observation, info = self.env.reset(seed=self._seed)
         self._seed = None
-        self.reset_infos = _rows(info, self.num_envs)
+        self.reset_infos = _split_info(info, self.num_envs)
         return observation
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
@@ -50,51 +51,58 @@ class SB3TextGenVecEnv(VecEnv):
         return [None if seed is None else seed + slot for slot in range(self.num_envs)]
 
     def step_async(self, actions: np.ndarray) -> None:
+        """Takes the (N,) actions of the next `step_wait`."""
         self._actions = actions
 
     def step_wait(self) -> Any:
+        """Steps; returns observations, rewards (N,) float32, dones (N,) and N infos, as SB3 has them."""
         observation, rewards, terminated, truncated, info = self.env.step(self._actions)
-        done = terminated | truncated
-        infos = _rows(info, self.num_envs)
-        if done.any():
-            ended, last = _rows(info["final_info"], self.num_envs), info["final_obs"]
-            for slot in np.flatnonzero(done):
-                infos[slot] = ended[slot]
-                infos[slot]["terminal_observation"] = last[slot]
+        dones = terminated | truncated
+        infos = _split_info(info, self.num_envs)
+        if dones.any():
+            final_infos, final_observations = _split_info(info["final_info"], self.num_envs), info["final_obs"]
+            for slot in np.flatnonzero(dones):
+                infos[slot] = final_infos[slot]
+                infos[slot]["terminal_observation"] = final_observations[slot]
                 infos[slot]["TimeLimit.truncated"] = bool(truncated[slot])
-        return observation, rewards.astype(np.float32), done, infos
+        return observation, rewards.astype(np.float32), dones, infos
 
     def action_masks(self) -> np.ndarray:
-        """(N, V), True where a token may be chosen now."""
+        """Returns (N, V), True where a token may be chosen now; sb3-contrib's MaskablePPO asks for it."""
         return self.env.action_masks()
 
     def close(self) -> None:
+        """Closes the environment."""
         self.env.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Returns an attribute of the environment, once a slot."""
         return [getattr(self.env, attr_name)] * len(self._slots(indices))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Sets an attribute of the environment, for all slots."""
         setattr(self.env, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        """Calls a method of the environment; returns the rows of its result that belong to the slots."""
         result = getattr(self.env, method_name)(*args, **kwargs)
         return [result[slot] for slot in self._slots(indices)]
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+        """Returns False, once a slot: the vector environment has no wrappers of single ones."""
         return [False] * len(self._slots(indices))
 
     def _slots(self, indices: Any) -> list[int]:
         return list(self._get_indices(indices))
 
 
-def _rows(info: dict[str, Any], n: int) -> list[dict[str, Any]]:
-    """One dict a slot from Gymnasium's dict of arrays, through nested entries."""
-    rows: list[dict[str, Any]] = [{} for _ in range(n)]
+def _split_info(info: dict[str, Any], n: int) -> list[dict[str, Any]]:
+    """A dict for each of n slots, from Gymnasium's dict of arrays; nested entries are split, too."""
+    infos: list[dict[str, Any]] = [{} for _ in range(n)]
     for key, values in info.items():
-        if key.startswith("_") or key.startswith("final_"):
+        if key.startswith(("_", "final_")):
             continue
-        parts = _rows(values, n) if isinstance(values, dict) else values
+        parts = _split_info(values, n) if isinstance(values, dict) else values
         for slot in range(n):
-            rows[slot][key] = parts[slot]
-    return rows
+            infos[slot][key] = parts[slot]
+    return infos

@@ -1,14 +1,6 @@
 from .env import TextGenEnv as TextGenEnv
-from .kl import AdaptiveKL as AdaptiveKL, Estimator as Estimator, FixedKL as FixedKL, KLShaping as KLShaping
-from .rewards import (
-    LengthPenalty as LengthPenalty,
-    MissingEOSPenalty as MissingEOSPenalty,
-    RepetitionPenalty as RepetitionPenalty,
-    RewardCallable as RewardCallable,
-    RewardFunction as RewardFunction,
-    RewardSource as RewardSource,
-    RewardSum as RewardSum,
-    Weighted as Weighted,
-)
+from .kl import Estimator as Estimator, KLShaping as KLShaping, Reference as Reference
+from .repricing import Episode as Episode, RecordEpisodes as RecordEpisodes, reprice as reprice
+from .rewards import RewardCallable as RewardCallable, RewardSource as RewardSource, RewardSum as RewardSum
 from .task import TextGenTask as TextGenTask
 from .vector_env import TextGenVectorEnv as TextGenVectorEnv

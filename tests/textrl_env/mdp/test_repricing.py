@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from textrl_env import InputError, KLShaping, TextGenEnv
-from textrl_env.mdp import LengthPenalty, Weighted
-from textrl_env.mdp.repricing import Episode, RecordEpisodes, reprice
+from textrl_env import InputError, KLShaping, LengthPenalty, TextGenEnv, Weighted
+from textrl_env.mdp import Episode, RecordEpisodes, reprice
 from textrl_env.reference import FrozenReference
 from textrl_env.worlds import LetterTokenizer
 

@@ -1,7 +1,7 @@
 from .checkpoints import CheckpointOptions as CheckpointOptions
 from .folder import (
-    find_policy as find_policy,
     encode_fitting_prompts as encode_fitting_prompts,
+    find_policy as find_policy,
     read_json as read_json,
     require_model as require_model,
     require_path as require_path,
