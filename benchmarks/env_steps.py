@@ -116,8 +116,8 @@ def cached_forwards(model: Any, prompts: list[list[int]], steps: int) -> Callabl
     longest = max(map(len, prompts))
 
     def run() -> int:
-        for done in range(steps):
-            if done % TOKENS == 0:
+        for step in range(steps):
+            if step % TOKENS == 0:
                 decoder = CachedDecoder(model)
                 ids = np.zeros((len(prompts), longest + TOKENS), dtype=np.int64)
                 mask = np.zeros(ids.shape, dtype=np.int8)
@@ -148,7 +148,7 @@ def main(args: Args) -> dict[str, float]:
         prompts, constant, tokenizer, num_envs=n, kl=KLShaping(0.1), reference=reference, **options
     )
     actions = np.full(n, 5)
-    encoded = [tokenizer.encode(prompt) for prompt in prompts]
+    prompt_ids = [tokenizer.encode(prompt) for prompt in prompts]
     runs = {
         "TextGenEnv": steps_of_single(make(), args.steps),
         "no-op env": steps_of_single(NoOpEnv(), args.steps),
@@ -157,14 +157,14 @@ def main(args: Args) -> dict[str, float]:
         "SyncVectorEnv of no-op envs": steps_of_vector(SyncVectorEnv([NoOpEnv] * n), actions, few),
         "no-op vector env": steps_of_vector(NoOpVectorEnv(n), actions, few),
         "TextGenVectorEnv with a reference model": steps_of_vector(referred, actions, 2 * TOKENS),
-        "that model's cached forward alone": cached_forwards(model, encoded, 2 * TOKENS),
+        "that model's cached forward alone": cached_forwards(model, prompt_ids, 2 * TOKENS),
     }
     samples: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(args.rounds):
         for name, run in runs.items():
-            started = time.perf_counter()
+            start = time.perf_counter()
             count = run()
-            samples[name].append((time.perf_counter() - started) / count * 1e6)
+            samples[name].append((time.perf_counter() - start) / count * 1e6)
     micros = {name: median(values) for name, values in samples.items()}
     ratio = micros["TextGenVectorEnv with a reference model"] / micros["that model's cached forward alone"]
     result = {**micros, "ratio of the reference step to the bare forward": ratio}

@@ -22,9 +22,8 @@ from typing import Any
 import numpy as np
 
 CASES = ("json.loads", "letters", "letters, no limit", "bpe", "bpe, no limit")
-WORDS = [
-    "the", "customer", "asks", "when", "his", "order", "will", "arrive", "it", "came", "damaged", "please", "reply",
-]  # fmt: skip
+SENTENCE = "the customer asks when his order will arrive it came damaged please reply"
+WORDS = SENTENCE.split()
 
 
 def write_prompts(path: Path, rows: int) -> None:
@@ -42,19 +41,17 @@ def measure(case: str, path: Path) -> dict[str, float]:
     if case == "json.loads":
         start = time.perf_counter()
         with path.open() as file:
-            kept = [json.loads(line)["prompt"] for line in file]
-        assert kept
+            prompts = [json.loads(line)["prompt"] for line in file]
+        assert prompts
         return {"seconds": time.perf_counter() - start} | _memory(0.0)
 
     from textrl_env import TextGenEnv
 
     tokenizer = _tokenizer(case)
     imports = _peak()
+    limit = None if case.endswith("no limit") else 256
     start = time.perf_counter()
-    env = TextGenEnv(
-        path, lambda prompts, completions: [0.0] * len(prompts), tokenizer,
-        max_prompt_tokens=None if case.endswith("no limit") else 256,
-    )  # fmt: skip
+    env = TextGenEnv(path, lambda prompts, completions: [0.0] * len(prompts), tokenizer, max_prompt_tokens=limit)
     env.reset(seed=0)
     return {"seconds": time.perf_counter() - start} | _memory(imports)
 
@@ -63,7 +60,7 @@ def _tokenizer(case: str) -> Any:
     if case.startswith("bpe"):
         from textrl_env.agents import train_tokenizer
 
-        return train_tokenizer([" ".join(WORDS)] * 10, vocab_size=400)
+        return train_tokenizer([SENTENCE] * 10, vocab_size=400)
     from textrl_env.worlds import LetterTokenizer
 
     class Letters(LetterTokenizer):
@@ -91,10 +88,10 @@ def main(rows: int) -> dict[str, Any]:
     ):
         path = Path(folder) / "prompts.jsonl"
         write_prompts(path, rows)
-        found: dict[str, Any] = {case: pool.apply(measure, (case, path)) for case in CASES}
-        for result in found.values():
-            result["ratio_to_json"] = result["seconds"] / found["json.loads"]["seconds"]
-        return {"rows": rows, "file_mb": path.stat().st_size / 2**20, "cases": found}
+        results: dict[str, Any] = {case: pool.apply(measure, (case, path)) for case in CASES}
+        for result in results.values():
+            result["ratio_to_json"] = result["seconds"] / results["json.loads"]["seconds"]
+        return {"rows": rows, "file_mb": path.stat().st_size / 2**20, "cases": results}
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ class Agent(nn.Module):
 
 
 class FrozenAgent:
-    """An agent as the reference of KL shaping, which only asks what it finds likely."""
+    """An agent as the reference of KL shaping, which asks for its log-probabilities."""
 
     def __init__(self, agent: Agent) -> None:
         self.agent = copy.deepcopy(agent)
@@ -84,16 +84,17 @@ class FrozenAgent:
         return self.agent(torch.from_numpy(input_ids), torch.from_numpy(attention_mask))[0].numpy()
 
     def completion_logprobs(self, input_ids: np.ndarray, attention_mask: np.ndarray, n_tokens: int) -> np.ndarray:
-        """What `KLShaping(pay="episode")` asks for: every token's, from the state before it."""
-        found, length = [], input_ids.shape[1]
+        """Log-probabilities of the last tokens, from the states before them, for `KLShaping(pay="episode")`."""
+        logprobs, length = [], input_ids.shape[1]
+        rows, live = np.arange(len(input_ids)), np.ones(len(input_ids), dtype=bool)
         for at in range(length - n_tokens, length):
-            before = self.next_logprobs(input_ids[:, :at], attention_mask[:, :at], np.ones(len(input_ids), dtype=bool))
-            found.append(before[np.arange(len(input_ids)), input_ids[:, at]])
-        return np.stack(found, axis=1)
+            before = self.next_logprobs(input_ids[:, :at], attention_mask[:, :at], live)
+            logprobs.append(before[rows, input_ids[:, at]])
+        return np.stack(logprobs, axis=1)
 
 
 @torch.no_grad()
-def on_every_prefix(agent: Agent, prompt_ids: list[int], tree: PrefixTree) -> list[np.ndarray]:
+def exact_policy(agent: Agent, prompt_ids: list[int], tree: PrefixTree) -> list[np.ndarray]:
     """The agent's log-probabilities after every prefix of the tree: its exact policy."""
     levels = []
     for prefixes in tree.prefixes:
@@ -110,18 +111,23 @@ def main(args: Args) -> dict[str, float]:
     agent = Agent(world.vocab_size, length)
     reference = FrozenAgent(agent)
     env = TextGenVectorEnv(
-        world.prompts, world.reward, world.tokenizer, num_envs=args.num_envs, max_new_tokens=world.horizon,
-        kl=KLShaping(args.kl_coef, mode="sampled"), reference=reference,
-    )  # fmt: skip
+        world.prompts,
+        world.reward,
+        world.tokenizer,
+        num_envs=args.num_envs,
+        max_new_tokens=world.horizon,
+        kl=KLShaping(args.kl_coef, mode="sampled"),
+        reference=reference,
+    )
 
-    known = []
+    facts = []  # of every prompt: its ids, all completions with their scores, the reference's exact policy
     for prompt in world.prompts:
         prompt_ids, tree = world.tokenizer.encode(prompt), world.tree(prompt)
-        known.append((prompt_ids, tree, on_every_prefix(reference.agent, prompt_ids, tree)))
-    best = float(np.mean([solve(tree, log_ref, coef=args.kl_coef).objective for _, tree, log_ref in known]))
+        facts.append((prompt_ids, tree, exact_policy(reference.agent, prompt_ids, tree)))
+    best = float(np.mean([solve(tree, log_ref, coef=args.kl_coef).objective for _, tree, log_ref in facts]))
 
     def exact_objective() -> float:
-        policies = [(tree, on_every_prefix(agent, ids, tree), log_ref) for ids, tree, log_ref in known]
+        policies = [(tree, exact_policy(agent, ids, tree), log_ref) for ids, tree, log_ref in facts]
         return float(np.mean([evaluate(*policy, coef=args.kl_coef).objective for policy in policies]))
 
     before = exact_objective()

@@ -47,8 +47,8 @@ def objectives(world: EnumerableWorld, model: Any, reference: Any, coef: float) 
         )
         best = solve(tree, log_reference, coef=coef).objective
         values.append((evaluate(tree, log_policy, log_reference, coef=coef).objective, best))
-    mine, best = np.mean(values, axis=0)
-    return float(mine), float(best)
+    objective, best = np.mean(values, axis=0)
+    return float(objective), float(best)
 
 
 def main(args: Args) -> dict[str, float]:
@@ -56,14 +56,31 @@ def main(args: Args) -> dict[str, float]:
     world = EnumerableWorld(vocab_size=8, horizon=3, n_prompts=4)
     model = small_llama(world.tokenizer, hidden_size=64, context=8, seed=args.seed)
     env = TextGenVectorEnv(
-        world.prompts, world.reward, world.tokenizer, num_envs=args.num_envs, max_new_tokens=world.horizon,
-        kl=KLShaping(args.kl_coef), reference=FrozenReference(model, vocab_size=world.vocab_size),
-    )  # fmt: skip
+        world.prompts,
+        world.reward,
+        world.tokenizer,
+        num_envs=args.num_envs,
+        max_new_tokens=world.horizon,
+        kl=KLShaping(args.kl_coef),
+        reference=FrozenReference(model, vocab_size=world.vocab_size),
+    )
     ppo = PPO(
-        CausalLMPolicy, VecMonitor(as_sb3_vec_env(env)), policy_kwargs={"model": model}, n_steps=world.horizon,
-        batch_size=192, n_epochs=4, learning_rate=lambda remaining: 1e-3 * remaining, gamma=1.0, gae_lambda=1.0,
-        normalize_advantage=False, ent_coef=args.kl_coef, max_grad_norm=1.0, seed=args.seed, device="cpu", verbose=1,
-    )  # fmt: skip
+        CausalLMPolicy,
+        VecMonitor(as_sb3_vec_env(env)),
+        policy_kwargs={"model": model},
+        n_steps=world.horizon,
+        batch_size=192,
+        n_epochs=4,
+        learning_rate=lambda remaining: 1e-3 * remaining,
+        gamma=1.0,
+        gae_lambda=1.0,
+        normalize_advantage=False,
+        ent_coef=args.kl_coef,
+        max_grad_norm=1.0,
+        seed=args.seed,
+        device="cpu",
+        verbose=1,
+    )
     before, best = objectives(world, model, model, args.kl_coef)
     ppo.learn(args.total_timesteps)
     after, _ = objectives(world, ppo.policy.lm.policy, model, args.kl_coef)

@@ -33,7 +33,7 @@ class Args:
 
 
 class UniformReference:
-    """A reference policy that finds every token equally likely; two methods are all that KL shaping asks for."""
+    """A reference policy that finds every token equally likely; three methods are all that KL shaping asks for."""
 
     def __init__(self, vocab_size: int) -> None:
         self.vocab_size = vocab_size
@@ -52,9 +52,14 @@ def main(args: Args) -> dict[str, float]:
     """Trains and returns the share of the gap to the optimum that was closed."""
     world = EnumerableWorld(vocab_size=5, horizon=3, n_prompts=1, seed=args.seed)
     env = TextGenVectorEnv(
-        world.prompts, world.reward, world.tokenizer, num_envs=args.num_envs, max_new_tokens=world.horizon,
-        kl=KLShaping(args.coef, mode="sampled"), reference=UniformReference(world.vocab_size),
-    )  # fmt: skip
+        world.prompts,
+        world.reward,
+        world.tokenizer,
+        num_envs=args.num_envs,
+        max_new_tokens=world.horizon,
+        kl=KLShaping(args.coef, mode="sampled"),
+        reference=UniformReference(world.vocab_size),
+    )
     tree = world.tree(world.prompts[0])
     place = {
         tuple(p): (depth, row) for depth, level in enumerate(tree.prefixes) for row, p in enumerate(level.tolist())
@@ -89,13 +94,13 @@ def main(args: Args) -> dict[str, float]:
             env.reset()
             prefixes, episodes = [()] * args.num_envs, [[] for _ in range(args.num_envs)]
     reference = [np.full_like(score, -np.log(world.vocab_size)) for score in tree.scores]
-    learnt = [level.detach().double().log_softmax(dim=-1).numpy() for level in logits]
+    policy = [level.detach().double().log_softmax(dim=-1).numpy() for level in logits]
     start = evaluate(tree, reference, reference, coef=args.coef).objective
     best = solve(tree, reference, coef=args.coef).objective
-    mine = evaluate(tree, learnt, reference, coef=args.coef).objective
-    closed = (mine - start) / (best - start)
-    print(f"objective: reference {start:+.3f}, learnt {mine:+.3f}, optimum {best:+.3f}; {closed:.1%} of the gap closed")
-    return {"closed": closed}
+    end = evaluate(tree, policy, reference, coef=args.coef).objective
+    share = (end - start) / (best - start)
+    print(f"objective: reference {start:+.3f}, learnt {end:+.3f}, optimum {best:+.3f}; {share:.1%} of the gap closed")
+    return {"closed": share}
 
 
 if __name__ == "__main__":

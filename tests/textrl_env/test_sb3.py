@@ -109,13 +109,26 @@ def test_mode_reference_needs_the_entropy_weight_to_be_the_kl_objective() -> Non
 
     def share_closed(ent_coef: float) -> float:
         env = TextGenVectorEnv(
-            world.prompts, world.reward, world.tokenizer, num_envs=8, max_new_tokens=2, kl=KLShaping(coef),
+            world.prompts,
+            world.reward,
+            world.tokenizer,
+            num_envs=8,
+            max_new_tokens=2,
+            kl=KLShaping(coef),
             reference=reference,
-        )  # fmt: skip
+        )
         model = PPO(
-            "MultiInputPolicy", as_sb3_vec_env(env), n_steps=32, gamma=1.0, gae_lambda=1.0, learning_rate=3e-3,
-            normalize_advantage=False, ent_coef=ent_coef, seed=0, device="cpu",
-        )  # fmt: skip
+            "MultiInputPolicy",
+            as_sb3_vec_env(env),
+            n_steps=32,
+            gamma=1.0,
+            gae_lambda=1.0,
+            learning_rate=3e-3,
+            normalize_advantage=False,
+            ent_coef=ent_coef,
+            seed=0,
+            device="cpu",
+        )
         model.learn(8000)
         log_policy = []
         for prefixes in tree.prefixes:

@@ -90,8 +90,8 @@ class PromptIds:
     def _encode(self, rows: Sequence[int], *, most: int | None) -> int:
         """Encodes and keeps the prompts of `rows`; returns the tokens of the longest."""
         longest = 0
-        encoded = self.dataset.encode(self.tokenizer, max_prompt_tokens=most, rows=rows)
-        for row, ids in zip(rows, encoded, strict=True):
+        ids_of_rows = self.dataset.encode(self.tokenizer, max_prompt_tokens=most, rows=rows)
+        for row, ids in zip(rows, ids_of_rows, strict=True):
             self._ids[row] = ids.astype(np.int32).tobytes()
             longest = max(longest, len(ids))
         return longest

@@ -14,7 +14,7 @@ OnBadRow = Literal["error", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row with its place, as `file:line`."""
+    """A row with its place, as `file:line`."""
 
     where: str
     values: Mapping[str, Any]

@@ -97,7 +97,7 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
         if not episodes.state.live[0]:
             raise InputError("step() without a running episode: call reset() first, and after every episode's end")
         batch = check_action(episodes.state, _batch_of_one(action))
-        ended = bool(episodes.step(batch)[0])
+        over = bool(episodes.step(batch)[0])
         state, info = episodes.state, self._info()
         truncated = bool(state.truncated[0])
         if self.render_mode is not None:
@@ -105,7 +105,7 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
         if self.render_mode == "human":
             self.render()
         reward = sum(info["reward_terms"].values())
-        return state.observation(0), reward, ended and not truncated, truncated, info
+        return state.observation(0), reward, over and not truncated, truncated, info
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Returns (K,), True where an action may be chosen now; sb3-contrib's MaskablePPO looks for this name."""

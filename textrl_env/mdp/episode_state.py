@@ -103,13 +103,13 @@ class EpisodeState:
         at_limit = live & (state.n_tokens >= task.max_new_tokens)
         at_stop = state._with_stop_string()
         at_end = live & task.is_end[tokens]
-        ended = at_limit | at_stop | at_end
-        if not ended.any():
+        ends = at_limit | at_stop | at_end
+        if not ends.any():
             return state
         finish_reason = self.finish_reason.copy()
         for reason, slots in (("length", at_limit), ("stop", at_stop), ("eos", at_end)):
             finish_reason[slots] = reason
-        return replace(state, finish_reason=finish_reason, live=live & ~ended)
+        return replace(state, finish_reason=finish_reason, live=live & ~ends)
 
     @property
     def truncated(self) -> Bools:

@@ -56,15 +56,15 @@ class EpisodeBatch:
         ledger = Ledger.empty(self.task, len(before.live), kl=self.ledger.kl)
         if reference is not None:
             ledger = pay_step_kl(ledger, before, action, reference=reference, coef=coef)
-        ended = before.live & ~state.live
-        if ended.any():
-            ledger = pay_scores(ledger, state, np.flatnonzero(ended & ~state.truncated))
+        ends = before.live & ~state.live
+        if ends.any():
+            ledger = pay_scores(ledger, state, np.flatnonzero(ends & ~state.truncated))
             if self.task.pays_per_episode:
-                ledger = pay_episode_kl(ledger, state, np.flatnonzero(ended), coef=coef)
+                ledger = pay_episode_kl(ledger, state, np.flatnonzero(ends), coef=coef)
             if self.controls_kl:
-                coef = self._next_coef(kl=float(ledger.kl[ended].mean()), episodes=int(ended.sum()))
+                coef = self._next_coef(kl=float(ledger.kl[ends].mean()), episodes=int(ends.sum()))
         self.state, self.ledger, self.coef = state, ledger, coef
-        return ended
+        return ends
 
     def control_kl(self, *, kl: float, episodes: int) -> None:
         """Lets the controller change `coef` after `episodes` with a mean KL of `kl` nats each."""

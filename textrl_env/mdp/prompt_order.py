@@ -10,7 +10,7 @@ OrderName = Literal["uniform", "epoch"]
 
 
 class PromptOrder(Protocol):
-    """One slot's prompts, one after another; all randomness comes from the generator that `draw` is called with."""
+    """A slot's prompts, one after another; all randomness comes from the generator that `draw` is called with."""
 
     def draw(self, rng: np.random.Generator) -> int:
         """Returns the index of the next prompt."""

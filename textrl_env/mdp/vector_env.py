@@ -62,7 +62,7 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         self._rngs: list[np.random.Generator] = [seeding.np_random(None)[0] for _ in range(num_envs)]
         self._share = (0, 1)
         self._orders = [self.task.new_order() for _ in range(num_envs)]
-        self._started = False
+        self._has_begun = False
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -77,28 +77,28 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         if seed is not None:
             self._seed(seed, np.flatnonzero(mask))
         self._begin(mask, options)
-        self._started = True
+        self._has_begun = True
         return self._episodes.state.observation(), self._info(mask)
 
     def step(self, actions: Any) -> tuple[Observation, Array, Array, Array, dict[str, Any]]:
         """Appends a token in every slot where an episode runs; InputError, and no change, for an impossible action."""
-        if not self._started:
+        if not self._has_begun:
             raise InputError("step() before reset(): call reset() first")
         episodes = self._episodes
         idle = ~episodes.state.live
-        ended = episodes.step(check_action(episodes.state, actions))
-        rewards, cut = episodes.ledger.rewards, episodes.state.truncated
+        ends = episodes.step(check_action(episodes.state, actions))
+        rewards, by_limit = episodes.ledger.rewards, episodes.state.truncated
         every_slot = np.ones(self.num_envs, dtype=np.bool_)
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
-            info = self._restart(ended)
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and ends.any():
+            info = self._restart(ends)
         elif self.autoreset_mode is AutoresetMode.NEXT_STEP and idle.any():
             self._begin(idle, {})
             info = self._info(every_slot)
         else:
             info = self._info(every_slot)
         if self.autoreset_mode is AutoresetMode.DISABLED:
-            ended = ~episodes.state.live
-        return episodes.state.observation(), rewards, ended & ~cut, ended & cut, info
+            ends = ~episodes.state.live
+        return episodes.state.observation(), rewards, ends & ~by_limit, ends & by_limit, info
 
     def abandon(self, slots: npt.NDArray[np.bool_]) -> None:
         """Leaves the episodes of the slots marked in (N,) unfinished and unpaid; in DISABLED they idle until reset."""
@@ -146,7 +146,7 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         for order, place in zip(self._orders, state["orders"], strict=True):
             order.restore(place)
         self._episodes.abandon(np.ones(self.num_envs, dtype=np.bool_))
-        self._started = False
+        self._has_begun = False
         self.kl_coef = state["kl_coef"]
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
@@ -206,19 +206,19 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         starts = [choose_start(self.task, slot_options[slot], self._orders[slot], self._rngs[slot]) for slot in slots]
         self._episodes.begin(slots, starts)
 
-    def _restart(self, ended: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    def _restart(self, ends: npt.NDArray[np.bool_]) -> dict[str, Any]:
         """Starts episodes in the slots whose episode just ended; `info` speaks of these, and `final_…` of those."""
         final_obs = np.full(self.num_envs, None, dtype=object)  # Gymnasium leaves it unbatched.
-        for slot in np.flatnonzero(ended).tolist():
+        for slot in np.flatnonzero(ends).tolist():
             final_obs[slot] = self._episodes.state.observation(slot)
-        final_info, running = self._info(ended), self._info(~ended)
-        self._begin(ended, {})
-        info = _merge_info(running, self._info(ended), ended)
+        final_info, running = self._info(ends), self._info(~ends)
+        self._begin(ends, {})
+        info = _merge_info(running, self._info(ends), ends)
         return info | {
             "final_obs": final_obs,
-            "_final_obs": ended,
+            "_final_obs": ends,
             "final_info": final_info,
-            "_final_info": ended.copy(),
+            "_final_info": ends.copy(),
         }
 
     def _info(self, mask: npt.NDArray[np.bool_]) -> dict[str, Any]:

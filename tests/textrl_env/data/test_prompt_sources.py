@@ -72,7 +72,8 @@ class ArrowDataset:
 
 
 def test_any_iterable_of_mappings_is_a_source() -> None:
-    dataset = PromptDataset.of(ArrowDataset(pa.table({"question": ["ab", "c"], "answer": [3, None]})), prompt_column="question")  # fmt: skip # noqa: E501
+    table = pa.table({"question": ["ab", "c"], "answer": [3, None]})
+    dataset = PromptDataset.of(ArrowDataset(table), prompt_column="question")
     assert (dataset.prompts, dataset.columns) == (("ab", "c"), {"answer": [3, None]})
     with pytest.raises(InputError, match=r"prompt 0: no column 'prompt' \(found: 'question'\)"):
         PromptDataset.of(ArrowDataset(pa.table({"question": ["ab"]})))

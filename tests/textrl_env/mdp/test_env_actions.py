@@ -41,10 +41,32 @@ def refuses(env: TextGenEnv, action: Any, rest: Sequence[Any]) -> str:
 
 
 BAD_TOKENS = [
-    -1, 8, 2**31, 2**63, 2**64, -(2**63) - 1, 1.5, 1.0, float("nan"), float("inf"), None, "text", b"1", True,
-    np.array([1]), np.array([[1]]), np.array([1, 2]), np.array(1.0), np.array([]), [], [1], {"token": 1}, object(),
-    np.datetime64("2020"), 1j,
-]  # fmt: skip
+    -1,
+    8,
+    2**31,
+    2**63,
+    2**64,
+    -(2**63) - 1,
+    1.5,
+    1.0,
+    float("nan"),
+    float("inf"),
+    None,
+    "text",
+    b"1",
+    True,
+    np.array([1]),
+    np.array([[1]]),
+    np.array([1, 2]),
+    np.array(1.0),
+    np.array([]),
+    [],
+    [1],
+    {"token": 1},
+    object(),
+    np.datetime64("2020"),
+    1j,
+]
 
 
 @pytest.mark.parametrize("action", BAD_TOKENS, ids=lambda action: f"{action!r:.20}".partition(" at")[0])

@@ -133,9 +133,14 @@ def test_k1_terms_add_up_to_the_log_ratio_of_whole_completions(
 ) -> None:
     policy, coef = make_model("gpt2", seed=1), 0.25
     env = TextGenEnv(
-        ["abcde", "f"], zero, LetterTokenizer(V), max_new_tokens=6, max_prompt_tokens=9,
-        kl=KLShaping(coef, "sampled", pay=pay), reference=FrozenReference(model, vocab_size=V),
-    )  # fmt: skip
+        ["abcde", "f"],
+        zero,
+        LetterTokenizer(V),
+        max_new_tokens=6,
+        max_prompt_tokens=9,
+        kl=KLShaping(coef, "sampled", pay=pay),
+        reference=FrozenReference(model, vocab_size=V),
+    )
     of_policy, of_reference = exact_logprobs(policy), exact_logprobs(model)
     rng = np.random.default_rng(0)
     for episode in range(6):

@@ -17,9 +17,12 @@ PROMPTS = list("abcdefg")
 
 def arguments(**options: Any) -> dict[str, Any]:
     return {
-        "prompts": PROMPTS, "reward": lambda prompts, completions: [0.0] * len(prompts),
-        "tokenizer": LetterTokenizer(8), "max_new_tokens": 1, "prompt_order": "epoch",
-    } | options  # fmt: skip
+        "prompts": PROMPTS,
+        "reward": lambda prompts, completions: [0.0] * len(prompts),
+        "tokenizer": LetterTokenizer(8),
+        "max_new_tokens": 1,
+        "prompt_order": "epoch",
+    } | options
 
 
 def drawn(env: TextGenEnv, n: int, seed: int | None = None) -> list[int]:

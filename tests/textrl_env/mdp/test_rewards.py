@@ -134,10 +134,18 @@ def broken(kind: str, working: list[bool]) -> Any:
         if kind == "raises":
             raise KeyError("oops")
         return {
-            "nan": [float("nan")], "inf": [float("inf")], "none": [None], "count": [1.0, 2.0], "empty": [],
-            "scalar": 1.0, "words": ["good"], "nothing": None, "grid": [[1.0]], "ragged": [[1.0, 2.0], [3.0]],
+            "nan": [float("nan")],
+            "inf": [float("inf")],
+            "none": [None],
+            "count": [1.0, 2.0],
+            "empty": [],
+            "scalar": 1.0,
+            "words": ["good"],
+            "nothing": None,
+            "grid": [[1.0]],
+            "ragged": [[1.0, 2.0], [3.0]],
             "gradient": torch.ones(1, requires_grad=True) if kind == "gradient" else 0,
-        }[kind]  # fmt: skip
+        }[kind]
 
     return my_reward
 

@@ -120,11 +120,14 @@ def test_paying_by_episode_moves_the_same_rewards_to_the_end(
     reference = FrozenReference(make_model("llama"), vocab_size=V)
     by_step, by_episode = (
         TextGenVectorEnv(
-            **arguments, kl=KLShaping(0.3, kl_mode, estimator=estimator, pay=pay), reference=reference, num_envs=N,
+            **arguments,
+            kl=KLShaping(0.3, kl_mode, estimator=estimator, pay=pay),
+            reference=reference,
+            num_envs=N,
             length_limit=length_limit,
         )
         for pay in ("step", "episode")
-    )  # fmt: skip
+    )
     rng = np.random.default_rng(2)
     by_step.reset(seed=0)
     by_episode.reset(seed=0)

@@ -13,9 +13,14 @@ from textrl_env.worlds import LetterTokenizer
 
 def make(order: str = "epoch", *, n_prompts: int = 7, num_envs: int = 3, mode: str = "SameStep") -> TextGenVectorEnv:
     return TextGenVectorEnv(
-        list("abcdefg")[:n_prompts], lambda prompts, completions: [0.0] * len(prompts), LetterTokenizer(8),
-        num_envs=num_envs, autoreset_mode=mode, max_new_tokens=2, prompt_order=order,
-    )  # type: ignore[arg-type]  # fmt: skip
+        list("abcdefg")[:n_prompts],
+        lambda prompts, completions: [0.0] * len(prompts),
+        LetterTokenizer(8),
+        num_envs=num_envs,
+        autoreset_mode=mode,
+        max_new_tokens=2,
+        prompt_order=order,
+    )  # type: ignore[arg-type]
 
 
 def prompts(env: TextGenVectorEnv, steps: int) -> list[list[int]]:

@@ -13,9 +13,12 @@ from textrl_env import AdaptiveKL, FixedKL, KLShaping, Weighted
 
 # No example comes from an earlier run and none depends on the clock: CI sees what a developer sees.
 STEADY = settings(
-    derandomize=True, database=None, deadline=None, phases=[Phase.generate, Phase.shrink],
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
-)  # fmt: skip
+)
 
 
 class ByteTokenizer:

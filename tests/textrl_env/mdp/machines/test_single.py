@@ -89,9 +89,12 @@ class Model:
     def info(self) -> dict[str, Any]:
         a = self.a
         info = {
-            "prompt_index": self.index, "n_completion_tokens": len(self.completion), "finish_reason": self.reason,
-            "score": sum(self.scores), "reward_terms": {"price": self.scores[0], "length": self.scores[1]},
-        }  # fmt: skip
+            "prompt_index": self.index,
+            "n_completion_tokens": len(self.completion),
+            "finish_reason": self.reason,
+            "score": sum(self.scores),
+            "reward_terms": {"price": self.scores[0], "length": self.scores[1]},
+        }
         if a.kl:
             info["reward_terms"]["reference" if a.kl.mode == "reference" else "kl"] = self.paid_now
             if a.kl.mode != "reference":
