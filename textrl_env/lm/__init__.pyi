@@ -5,4 +5,9 @@ from .precision import (
     checked_precision as checked_precision,
     rounded_copy as rounded_copy,
 )
-from .pretrained import load_config as load_config, load_model as load_model, load_tokenizer as load_tokenizer
+from .pretrained import (
+    load_config as load_config,
+    load_model as load_model,
+    load_tokenizer as load_tokenizer,
+    resolve_model as resolve_model,
+)

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.errors import RepositoryNotFoundError
 from transformers import AutoModelForCausalLM
 
 from textrl_env import InputError
-from textrl_env.lm import load_config, load_model, load_tokenizer
+from textrl_env.lm import load_config, load_model, load_tokenizer, resolve_model
 
 PACKAGE = Path(__file__).parents[3]
 
@@ -89,6 +90,60 @@ def test_an_index_that_is_not_json_is_named(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text("[")
     with pytest.raises(InputError, match=r"index\.json: cannot be read"):
         load_model(AutoModelForCausalLM, folder)
+
+
+def test_a_hub_id_is_fetched_without_what_could_be_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests: list[tuple[str, dict[str, Any]]] = []
+
+    def snapshot_download(repo_id: str, **options: Any) -> str:
+        requests.append((repo_id, options))
+        return str(folder)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert resolve_model("someone/tiny-llama") == folder
+    assert load_config(Path("someone/tiny-llama")).model_type == "llama"
+    assert load_model(AutoModelForCausalLM, "someone/tiny-llama").config.model_type == "llama"
+    assert {name for name, _ in requests} == {"someone/tiny-llama"}
+    assert not any(pattern.endswith((".bin", ".py", ".pt", "*")) for pattern in requests[0][1]["allow_patterns"])
+
+
+@pytest.mark.parametrize("name", ["runs/sft", "missing", "./a/b", "runs/mine/sft", "/a/b", "model"])
+def test_a_path_stays_a_path(name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
+    assert resolve_model(name) == Path(name)
+    assert resolve_model(folder) == folder
+
+
+@pytest.mark.parametrize("fault", [ConnectionError("no route"), RuntimeError("proxy")])
+def test_a_hub_that_cannot_be_reached_is_said_plainly(
+    fault: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def snapshot_download(*_: Any, **__: Any) -> str:
+        raise fault
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(InputError, match=r"^someone/model: no such folder.*could not be reached.*give the folder"):
+        load_tokenizer("someone/model")
+
+
+def test_a_model_that_the_hub_does_not_show_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class MissingError(RepositoryNotFoundError):
+        def __init__(self) -> None:
+            Exception.__init__(self)
+
+    def snapshot_download(*_: Any, **__: Any) -> str:
+        raise MissingError
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(InputError, match=r"someone/model: .*shows no such model; check the name"):
+        resolve_model("someone/model")
 
 
 def test_nothing_in_the_package_unpickles_or_evaluates() -> None:
