@@ -23,8 +23,8 @@ import numpy as np
 import tyro
 from playwright.sync_api import Page, sync_playwright
 
-from textrl_env.cli.report_card.command import RewardModelReport
 from textrl_env.pipeline import RewardModelOptions, SFTOptions, run_reward_model, run_sft
+from textrl_env.pipeline.report_card import ReportCardOptions, write_report_card
 from textrl_env.pipeline.runs import read_json, run_stage, write_jsonl
 from textrl_env.reward_models import RaterPopulation, RewardModelConfig, write_preferences
 from textrl_env.reward_models.feedback.exchange import export_labels
@@ -63,12 +63,13 @@ def main(args: Args) -> dict[str, Any]:
     heldout = write_preferences(args.run_dir / "heldout.jsonl", rank_heldout(args))
     options = RewardModelOptions(preferences=labels, heldout=heldout, model=policy, training=args.training)
     run_stage(run_reward_model, options, args.run_dir, args.seed)
-    card = RewardModelReport(args.run_dir, preferences=heldout, n_prompts=args.n_judged, seed=args.seed)
-    try:
-        card.run()
-    except SystemExit:
+    card_options = ReportCardOptions(preferences=heldout, n_prompts=args.n_judged, seed=args.seed)
+    files = write_report_card(args.run_dir, card_options)
+    for finding in files.card.verdicts.values():
+        print(f"{finding.check}: {finding.outcome}, {finding.message}")
+    if files.card.failed:
         print("the reward model fails: label more, or let textrl quickstart show what 2,500 rankings give")
-    return read_json(args.run_dir / "reward_model" / "report_card.json")
+    return read_json(files.json)
 
 
 def rank_heldout(args: Args) -> list[dict[str, Any]]:

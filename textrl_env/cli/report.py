@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from textrl_env.cli.report_card.command import RewardModelReport
+from textrl_env.cli.report_card import RewardModelReport
 from textrl_env.pipeline import write_run_report
 
 

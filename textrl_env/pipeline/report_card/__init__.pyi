@@ -1,1 +1,2 @@
-from .gate import CARD as CARD, PAGE as PAGE, require_passed as require_passed
+from .card import require_passed as require_passed, write_report_card as write_report_card
+from .options import ReportCardFiles as ReportCardFiles, ReportCardOptions as ReportCardOptions

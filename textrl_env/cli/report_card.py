@@ -1,0 +1,51 @@
+"""`textrl report rm`: judges a reward model and writes its report card beside it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console, RenderableType
+
+from textrl_env.checks import Outcome
+from textrl_env.cli.finding_tables import verdict_table
+from textrl_env.pipeline.report_card import ReportCardFiles, ReportCardOptions, write_report_card
+
+LABELS: Mapping[Outcome, tuple[str, str]] = {
+    "passed": ("pass", "green"),
+    "failed": ("FAIL", "bold red"),
+    "not measured": ("-", "dim"),
+}
+
+
+@dataclass(frozen=True)
+class RewardModelReport:
+    """Judges a reward model; writes its report_card.html and .json beside it; exit code 1 if a check fails."""
+
+    of: tyro.conf.Positional[Path]
+    """A run's folder, or a reward model's."""
+    options: Annotated[ReportCardOptions, tyro.conf.arg(name="", help="")] = field(default_factory=ReportCardOptions)
+
+    def run(self) -> None:
+        """Prints the verdicts and where the files are; SystemExit(1) if a check failed."""
+        files = write_report_card(self.of, self.options)
+        console = Console()
+        for line in render_card(files):
+            console.print(line, soft_wrap=isinstance(line, str), highlight=False)
+        if files.card.failed:
+            raise SystemExit(1)
+
+
+def render_card(files: ReportCardFiles) -> Iterator[RenderableType]:
+    """Yields a table of the checks, the verdict and where the files are; a failure says what it leads to."""
+    card = files.card
+    findings = list(card.verdicts.values())
+    yield verdict_table(findings, title=f"report card of {files.folder}", labels=LABELS)
+    if any(not finding.sure for finding in findings):
+        yield "?: the 95% interval reaches across the limit; more held-out preferences or samples would tell"
+    n_measured = sum(finding.outcome != "not measured" for finding in findings)
+    yield (
+        f"FAILED: {', '.join(card.failed)}" if card.failed else f"passed, {n_measured} of {n_measured} checks measured"
+    )
+    yield f"the report card is {files.page}, its figures are in {files.json}"

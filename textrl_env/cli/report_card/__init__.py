@@ -1,1 +1,0 @@
-"""`textrl report rm`: the report card of a reward model."""
