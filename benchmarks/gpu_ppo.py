@@ -60,11 +60,19 @@ class Args:
 def configuration(args: Args) -> LlamaConfig:
     heads = args.width // 64
     return LlamaConfig(
-        vocab_size=args.vocabulary, hidden_size=args.width, intermediate_size=args.width * 38 // 7,
-        num_hidden_layers=args.layers, num_attention_heads=heads, num_key_value_heads=2 if heads % 2 == 0 else 1,
-        max_position_embeddings=args.tokens + 32, tie_word_embeddings=True, pad_token_id=0, bos_token_id=1,
-        eos_token_id=1, num_labels=1,
-    )  # fmt: skip
+        vocab_size=args.vocabulary,
+        hidden_size=args.width,
+        intermediate_size=args.width * 38 // 7,
+        num_hidden_layers=args.layers,
+        num_attention_heads=heads,
+        num_key_value_heads=2 if heads % 2 == 0 else 1,
+        max_position_embeddings=args.tokens + 32,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=1,
+        num_labels=1,
+    )
 
 
 class Timer:
@@ -119,17 +127,23 @@ def algorithm(args: Args, device: torch.device, stopwatch: Stopwatch) -> PhasedP
         policy = LlamaForCausalLM(config).to(torch.bfloat16)
         reward_model = LlamaForSequenceClassification(config).to(torch.bfloat16)
     env = TextGenVectorEnv(
-        random_prompts(args.vocabulary), ModelReward(RewardModel(reward_model, tokenizer)), tokenizer,
-        num_envs=args.batch, max_new_tokens=args.tokens, eos_token_ids=[], autoreset_mode="Disabled",
+        random_prompts(args.vocabulary),
+        ModelReward(RewardModel(reward_model, tokenizer)),
+        tokenizer,
+        num_envs=args.batch,
+        max_new_tokens=args.tokens,
+        eos_token_ids=[],
+        autoreset_mode="Disabled",
         kl=KLShaping(0.05, "sampled", pay="episode"),
-        reference=TimedReference(
-            policy, vocab_size=args.vocabulary, precision="float32", stopwatch=stopwatch
-        ),
-    )  # fmt: skip
+        reference=TimedReference(policy, vocab_size=args.vocabulary, precision="float32", stopwatch=stopwatch),
+    )
     made = PhasedPPO(
-        ActorCriticLM(policy, vocab_size=args.vocabulary), env, n_episodes=args.batch,
-        microbatch_size=args.microbatch_size, learning_rate=1e-6,
-    )  # fmt: skip
+        ActorCriticLM(policy, vocab_size=args.vocabulary),
+        env,
+        n_episodes=args.batch,
+        microbatch_size=args.microbatch_size,
+        learning_rate=1e-6,
+    )
     made.stopwatch = stopwatch
     return made
 
@@ -141,9 +155,14 @@ def measure(args: Args, device: torch.device) -> dict[str, float]:
     policy, env = ppo.policy.policy, ppo.env
     # The rollout alone: nothing is scored and no reference consulted.
     bare = TextGenVectorEnv(
-        env.task.prompts, lambda prompts, completions: [0.0] * len(prompts), env.task.tokenizer, num_envs=args.batch,
-        max_new_tokens=args.tokens, eos_token_ids=[], autoreset_mode="Disabled",
-    )  # fmt: skip
+        env.task.prompts,
+        lambda prompts, completions: [0.0] * len(prompts),
+        env.task.tokenizer,
+        num_envs=args.batch,
+        max_new_tokens=args.tokens,
+        eos_token_ids=[],
+        autoreset_mode="Disabled",
+    )
     bare.reset(seed=0)
     tokens = args.batch * args.tokens
     texts = (random_prompts(args.vocabulary) * args.batch)[: args.batch]
@@ -152,10 +171,13 @@ def measure(args: Args, device: torch.device) -> dict[str, float]:
     ours = tokens / timer.median(lambda: collect(bare, ppo.policy, args.batch))
     generate = tokens / timer.median(
         lambda: policy.generate(
-            input_ids=prompts.input_ids, attention_mask=prompts.attention_mask, do_sample=True, top_k=0,
+            input_ids=prompts.input_ids,
+            attention_mask=prompts.attention_mask,
+            do_sample=True,
+            top_k=0,
             max_new_tokens=args.tokens,
         )
-    )  # fmt: skip
+    )
     updates = []
     for _ in range(args.rounds + 1):
         ppo.learn(total_updates=1, callback=Phases(stopwatch))
@@ -169,11 +191,17 @@ def measure(args: Args, device: torch.device) -> dict[str, float]:
     full, read = arithmetic(device, timer), bandwidth(device, timer)
     bound = decoding_bound(policy, args, float(prompts.attention_mask.sum()) / args.batch, read)
     return {
-        "rollout, tokens/s": ours, "generate, tokens/s": generate, "bandwidth bound, tokens/s": bound,
-        "rollout / generate": ours / generate, "rollout / bound": ours / bound, "update, s": update,
-        "update, MFU": ppo.n_epochs * per_epoch / update / full, "bandwidth, GB/s": read / 1e9,
-        "matrix product, TFLOP/s": full / 1e12, "policy, M parameters": policy.num_parameters() / 1e6,
-    }  # fmt: skip
+        "rollout, tokens/s": ours,
+        "generate, tokens/s": generate,
+        "bandwidth bound, tokens/s": bound,
+        "rollout / generate": ours / generate,
+        "rollout / bound": ours / bound,
+        "update, s": update,
+        "update, MFU": ppo.n_epochs * per_epoch / update / full,
+        "bandwidth, GB/s": read / 1e9,
+        "matrix product, TFLOP/s": full / 1e12,
+        "policy, M parameters": policy.num_parameters() / 1e6,
+    }
 
 
 def main(args: Args) -> dict[str, float]:

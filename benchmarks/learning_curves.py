@@ -87,9 +87,15 @@ def on_policy(name: str, seed: int) -> Iterator[tuple[int, float]]:
     model = reference_model()
     reference = FrozenReference(model, vocab_size=WORLD.vocab_size)
     env = TextGenVectorEnv(
-        WORLD.prompts, WORLD.reward, WORLD.tokenizer, num_envs=N_EPISODES, autoreset_mode="Disabled",
-        max_new_tokens=WORLD.horizon, kl=KLShaping(COEF, "sampled", pay="episode"), reference=reference,
-    )  # fmt: skip
+        WORLD.prompts,
+        WORLD.reward,
+        WORLD.tokenizer,
+        num_envs=N_EPISODES,
+        autoreset_mode="Disabled",
+        max_new_tokens=WORLD.horizon,
+        kl=KLShaping(COEF, "sampled", pay="episode"),
+        reference=reference,
+    )
     agent = ActorCriticLM(model, vocab_size=WORLD.vocab_size, critic="separate" if make.needs_critic else "none")
     algorithm = make(agent, env, learning_rate=peak, n_episodes=N_EPISODES, seed=seed, **options)
     yield 0, gap().measure(model).fraction
@@ -231,9 +237,11 @@ def table(curves: dict[str, Any]) -> Table:
         runs = np.array(curve["fractions"])
         half = np.flatnonzero(runs.mean(axis=0) >= 0.5)
         shown.add_row(
-            name, f"{runs[:, -1].mean():.3f} ± {half_width(runs[:, -1]):.3f}", f"{runs[:, -1].min():.3f}",
+            name,
+            f"{runs[:, -1].mean():.3f} ± {half_width(runs[:, -1]):.3f}",
+            f"{runs[:, -1].min():.3f}",
             f"{curve['completions'][half[0]]:,}" if len(half) else "never",
-        )  # fmt: skip
+        )
     return shown
 
 

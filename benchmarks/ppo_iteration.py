@@ -29,7 +29,7 @@ from iteration.job import SIZES, write_job
 from iteration.table import ByVariant, Samples, judge, show
 from iteration.variants import THREE, VARIANTS
 from iteration.work import left_out
-from iteration.workers import BENCHMARKS, Worker, WorkerFailed
+from iteration.workers import BENCHMARKS, Worker, WorkerError
 from rich.progress import Progress
 
 ITERATIONS = {"XS": 9, "S": 5, "M": 2}
@@ -99,8 +99,8 @@ def take_turns(
                 turns = {str(threads): workers[name].turn(threads) for threads in args.threads}
                 for turn in turns.values():
                     if "positions" in turn and (lack := left_out(turn["positions"], SIZES[size])):
-                        raise WorkerFailed(lack)
-            except WorkerFailed as failure:
+                        raise WorkerError(lack)
+            except WorkerError as failure:
                 failures[name] = str(failure)
                 workers.pop(name).close()
                 samples.pop(name, None)
@@ -137,14 +137,16 @@ def start(names: list[str], job: Path, logs: Path, threads: int, failures: dict[
             continue
         starting[name] = Worker(
             [str(python), "-m", f"iteration.{variant.module}", str(job), *variant.arguments],
-            environment=variant.environment, threads=threads, log=logs / f"{name.replace(' ', '_')}.log",
-        )  # fmt: skip
+            environment=variant.environment,
+            threads=threads,
+            log=logs / f"{name.replace(' ', '_')}.log",
+        )
     ready = {}
     for name, worker in starting.items():
         try:
             worker.wait_until_ready()
             ready[name] = worker
-        except WorkerFailed as failure:
+        except WorkerError as failure:
             failures[name] = str(failure)
             worker.close()
     return ready
@@ -169,11 +171,14 @@ def bfloat16_gain() -> float:
 def machine() -> dict[str, Any]:
     """What the figures depend on beside the code."""
     return {
-        "processor": torch.cpu.get_capabilities().get("cpu_name"), "bfloat16 gain": bfloat16_gain(),
-        "processors": os.cpu_count(), "architecture": platform.machine(), "python": platform.python_version(),
+        "processor": torch.cpu.get_capabilities().get("cpu_name"),
+        "bfloat16 gain": bfloat16_gain(),
+        "processors": os.cpu_count(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "transformers", "stable-baselines3")},
         "load at the end": os.getloadavg()[0],
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

@@ -33,14 +33,21 @@ KINDS = {
         "aten::_scaled_dot_product_flash_attention_for_cpu_backward",
     ),
     "copies": (
-        "aten::copy_", "aten::fill_", "aten::cat", "aten::index", "aten::index_copy", "aten::index_select",
+        "aten::copy_",
+        "aten::fill_",
+        "aten::cat",
+        "aten::index",
+        "aten::index_copy",
+        "aten::index_select",
         "aten::_index_put_impl_",
     ),
     "softmax and norms": (
-        "aten::_log_softmax", "aten::_log_softmax_backward_data", "aten::native_layer_norm",
+        "aten::_log_softmax",
+        "aten::_log_softmax_backward_data",
+        "aten::native_layer_norm",
         "aten::native_layer_norm_backward",
     ),
-}  # fmt: skip
+}
 REST = "Python, the optimizer, small operations"
 
 
@@ -71,9 +78,11 @@ def measure(size: str) -> dict[str, Any]:
     }
     flops = sum(averages[name].flops for name in KINDS["matrix products"] if name in averages)
     return {
-        "seconds": whole, "by kind": seconds | {REST: whole - sum(seconds.values())},
-        "GFLOP/s": flops / seconds["matrix products"] / 1e9, "peak GFLOP/s": peak(),
-    }  # fmt: skip
+        "seconds": whole,
+        "by kind": seconds | {REST: whole - sum(seconds.values())},
+        "GFLOP/s": flops / seconds["matrix products"] / 1e9,
+        "peak GFLOP/s": peak(),
+    }
 
 
 def peak() -> float:

@@ -36,9 +36,16 @@ from small_world.sb3 import sb3
 from transformers import AutoModelForCausalLM
 
 SETTING = Setting(
-    letters=WORLD.tokenizer.decode(list(range(1, WORLD.vocab_size))), horizon=WORLD.horizon, coef=COEF, n_episodes=128,
-    batch_size=64, n_epochs=4, gae_lambda=1.0, learning_rate=1e-3, marks=(2048, 4096, 8192, 16384),
-)  # fmt: skip
+    letters=WORLD.tokenizer.decode(list(range(1, WORLD.vocab_size))),
+    horizon=WORLD.horizon,
+    coef=COEF,
+    n_episodes=128,
+    batch_size=64,
+    n_epochs=4,
+    gae_lambda=1.0,
+    learning_rate=1e-3,
+    marks=(2048, 4096, 8192, 16384),
+)
 TRL_PYTHON = BENCHMARKS.parent / ".venv-bench" / "bin" / "python"
 
 

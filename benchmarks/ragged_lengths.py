@@ -77,9 +77,14 @@ class EndingActor:
 
 def environment(job: Job, num_envs: int, **options: Any) -> TextGenVectorEnv:
     return TextGenVectorEnv(
-        job.prompts, lambda prompts, completions: [0.0] * len(prompts), job.tokenizer(), num_envs=num_envs,
-        max_new_tokens=LONGEST, autoreset_mode="Disabled", **options,
-    )  # fmt: skip
+        job.prompts,
+        lambda prompts, completions: [0.0] * len(prompts),
+        job.tokenizer(),
+        num_envs=num_envs,
+        max_new_tokens=LONGEST,
+        autoreset_mode="Disabled",
+        **options,
+    )
 
 
 def refilling(env: TextGenVectorEnv, agent: ActorCriticLM, lengths: np.ndarray) -> int:
@@ -127,9 +132,13 @@ def generating(job: Job, policy: Any, prompts: Any, lengths: np.ndarray, rows: i
         ids, mask = prompts.input_ids[chosen], prompts.attention_mask[chosen]
         end_at = EndAt(torch.from_numpy(lengths[start : start + rows]), ids.shape[1])
         sequences = policy.generate(
-            input_ids=ids, attention_mask=mask, max_new_tokens=LONGEST, do_sample=True, top_k=0,
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=LONGEST,
+            do_sample=True,
+            top_k=0,
             logits_processor=[end_at],
-        )  # fmt: skip
+        )
         completions = sequences[:, ids.shape[1] :]
         count += int(((completions == END).cumsum(dim=1) == 0).sum()) + rows
     return count

@@ -122,9 +122,13 @@ def main(args: Args) -> list[dict[str, Any]]:
                     found = pool.apply(measure, (size, microbatch, args.iterations))
                     rows.append({"axis": axis, "microbatch_size": microbatch, **asdict(size), **found})
                     table.add_row(
-                        axis, str(getattr(size, axis)), str(microbatch or "all"), f"{found['seconds']:.2f}",
-                        f"{found['seconds'] / found['n_tokens'] * 1e6:.0f}", f"{found['peak_mb']:.0f}",
-                    )  # fmt: skip
+                        axis,
+                        str(getattr(size, axis)),
+                        str(microbatch or "all"),
+                        f"{found['seconds']:.2f}",
+                        f"{found['seconds'] / found['n_tokens'] * 1e6:.0f}",
+                        f"{found['peak_mb']:.0f}",
+                    )
     judged = judge(rows)
     Console().print(table, bars(judged))
     args.out.parent.mkdir(parents=True, exist_ok=True)

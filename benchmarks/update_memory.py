@@ -52,11 +52,17 @@ def measure(args: Args) -> None:
     with seeded(0):
         model = LlamaForCausalLM(
             LlamaConfig(
-                vocab_size=27, hidden_size=args.hidden_size, intermediate_size=4 * args.hidden_size,
-                num_hidden_layers=args.layers, num_attention_heads=8, num_key_value_heads=8,
-                bos_token_id=0, eos_token_id=0, pad_token_id=0,
+                vocab_size=27,
+                hidden_size=args.hidden_size,
+                intermediate_size=4 * args.hidden_size,
+                num_hidden_layers=args.layers,
+                num_attention_heads=8,
+                num_key_value_heads=8,
+                bos_token_id=0,
+                eos_token_id=0,
+                pad_token_id=0,
             )
-        ).eval()  # fmt: skip
+        ).eval()
     start, weights = peak(), sum(value.numel() for value in model.parameters()) * 4 / 1e6
     lora = args.variant.startswith("lora")
     agent = ActorCriticLM(
@@ -64,22 +70,28 @@ def measure(args: Args) -> None:
     )
     kind = AdapterOffReference if lora else FrozenReference
     env = TextGenVectorEnv(
-        ["abcdefgh"], lambda prompts, completions, **columns: [float(text.count("a")) for text in completions],
-        tokenizer, num_envs=args.n_episodes, autoreset_mode="Disabled", max_new_tokens=args.max_new_tokens,
-        min_new_tokens=args.max_new_tokens, kl=KLShaping(0.05, "sampled", pay="episode"),
+        ["abcdefgh"],
+        lambda prompts, completions, **columns: [float(text.count("a")) for text in completions],
+        tokenizer,
+        num_envs=args.n_episodes,
+        autoreset_mode="Disabled",
+        max_new_tokens=args.max_new_tokens,
+        min_new_tokens=args.max_new_tokens,
+        kl=KLShaping(0.05, "sampled", pay="episode"),
         reference=kind(agent.policy, vocab_size=27),
-    )  # fmt: skip
+    )
     ppo = PPO(
-        agent, env, n_episodes=args.n_episodes, n_epochs=1,
+        agent,
+        env,
+        n_episodes=args.n_episodes,
+        n_epochs=1,
         microbatch_size=2 if "microbatches" in args.variant else None,
-    )  # fmt: skip
+    )
     started = time.process_time()
     ppo.learn(total_updates=2)
     seconds = time.process_time() - started
     trained = sum(value.numel() for value in agent.parameters() if value.requires_grad) / 1e6
-    print(
-        f"{args.variant:<24} {weights:8.0f} {trained:10.2f} {peak() - start:10.0f} {seconds:9.1f}", flush=True
-    )  # fmt: skip
+    print(f"{args.variant:<24} {weights:8.0f} {trained:10.2f} {peak() - start:10.0f} {seconds:9.1f}", flush=True)
 
 
 def main(args: Args) -> None:

@@ -46,10 +46,15 @@ def main(args: Args) -> dict[str, float]:
     tokenizer = LetterTokenizer(12)
     policy = ActorCriticLM(small_llama(tokenizer, hidden_size=64, seed=args.seed), vocab_size=len(tokenizer))
     env = TextGenVectorEnv(
-        ["ab", "cd", "ef", "gh"], in_order, tokenizer, num_envs=args.n_episodes, autoreset_mode="Disabled",
-        max_new_tokens=10, kl=KLShaping(args.kl_coef, mode="sampled", pay="episode"),
+        ["ab", "cd", "ef", "gh"],
+        in_order,
+        tokenizer,
+        num_envs=args.n_episodes,
+        autoreset_mode="Disabled",
+        max_new_tokens=10,
+        kl=KLShaping(args.kl_coef, mode="sampled", pay="episode"),
         reference=FrozenReference(policy.policy, vocab_size=len(tokenizer)),
-    )  # fmt: skip
+    )
     ppo = PPO(policy, env, learning_rate=1e-3, n_episodes=args.n_episodes, log_dir=args.log_dir, seed=args.seed)
     stops = sorted({-(-args.n_updates * part // 6) for part in range(7)})
     for start, stop in pairwise(stops):

@@ -99,17 +99,26 @@ class Learner:
     Args:
         options: with the policy, which is trained in place.
         processes: of the run.
+
+    Attributes:
+        optimizer: Adam, over the policy's parameters.
     """
 
     def __init__(self, options: OnPolicyOptions, processes: Processes) -> None:
         self.options, self.policy, self.processes = options, options.policy, processes
-        self.optimizer = adamw(self.policy.parameters(), lr=options.learning_rate_at(1.0), eps=options.adam_eps)
+        self.minibatch_size, self.part_size = options.minibatch_size, options.part_size
+        self.optimizer = adamw(self.policy.parameters(), lr=self.learning_rate(1.0), eps=options.adam_eps)
         processes.prepare(self.policy, self.optimizer)
+
+    def learning_rate(self, remaining: float) -> float:
+        """Returns the learning rate where the share `remaining` of the training lies ahead, from 1 to 0."""
+        rate = self.options.learning_rate
+        return rate(remaining) if callable(rate) else rate
 
     def draw_minibatches(self, n_rows: int, generator: torch.Generator) -> Tensor:
         """Draws the rows of an update's minibatches, (S, B): every row once in each epoch."""
         epochs = [torch.randperm(n_rows, generator=generator) for _ in range(self.options.n_epochs)]
-        return torch.cat(epochs).view(-1, self.options.minibatch_size)
+        return torch.cat(epochs).view(-1, self.minibatch_size)
 
     def finish(
         self,
@@ -168,4 +177,4 @@ class Learner:
         return totals | {"gradient_norm": norm}
 
     def _parts(self, n_rows: int) -> tuple[Tensor, ...]:
-        return torch.split(torch.arange(n_rows), self.options.part_size)
+        return torch.split(torch.arange(n_rows), self.part_size)

@@ -128,7 +128,7 @@ class OnPolicyAlgorithm(OnPolicyOptions, ABC):
                 if not self._collect(lambda: callbacks.on_step() and not should_stop()):
                     break
                 callbacks.on_rollout_end()
-                self.state.update = self._new_update(self.rollout, self.learning_rate_at(1 - progress))
+                self.state.update = self._new_update(self.rollout, self.learner.learning_rate(1 - progress))
             if not self._finish_update(self.state.update, stop):
                 break
             if self.n_updates % log_interval == 0:

@@ -92,10 +92,6 @@ class OnPolicyOptions:
         """Completions per forward and backward pass."""
         return self.minibatch_size if self.microbatch_size is None else self.microbatch_size
 
-    def learning_rate_at(self, remaining: float) -> float:
-        """Returns the learning rate where the share `remaining` of the training lies ahead, from 1 to 0."""
-        return self.learning_rate(remaining) if callable(self.learning_rate) else self.learning_rate
-
     def check_processes(self, count: int) -> None:
         """Raises InputError unless minibatches and groups are whole in each of `count` processes."""
         if self.minibatch_size % count:

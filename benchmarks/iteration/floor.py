@@ -113,9 +113,12 @@ class Floor:
         weights = torch.full_like(scored.values, 1 / scored.values.numel())
         for _ in range(self.size.epochs):
             policy_loss, _ = ppo_policy_loss(
-                self._logprobs(self.agent.policy, sampled), sampled.logprobs, scored.advantages, weights,
+                self._logprobs(self.agent.policy, sampled),
+                sampled.logprobs,
+                scored.advantages,
+                weights,
                 clip_range=0.2,
-            )  # fmt: skip
+            )
             critic_loss = value_loss(self._values(sampled), scored.values, scored.returns, weights)
             self.optimizer.zero_grad(set_to_none=True)
             (policy_loss + 0.5 * critic_loss).backward()

@@ -53,10 +53,19 @@ def write_job(folder: Path, size: Size) -> None:
     transformers.utils.logging.disable_progress_bar()
     tokenizer = word_tokenizer(size.vocabulary)
     config = GPT2Config(
-        vocab_size=size.vocabulary, n_positions=LONGEST_PROMPT + size.tokens + 8, n_embd=size.width,
-        n_layer=size.layers, n_head=max(2, size.width // 64), num_labels=1, bos_token_id=1, eos_token_id=1,
-        pad_token_id=0, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
-    )  # fmt: skip
+        vocab_size=size.vocabulary,
+        n_positions=LONGEST_PROMPT + size.tokens + 8,
+        n_embd=size.width,
+        n_layer=size.layers,
+        n_head=max(2, size.width // 64),
+        num_labels=1,
+        bos_token_id=1,
+        eos_token_id=1,
+        pad_token_id=0,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         policy, reward_model = GPT2LMHeadModel(config), GPT2ForSequenceClassification(config)
@@ -113,9 +122,12 @@ def word_tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
     model = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
     model.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(
-        tokenizer_object=model, pad_token="<pad>", eos_token="<end>", padding_side="left",
+        tokenizer_object=model,
+        pad_token="<pad>",
+        eos_token="<end>",
+        padding_side="left",
         clean_up_tokenization_spaces=False,
-    )  # fmt: skip
+    )
 
 
 def random_prompts(vocabulary: int) -> list[str]:

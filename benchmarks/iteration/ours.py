@@ -68,9 +68,15 @@ def environment(
     reference = TimedReference(job.policy(), vocab_size=size.vocabulary, precision=precision, stopwatch=stopwatch)
     shaping = {} if kl is None else {"kl": kl, "reference": reference}
     return TextGenVectorEnv(
-        job.prompts, reward, tokenizer, num_envs=size.completions, max_new_tokens=size.tokens, eos_token_ids=[],
-        **shaping, **options,
-    )  # fmt: skip
+        job.prompts,
+        reward,
+        tokenizer,
+        num_envs=size.completions,
+        max_new_tokens=size.tokens,
+        eos_token_ids=[],
+        **shaping,
+        **options,
+    )
 
 
 class PhasedPPO(PPO):
@@ -96,10 +102,14 @@ def ppo(
     kl = KLShaping(size.kl_coef, "sampled", pay="episode")
     env = environment(job, stopwatch, precision=precision, kl=kl, autoreset_mode="Disabled")
     algorithm = PhasedPPO(
-        actor_critic(job, critic=critic, precision=precision), env, learning_rate=size.learning_rate,
-        n_episodes=size.completions, batch_size=size.completions, microbatch_size=microbatch_size,
+        actor_critic(job, critic=critic, precision=precision),
+        env,
+        learning_rate=size.learning_rate,
+        n_episodes=size.completions,
+        batch_size=size.completions,
+        microbatch_size=microbatch_size,
         n_epochs=size.epochs,
-    )  # fmt: skip
+    )
     algorithm.stopwatch = stopwatch
     return algorithm
 
@@ -115,9 +125,13 @@ def without_critic(name: str, job: Job, stopwatch: Stopwatch, precision: Precisi
     return getattr(textrl_env.agents, name)(
         actor_critic(job, critic="none", precision=precision),
         environment(job, stopwatch, precision=precision, kl=kl, autoreset_mode="Disabled"),
-        learning_rate=size.learning_rate, n_episodes=size.completions, batch_size=size.completions,
-        n_epochs=size.epochs, group_size=size.group, **options,
-    )  # fmt: skip
+        learning_rate=size.learning_rate,
+        n_episodes=size.completions,
+        batch_size=size.completions,
+        n_epochs=size.epochs,
+        group_size=size.group,
+        **options,
+    )
 
 
 def main() -> None:

@@ -29,16 +29,27 @@ def ppo(kind: str, job: Job) -> PPO:
     kl, tokens = KLShaping(size.kl_coef, "reference"), size.completions * size.tokens
     task: tuple[Any, ...] = (job.prompts, reward, tokenizer)
     options: dict[str, Any] = {
-        "max_new_tokens": size.tokens, "eos_token_ids": [], "kl": kl, "reference": reference,
-    }  # fmt: skip
+        "max_new_tokens": size.tokens,
+        "eos_token_ids": [],
+        "kl": kl,
+        "reference": reference,
+    }
     if kind == "naive":
         env: Any = DummyVecEnv([lambda: TextGenEnv(*task, **options)])
     else:
         env = as_sb3_vec_env(TextGenVectorEnv(*task, num_envs=size.completions, **options))
     return PPO(
-        CausalLMPolicy, env, policy_kwargs={"model": policy}, n_steps=tokens // env.num_envs, batch_size=tokens,
-        n_epochs=size.epochs, ent_coef=size.kl_coef, gamma=1.0, learning_rate=size.learning_rate, device="cpu",
-    )  # fmt: skip
+        CausalLMPolicy,
+        env,
+        policy_kwargs={"model": policy},
+        n_steps=tokens // env.num_envs,
+        batch_size=tokens,
+        n_epochs=size.epochs,
+        ent_coef=size.kl_coef,
+        gamma=1.0,
+        learning_rate=size.learning_rate,
+        device="cpu",
+    )
 
 
 def main() -> None:

@@ -38,9 +38,14 @@ def judge(samples: Samples) -> list[dict[str, Any]]:
 
 def _judged(bar: Bar, threads: str, ratio: float) -> dict[str, Any]:
     return {
-        "size": bar.size, "ratio of": str(bar), "threads": int(threads), "measure": measure(threads), "ratio": ratio,
-        "bar": f"{bar.kind} {bar.factor:g}", "holds": bar.holds(ratio),
-    }  # fmt: skip
+        "size": bar.size,
+        "ratio of": str(bar),
+        "threads": int(threads),
+        "measure": measure(threads),
+        "ratio": ratio,
+        "bar": f"{bar.kind} {bar.factor:g}",
+        "holds": bar.holds(ratio),
+    }
 
 
 def show(samples: Samples, failures: dict[str, dict[str, str]]) -> None:

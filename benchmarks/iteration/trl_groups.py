@@ -24,16 +24,33 @@ def group_trainer(kind: str, job: Job, turns: Turns, folder: str, *, fused_activ
     policy, reward_model = job.policy(**config), job.classifier("reward_model", **config)
     config_class, trainer_class = KINDS[kind]
     arguments = config_class(
-        output_dir=folder, use_cpu=True, bf16=False, gradient_checkpointing=False, report_to="none", disable_tqdm=True,
-        save_strategy="no", logging_strategy="no", learning_rate=size.learning_rate, num_train_epochs=100_000,
-        per_device_train_batch_size=size.completions, gradient_accumulation_steps=1, steps_per_generation=1,
-        num_iterations=size.epochs, num_generations=size.group, max_completion_length=size.tokens, temperature=1.0,
+        output_dir=folder,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to="none",
+        disable_tqdm=True,
+        save_strategy="no",
+        logging_strategy="no",
+        learning_rate=size.learning_rate,
+        num_train_epochs=100_000,
+        per_device_train_batch_size=size.completions,
+        gradient_accumulation_steps=1,
+        steps_per_generation=1,
+        num_iterations=size.epochs,
+        num_generations=size.group,
+        max_completion_length=size.tokens,
+        temperature=1.0,
         beta=size.kl_coef,
-    )  # fmt: skip
+    )
     trainer = trainer_class(
-        model=policy, reward_funcs=reward_model, reward_processing_classes=tokenizer, args=arguments,
-        processing_class=tokenizer, train_dataset=Dataset.from_dict({"prompt": job.prompts}),
-    )  # fmt: skip
+        model=policy,
+        reward_funcs=reward_model,
+        reward_processing_classes=tokenizer,
+        args=arguments,
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_dict({"prompt": job.prompts}),
+    )
     if fused_activation:
         _fuse_activation(trainer.ref_model, policy)
     count = ForwardCount(policy=policy, reference=trainer.ref_model, reward_model=reward_model)

@@ -30,17 +30,37 @@ def ppo_trainer(job: Job, turns: Turns, folder: str, *, weights: str, fused_acti
     critic = job.classifier("critic", weights, **config)
     prompts = Dataset.from_dict({"input_ids": tokenizer(job.prompts)["input_ids"]})
     arguments = PPOConfig(
-        output_dir=folder, use_cpu=True, bf16=False, gradient_checkpointing=False, report_to="none", disable_tqdm=True,
-        save_strategy="no", num_sample_generations=0, learning_rate=size.learning_rate,
-        total_episodes=ITERATIONS * size.completions, per_device_train_batch_size=size.completions,
-        gradient_accumulation_steps=1, num_mini_batches=1, num_ppo_epochs=size.epochs,
-        local_rollout_forward_batch_size=size.completions, response_length=size.tokens, stop_token=None,
-        missing_eos_penalty=None, temperature=1.0, kl_coef=size.kl_coef,
-    )  # fmt: skip
+        output_dir=folder,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to="none",
+        disable_tqdm=True,
+        save_strategy="no",
+        num_sample_generations=0,
+        learning_rate=size.learning_rate,
+        total_episodes=ITERATIONS * size.completions,
+        per_device_train_batch_size=size.completions,
+        gradient_accumulation_steps=1,
+        num_mini_batches=1,
+        num_ppo_epochs=size.epochs,
+        local_rollout_forward_batch_size=size.completions,
+        response_length=size.tokens,
+        stop_token=None,
+        missing_eos_penalty=None,
+        temperature=1.0,
+        kl_coef=size.kl_coef,
+    )
     trainer = PPOTrainer(
-        args=arguments, processing_class=tokenizer, model=policy, ref_model=reference, reward_model=reward_model,
-        value_model=critic, train_dataset=prompts, eval_dataset=prompts.select(range(size.completions)),
-    )  # fmt: skip
+        args=arguments,
+        processing_class=tokenizer,
+        model=policy,
+        ref_model=reference,
+        reward_model=reward_model,
+        value_model=critic,
+        train_dataset=prompts,
+        eval_dataset=prompts.select(range(size.completions)),
+    )
     count = ForwardCount(policy=policy, reference=reference, reward_model=reward_model, critic=critic)
     trainer.add_callback(ByTurns(turns, count))
     return trainer

@@ -18,11 +18,15 @@ def left_out(positions: dict[str, int], size: Size) -> str | None:
     if "critic" in positions:
         sampling = one_pass - size.completions
         expected = {
-            "policy": sampling + size.epochs * one_pass, "reward_model": one_pass,
+            "policy": sampling + size.epochs * one_pass,
+            "reward_model": one_pass,
             "critic": (1 + size.epochs) * one_pass,
-        }  # fmt: skip
-        wrong = [f"{name} {positions[name]} instead of {count}" for name, count in expected.items()
-                 if positions[name] != count]  # fmt: skip
+        }
+        wrong = [
+            f"{name} {positions[name]} instead of {count}"
+            for name, count in expected.items()
+            if positions[name] != count
+        ]
     else:
         expected = {"policy": (1 + size.epochs) * one_pass - size.completions, "reward_model": 1}
         wrong = [

@@ -12,12 +12,16 @@ BENCHMARKS = Path(__file__).parents[1]
 def offline(threads: int) -> dict[str, str]:
     """The environment variables of a process that computes with so many threads and asks no network."""
     return os.environ | {
-        "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false", "TRL_EXPERIMENTAL_SILENCE": "1", "PYTHONPATH": str(BENCHMARKS.parent),
-    }  # fmt: skip
+        "OMP_NUM_THREADS": str(threads),
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRL_EXPERIMENTAL_SILENCE": "1",
+        "PYTHONPATH": str(BENCHMARKS.parent),
+    }
 
 
-class WorkerFailed(Exception):
+class WorkerError(Exception):
     """A variant's process ended; the message is the last line that it printed."""
 
 
@@ -35,12 +39,17 @@ class Worker:
         self._log = log
         with log.open("w") as file:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True, cwd=BENCHMARKS,
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+                cwd=BENCHMARKS,
                 env=offline(threads) | environment,
-            )  # fmt: skip
+            )
 
     def wait_until_ready(self) -> dict[str, Any]:
-        """Facts about what was built; WorkerFailed where nothing could be."""
+        """Facts about what was built; WorkerError where nothing could be."""
         return self._answer()
 
     def turn(self, threads: int) -> dict[str, Any]:
@@ -50,7 +59,7 @@ class Worker:
             self._process.stdin.write(f"{threads}\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise WorkerFailed(self._last_line()) from None
+            raise WorkerError(self._last_line()) from None
         return self._answer()
 
     def close(self) -> None:
@@ -62,7 +71,7 @@ class Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise WorkerFailed(self._last_line())
+            raise WorkerError(self._last_line())
         facts: dict[str, Any] = json.loads(line)
         return facts
 

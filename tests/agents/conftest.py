@@ -29,9 +29,13 @@ def make_env() -> Callable[..., TextGenVectorEnv]:
             options["kl"] = options.get("kl", KLShaping(0.1, "sampled", pay="episode"))
             options["reference"] = FrozenReference(reference, vocab_size=V, **frozen)
         return TextGenVectorEnv(
-            ["abcde", "f", "gab", "cd"], options.pop("reward", count_a), LetterTokenizer(V), num_envs=num_envs,
-            autoreset_mode=options.pop("autoreset_mode", "Disabled"), **{"max_new_tokens": 6, **options},
-        )  # fmt: skip
+            ["abcde", "f", "gab", "cd"],
+            options.pop("reward", count_a),
+            LetterTokenizer(V),
+            num_envs=num_envs,
+            autoreset_mode=options.pop("autoreset_mode", "Disabled"),
+            **{"max_new_tokens": 6, **options},
+        )
 
     return make
 
@@ -56,9 +60,16 @@ def untied_gpt2() -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = GPT2Config(
-            vocab_size=8, n_positions=8, n_embd=width, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0,
-            pad_token_id=0, tie_word_embeddings=False,
-        )  # fmt: skip
+            vocab_size=8,
+            n_positions=8,
+            n_embd=width,
+            n_layer=2,
+            n_head=2,
+            bos_token_id=0,
+            eos_token_id=0,
+            pad_token_id=0,
+            tie_word_embeddings=False,
+        )
         model: Any = GPT2LMHeadModel(config)
         torch.nn.init.normal_(model.lm_head.weight, std=6 / width)
     return model.eval()

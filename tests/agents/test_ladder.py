@@ -28,9 +28,13 @@ from textrl_env.reference import FrozenReference
 # Completions per update, the first learning rate and the weight of that term. What steps once on a rollout needs small
 # rollouts, and small steps: at 3e-3 some seeds of A2C and RLOO stay below the mark of one rung.
 OPTIONS = {
-    A2C: (32, 2e-3, 0.1), REINFORCE: (32, 2e-3, 0.1), RLOO: (32, 2e-3, 0.1), GRPO: (64, 3e-3, 0.05),
-    DrGRPO: (64, 3e-3, 0.03), RejectionSampling: (64, 3e-3, 0.0),
-}  # fmt: skip
+    A2C: (32, 2e-3, 0.1),
+    REINFORCE: (32, 2e-3, 0.1),
+    RLOO: (32, 2e-3, 0.1),
+    GRPO: (64, 3e-3, 0.05),
+    DrGRPO: (64, 3e-3, 0.03),
+    RejectionSampling: (64, 3e-3, 0.0),
+}
 
 UNSURE_SEEDS = (1, 2)
 
@@ -43,20 +47,23 @@ def test_it_climbs_the_ladder(algorithm: Any) -> None:
     def make(env: TextGenVectorEnv, seed: int) -> OnPolicyAlgorithm:
         tokenizer = env.task.tokenizer
         model = small_llama(tokenizer, hidden_size=32, heads=2, seed=seed)
-        policy = ActorCriticLM(
-            model, vocab_size=len(tokenizer), critic="shared" if algorithm.needs_critic else "none"
-        )  # fmt: skip
+        policy = ActorCriticLM(model, vocab_size=len(tokenizer), critic="shared" if algorithm.needs_critic else "none")
         made: OnPolicyAlgorithm = algorithm(
-            policy, env, learning_rate=lambda remaining: rate * remaining, n_episodes=n_episodes, seed=seed,
-            kl_loss_coef=0.0 if env.kl_coef else held, reference=FrozenReference(model, vocab_size=len(tokenizer)),
-        )  # fmt: skip
+            policy,
+            env,
+            learning_rate=lambda remaining: rate * remaining,
+            n_episodes=n_episodes,
+            seed=seed,
+            kl_loss_coef=0.0 if env.kl_coef else held,
+            reference=FrozenReference(model, vocab_size=len(tokenizer)),
+        )
         return made
 
     def climb(seed: int, *left_out: str) -> AgentReport:
         ladder = [rung for rung in LADDER if rung.name not in left_out]
         return check_agent(
             make, seed=seed, ladder=ladder, num_envs=n_episodes, autoreset_mode="Disabled", kl_mode="sampled", verbose=0
-        )  # fmt: skip
+        )
 
     report = climb(0, *(["reverse"] if algorithm is RejectionSampling else []))
     for seed in UNSURE_SEEDS if algorithm is GRPO else ():

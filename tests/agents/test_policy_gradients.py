@@ -40,9 +40,15 @@ class Enumeration:
 
     def algorithm(self, make: Any, *, in_loss: bool = False, **options: Any) -> Any:
         env = TextGenVectorEnv(
-            self.world.prompts, self.world.reward, self.world.tokenizer, autoreset_mode="Disabled",
-            max_new_tokens=self.world.horizon, kl=KLShaping(COEF, "sampled"), reference=self.reference, num_envs=2,
-        )  # fmt: skip
+            self.world.prompts,
+            self.world.reward,
+            self.world.tokenizer,
+            autoreset_mode="Disabled",
+            max_new_tokens=self.world.horizon,
+            kl=KLShaping(COEF, "sampled"),
+            reference=self.reference,
+            num_envs=2,
+        )
         kl = {"kl_loss_coef": COEF, "reference": self.reference} if in_loss else {}
         return make(self.agent, env, **{"n_episodes": 12, **kl, **options})
 
@@ -102,10 +108,17 @@ def enumeration(make_model: Any) -> Callable[..., Enumeration]:
         prompt_ids = torch.tensor(world.tokenizer.encode(prompt)).expand(n, -1)
         scores = torch.tensor([score for _, score in finished], dtype=torch.float32)
         bare = Rollout(
-            prompt_ids, torch.ones_like(prompt_ids, dtype=torch.bool), ids, mask, torch.zeros(n, horizon),
-            torch.zeros(n, horizon), scores, torch.zeros(n), torch.zeros(n, dtype=torch.bool),
+            prompt_ids,
+            torch.ones_like(prompt_ids, dtype=torch.bool),
+            ids,
+            mask,
+            torch.zeros(n, horizon),
+            torch.zeros(n, horizon),
+            scores,
+            torch.zeros(n),
+            torch.zeros(n, dtype=torch.bool),
             torch.zeros(n, dtype=torch.long),
-        )  # fmt: skip
+        )
         with torch.no_grad():
             logprobs = agent.evaluate(bare).logprobs
             ratio = torch.where(mask, logprobs - bare.place(reference.following_logprobs(*bare.states())), 0.0)

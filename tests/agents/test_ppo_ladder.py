@@ -20,9 +20,14 @@ def climb(*names: str, **options: Any) -> AgentReport:
         reference = FrozenReference(model, vocab_size=len(tokenizer))
         defaults: dict[str, Any] = {"gae_lambda": 1.0, "normalize_advantage": False, "kl_loss_coef": held}
         return PPO(
-            policy, env, learning_rate=lambda remaining: 3e-3 * remaining, n_episodes=128, seed=seed,
-            reference=reference, **defaults | options,
-        )  # fmt: skip
+            policy,
+            env,
+            learning_rate=lambda remaining: 3e-3 * remaining,
+            n_episodes=128,
+            seed=seed,
+            reference=reference,
+            **defaults | options,
+        )
 
     ladder = [rung for rung in LADDER if not names or rung.name in names]
     return check_agent(make, ladder=ladder, num_envs=128, autoreset_mode="Disabled", kl_mode="sampled", verbose=0)

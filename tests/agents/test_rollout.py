@@ -41,8 +41,10 @@ def test_every_episode_equals_its_replay_in_a_single_environment(
         return [len(prompt) + 0.5 * text.count("a") for prompt, text in zip(prompts, completions, strict=True)]
 
     options: dict[str, Any] = {
-        "free": {}, "masked": {"min_new_tokens": 3, "banned_tokens": [4]}, "cut": {"length_limit": "cut"},
-    }[rules]  # fmt: skip
+        "free": {},
+        "masked": {"min_new_tokens": 3, "banned_tokens": [4]},
+        "cut": {"length_limit": "cut"},
+    }[rules]
     policy, reference, shaping = make_model("gpt2"), None, {}
     if kl != "none":
         mode, _, pay = kl.partition(" by ")

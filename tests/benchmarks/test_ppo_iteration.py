@@ -12,7 +12,7 @@ from iteration.ours import Phases, ppo
 from iteration.table import judge
 from iteration.turns import Stopwatch
 from iteration.work import left_out
-from iteration.workers import Worker, WorkerFailed
+from iteration.workers import Worker, WorkerError
 from ppo_iteration import Args, main
 
 
@@ -86,7 +86,7 @@ def test_bars_compare_medians_and_know_their_direction() -> None:
 def test_a_variant_that_ends_says_why(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "raise SystemExit('no such library')"]
     worker = Worker(command, environment={}, threads=1, log=tmp_path / "log")
-    with pytest.raises(WorkerFailed, match="no such library"):
+    with pytest.raises(WorkerError, match="no such library"):
         worker.wait_until_ready()
     worker.close()
 

@@ -16,10 +16,15 @@ def log(**changed: Any) -> list[dict[str, float]]:
     t = np.linspace(0, 1, N)
     wave = 0.01 * np.sin(7 * np.arange(N))
     series = {
-        "objective/scores": t + wave, "objective/kl": 3 * t, "objective/entropy": 2 - t + wave,
-        "rollout/ep_len_mean": 20.0, "train/clip_fraction": 0.1, "train/approx_kl": 0.01, "train/value_loss": 0.3,
+        "objective/scores": t + wave,
+        "objective/kl": 3 * t,
+        "objective/entropy": 2 - t + wave,
+        "rollout/ep_len_mean": 20.0,
+        "train/clip_fraction": 0.1,
+        "train/approx_kl": 0.01,
+        "train/value_loss": 0.3,
         "train/explained_variance": 0.6,
-    }  # fmt: skip
+    }
     by_name = {tag.split("/")[1]: tag for tag in series}
     series |= {by_name[name]: value for name, value in changed.items()}
     columns = {tag: np.broadcast_to(value, N) for tag, value in series.items()}

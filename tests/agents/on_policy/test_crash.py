@@ -118,7 +118,7 @@ def n_calls(disk: Disk, root: Path, act: Callable[[], object]) -> int:
     return calls
 
 
-class Full(OSError):
+class FullDiskError(OSError):
     """There is no room for more; deleting and renaming go on to work."""
 
     def __init__(self) -> None:
@@ -187,7 +187,7 @@ def test_a_full_disk_at_any_call_is_said_in_one_line_and_loses_nothing(ppo: PPO,
     before = [value.clone() for value in ppo.policy.state_dict().values()]
     total = n_calls(disk, tmp_path / "trial", lambda: ppo.save(tmp_path / "trial" / "other"))
     for k in range(total - 2):
-        disk.watch(tmp_path / "trial", k, Full)
+        disk.watch(tmp_path / "trial", k, FullDiskError)
         with pytest.raises(InputError) as raised:
             ppo.save(run)
         disk.rest()

@@ -29,9 +29,13 @@ from textrl_env.worlds import LetterTokenizer
 
 V, PADDED = 8, 24
 LLAMA_LIKE = {
-    "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 64,
-}  # fmt: skip
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+}
 # A window shorter than the texts, in one of the two layers, so that it matters.
 WINDOWS = {"head_dim": 4, "sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]}
 KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -71,9 +75,15 @@ def count_a(prompts: list[str], completions: list[str], **columns: Any) -> list[
 def trainer(model: Any, tokenizer: LetterTokenizer, critic: Any) -> PPO:
     agent = ActorCriticLM(model, vocab_size=V, critic=critic)
     env = TextGenVectorEnv(
-        ["abcdefg", "f", "gab", "cd"], count_a, tokenizer, num_envs=4, autoreset_mode="Disabled", max_new_tokens=6,
-        kl=KLShaping(0.1, "sampled"), reference=FrozenReference(model, vocab_size=V),
-    )  # fmt: skip
+        ["abcdefg", "f", "gab", "cd"],
+        count_a,
+        tokenizer,
+        num_envs=4,
+        autoreset_mode="Disabled",
+        max_new_tokens=6,
+        kl=KLShaping(0.1, "sampled"),
+        reference=FrozenReference(model, vocab_size=V),
+    )
     return PPO(agent, env, n_episodes=8, n_epochs=1, learning_rate=1e-2, seed=1)
 
 
@@ -122,9 +132,13 @@ def test_batched_cached_and_packed_forwards_are_those_of_each_text_alone(kind: s
     agent = ActorCriticLM(model, vocab_size=V)
     # Two slots for eight completions: slots are refilled beside running ones.
     env = TextGenVectorEnv(
-        ["abcdefg", "f", "gab", "cd"], count_a, LetterTokenizer(V), num_envs=2, autoreset_mode="Disabled",
+        ["abcdefg", "f", "gab", "cd"],
+        count_a,
+        LetterTokenizer(V),
+        num_envs=2,
+        autoreset_mode="Disabled",
         max_new_tokens=8,
-    )  # fmt: skip
+    )
     env.reset(seed=0)
     rollout = collect(env, agent, 8)
     assert rollout is not None

@@ -56,20 +56,20 @@ def test_after_the_end_token_its_value_is_the_score(made: Any, kind: str, tmp_pa
 
 def test_what_does_not_go_together_is_named(made: Any, make_model: Any, tmp_path: Path) -> None:
     policy, folder, tokenizer = made("llama")
-    V = len(tokenizer)
+    vocab_size = len(tokenizer)
     with pytest.raises(InputError, match="only a critic='separate' can start as a reward model, this one is 'shared'"):
-        init_critic_from(ActorCriticLM(policy, vocab_size=V, critic="shared"), folder, tokenizer)
-    agent = ActorCriticLM(policy, vocab_size=V)
+        init_critic_from(ActorCriticLM(policy, vocab_size=vocab_size, critic="shared"), folder, tokenizer)
+    agent = ActorCriticLM(policy, vocab_size=vocab_size)
     with pytest.raises(InputError, match=r"llama: no reward model .* but \['LlamaForCausalLM'\]"):
         init_critic_from(agent, tmp_path / "llama", tokenizer)
     with pytest.raises(InputError, match="its tokens are not the policy's"):
         init_critic_from(agent, folder, train_tokenizer(["xyxyxy"] * 9, vocab_size=261))
-    wide = ActorCriticLM(make_model("llama", vocab_size=V, width=64), vocab_size=V)
+    wide = ActorCriticLM(make_model("llama", vocab_size=vocab_size, width=64), vocab_size=vocab_size)
     with pytest.raises(InputError, match=r"embed_tokens.weight is \(259, 32\), the policy's \(259, 64\)"):
         init_critic_from(wide, folder, tokenizer)
-    deep = ActorCriticLM(make_model("llama", vocab_size=V, layers=3), vocab_size=V)
+    deep = ActorCriticLM(make_model("llama", vocab_size=vocab_size, layers=3), vocab_size=vocab_size)
     with pytest.raises(InputError, match=r"layers.2.* is not there"):
         init_critic_from(deep, folder, tokenizer)
-    adapted = ActorCriticLM(with_lora(make_model("llama", vocab_size=V)), vocab_size=V)
+    adapted = ActorCriticLM(with_lora(make_model("llama", vocab_size=vocab_size)), vocab_size=vocab_size)
     with pytest.raises(InputError, match="shares the policy's frozen weights"):
         init_critic_from(adapted, folder, tokenizer)

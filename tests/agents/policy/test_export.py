@@ -12,9 +12,15 @@ from textrl_env.agents import small_llama, train_tokenizer
 from textrl_env.agents.policy import ModelCard, export_policy
 
 CARD = ModelCard(
-    method="PPO", base="runs/sft", data="prompts|of mine.jsonl", seed=3, command="textrl ppo --seed 3",
-    reward="a reward model", kl="0.1 per nat", metrics={"score": 1.25, "kl": 3.0},
-)  # fmt: skip
+    method="PPO",
+    base="runs/sft",
+    data="prompts|of mine.jsonl",
+    seed=3,
+    command="textrl ppo --seed 3",
+    reward="a reward model",
+    kl="0.1 per nat",
+    metrics={"score": 1.25, "kl": 3.0},
+)
 TEMPLATE = (
     "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[a]{% endif %}"
 )
@@ -68,8 +74,14 @@ def test_the_card_tells_where_the_model_comes_from(parts: tuple[Any, Any], tmp_p
         "pipeline_tag": "text-generation",
         "tags": ["textrl-env", "ppo", "reinforcement-learning"],
     }
-    for fact in ("| Data | prompts\\|of mine.jsonl |", "| Reward | a reward model |", "| KL | 0.1 per nat |",
-                 "| Seed | 3 |", "| score | 1.25 |", "textrl ppo --seed 3"):  # fmt: skip
+    for fact in (
+        "| Data | prompts\\|of mine.jsonl |",
+        "| Reward | a reward model |",
+        "| KL | 0.1 per nat |",
+        "| Seed | 3 |",
+        "| score | 1.25 |",
+        "textrl ppo --seed 3",
+    ):
         assert fact in text
     sft = ModelCard(method="SFT", base="random weights", data="d.jsonl", seed=0, command="textrl sft").text()
     assert "reinforcement-learning" not in sft and "Reward" not in sft and "Measured" not in sft

@@ -28,10 +28,15 @@ def count_a(prompts: list[str], completions: list[str], **columns: Any) -> list[
 def lora_ppo(model: Any, *, critic: Any = "separate", pay: Any = "episode", **options: Any) -> PPO:
     agent = ActorCriticLM(with_lora(model, rank=4, alpha=8), vocab_size=V, critic=critic, **options)
     env = TextGenVectorEnv(
-        ["abcde", "f", "gab", "cd"], count_a, LetterTokenizer(V), num_envs=4, autoreset_mode="Disabled",
-        max_new_tokens=6, kl=KLShaping(0.1, "sampled", pay=pay),
+        ["abcde", "f", "gab", "cd"],
+        count_a,
+        LetterTokenizer(V),
+        num_envs=4,
+        autoreset_mode="Disabled",
+        max_new_tokens=6,
+        kl=KLShaping(0.1, "sampled", pay=pay),
         reference=AdapterOffReference(agent.policy, vocab_size=V, precision=agent.precision),
-    )  # fmt: skip
+    )
     return PPO(agent, env, n_episodes=8, batch_size=4, n_epochs=2, learning_rate=1e-2)
 
 

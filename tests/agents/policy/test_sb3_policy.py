@@ -30,9 +30,7 @@ def make_sb3(make_env: Any) -> Callable[..., Any]:
         defaults = {"n_steps": 16, "learning_rate": 1e-3, "gamma": 1.0, "ent_coef": 0.1, "seed": 0, "device": "cpu"}
         if algorithm is PPO:
             defaults |= {"batch_size": 64, "n_epochs": 1, "normalize_advantage": False}
-        return algorithm(
-            CausalLMPolicy, VecMonitor(as_sb3_vec_env(env)), policy_kwargs=kwargs, **defaults | options
-        )  # fmt: skip
+        return algorithm(CausalLMPolicy, VecMonitor(as_sb3_vec_env(env)), policy_kwargs=kwargs, **defaults | options)
 
     return make
 

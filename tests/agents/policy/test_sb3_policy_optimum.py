@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stable_baselines3 import PPO as StockPPO
+import stable_baselines3
 from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
 
 from textrl_env import KLShaping, TextGenVectorEnv
@@ -69,13 +69,17 @@ def falling(remaining: float) -> float:
 
 def with_ours(model: Any, reference: FrozenReference, seed: int) -> float:
     env = TextGenVectorEnv(
-        WORLD.prompts, WORLD.reward, WORLD.tokenizer, num_envs=256, autoreset_mode="Disabled", max_new_tokens=3,
-        kl=KLShaping(COEF, "sampled", pay="episode"), reference=reference,
-    )  # fmt: skip
+        WORLD.prompts,
+        WORLD.reward,
+        WORLD.tokenizer,
+        num_envs=256,
+        autoreset_mode="Disabled",
+        max_new_tokens=3,
+        kl=KLShaping(COEF, "sampled", pay="episode"),
+        reference=reference,
+    )
     agent = ActorCriticLM(copy.deepcopy(model), vocab_size=8)
-    ppo = PPO(
-        agent, env, learning_rate=falling, n_episodes=256, batch_size=64, n_epochs=4, gae_lambda=1.0, seed=seed
-    )  # fmt: skip
+    ppo = PPO(agent, env, learning_rate=falling, n_episodes=256, batch_size=64, n_epochs=4, gae_lambda=1.0, seed=seed)
     ppo.learn(total_updates=EPISODES // 256)
     return share_closed(agent.policy, reference)
 
@@ -83,14 +87,30 @@ def with_ours(model: Any, reference: FrozenReference, seed: int) -> float:
 def with_stock(model: Any, reference: FrozenReference, seed: int) -> float:
     """The same learning rate, passes and minibatches as `with_ours`: 256 slots, 3 tokens each, are 256 episodes."""
     env = TextGenVectorEnv(
-        WORLD.prompts, WORLD.reward, WORLD.tokenizer, num_envs=256, max_new_tokens=3, kl=KLShaping(COEF),
+        WORLD.prompts,
+        WORLD.reward,
+        WORLD.tokenizer,
+        num_envs=256,
+        max_new_tokens=3,
+        kl=KLShaping(COEF),
         reference=reference,
-    )  # fmt: skip
-    ppo = StockPPO(
-        CausalLMPolicy, as_sb3_vec_env(env), policy_kwargs={"model": model}, learning_rate=falling, n_steps=3,
-        batch_size=192, n_epochs=4, gamma=1.0, gae_lambda=1.0, normalize_advantage=False, ent_coef=COEF,
-        max_grad_norm=1.0, seed=seed, device="cpu",
-    )  # fmt: skip
+    )
+    ppo = stable_baselines3.PPO(
+        CausalLMPolicy,
+        as_sb3_vec_env(env),
+        policy_kwargs={"model": model},
+        learning_rate=falling,
+        n_steps=3,
+        batch_size=192,
+        n_epochs=4,
+        gamma=1.0,
+        gae_lambda=1.0,
+        normalize_advantage=False,
+        ent_coef=COEF,
+        max_grad_norm=1.0,
+        seed=seed,
+        device="cpu",
+    )
     ppo.learn(EPISODES * 3, callback=StopTrainingOnMaxEpisodes(EPISODES // 256))
     return share_closed(ppo.policy.lm.policy, reference)
 

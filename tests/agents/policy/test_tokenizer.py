@@ -12,9 +12,18 @@ from textrl_env.data.text import encode_completion, encode_prompt
 from textrl_env.worlds import support_desk
 
 TEXTS = [
-    "plain", "", " leading and trailing ", "two  spaces\n\nand lines\t", "naïve café", "日本語のテキスト", "🙂 👩‍👩‍👧",
-    "\u202eright to left עברית", "don't , stop . now !", "\x00\x07 control", "a" * 300,
-]  # fmt: skip
+    "plain",
+    "",
+    " leading and trailing ",
+    "two  spaces\n\nand lines\t",
+    "naïve café",
+    "日本語のテキスト",
+    "🙂 👩‍👩‍👧",
+    "\u202eright to left עברית",
+    "don't , stop . now !",
+    "\x00\x07 control",
+    "a" * 300,
+]
 
 
 @pytest.fixture(scope="module")

@@ -45,10 +45,15 @@ def make(make_model: Any) -> Callable[..., Any]:
     def of(name: str) -> Any:
         kind, algorithm, critic, options = VARIANTS[name]
         env = TextGenVectorEnv(
-            ["abcde", "f", "gab", "cd"], count_a, LetterTokenizer(V), num_envs=3, autoreset_mode="Disabled",
-            max_new_tokens=6, kl=KLShaping(0.1, "sampled", pay="episode"),
+            ["abcde", "f", "gab", "cd"],
+            count_a,
+            LetterTokenizer(V),
+            num_envs=3,
+            autoreset_mode="Disabled",
+            max_new_tokens=6,
+            kl=KLShaping(0.1, "sampled", pay="episode"),
             reference=FrozenReference(make_model(kind, seed=1), vocab_size=V),
-        )  # fmt: skip
+        )
         agent = ActorCriticLM(make_model(kind), vocab_size=V, **critic)
         return algorithm(agent, env, n_episodes=8, batch_size=4, learning_rate=1e-3, seed=0, **options)
 

@@ -48,10 +48,16 @@ def make(make_model: Any, tmp_path: Path) -> Callable[..., Any]:
         reference = FrozenReference(make_model("llama", seed=1), vocab_size=V)
         controller = AdaptiveKL(target=0.5, horizon=20)
         env = TextGenVectorEnv(
-            PROMPTS, e_or_shorter, LetterTokenizer(V), num_envs=3, autoreset_mode="Disabled", prompt_order="epoch",
-            kl=KLShaping(0.1, "sampled", pay="episode", controller=controller), reference=reference,
+            PROMPTS,
+            e_or_shorter,
+            LetterTokenizer(V),
+            num_envs=3,
+            autoreset_mode="Disabled",
+            prompt_order="epoch",
+            kl=KLShaping(0.1, "sampled", pay="episode", controller=controller),
+            reference=reference,
             **{"max_new_tokens": 6, **options.pop("env", {})},
-        )  # fmt: skip
+        )
         agent = ActorCriticLM(model, vocab_size=V, critic=options.pop("critic", "separate"))
         return kind(agent, env, reference=reference, log_dir=tmp_path / folder, **options)
 
