@@ -21,7 +21,7 @@ def agent_of(model: Any, **options: Any) -> ActorCriticLM:
     return agent
 
 
-def gather(env: Any, agent: ActorCriticLM, n_episodes: int) -> Rollout:
+def collect_afresh(env: Any, agent: ActorCriticLM, n_episodes: int) -> Rollout:
     env.reset(seed=0)
     rollout = collect(env, agent, n_episodes)
     assert rollout is not None
@@ -51,7 +51,7 @@ def test_every_episode_equals_its_replay_in_a_single_environment(
         reference = make_model("llama")
         shaping = {"kl": KLShaping(0.3, mode, pay=pay or "step")}  # type: ignore[arg-type]
     env = make_env(reference, reward=reward, **shaping, **options)
-    rollout = gather(env, agent_of(policy), n_episodes)
+    rollout = collect_afresh(env, agent_of(policy), n_episodes)
     assert len(rollout) == n_episodes
     assert not env.live.any()
     assert sum(calls) == n_episodes - int(rollout.truncated.sum())
@@ -81,7 +81,7 @@ def test_every_episode_equals_its_replay_in_a_single_environment(
 
 
 def test_prompts_come_from_the_seed_in_the_order_of_the_slots(make_env: Any, model: Any) -> None:
-    first, second = (gather(make_env(), agent_of(model), 20) for _ in range(2))
+    first, second = (collect_afresh(make_env(), agent_of(model), 20) for _ in range(2))
     for name in ("prompt_ids", "completion_ids", "logprobs", "rewards"):
         assert torch.equal(getattr(first, name), getattr(second, name))
     assert set(first.prompt_index.tolist()) == {0, 1, 2, 3}
@@ -90,8 +90,10 @@ def test_prompts_come_from_the_seed_in_the_order_of_the_slots(make_env: Any, mod
 def test_short_completions_are_not_favoured(make_env: Any, make_model: Any) -> None:
     """The mean length of the episodes kept is that of the policy, not that of the first to finish."""
     agent = agent_of(make_model("gpt2", seed=3))
-    whole = gather(make_env(num_envs=200), agent, 1200)
-    few = torch.cat([gather(make_env(num_envs=100), agent, 110).completion_mask.sum(1).float() for _ in range(10)])
+    whole = collect_afresh(make_env(num_envs=200), agent, 1200)
+    few = torch.cat(
+        [collect_afresh(make_env(num_envs=100), agent, 110).completion_mask.sum(1).float() for _ in range(10)]
+    )
     lengths = whole.completion_mask.sum(1).float()
     spread = (lengths.var() / len(lengths) + few.var() / len(few)).sqrt()
     assert lengths.std() > 0.5
@@ -115,7 +117,7 @@ def test_a_group_shares_its_prompt_and_draws_it_once(make_env: Any, make_model: 
 
 
 def test_indexing_takes_whole_episodes(make_env: Any, model: Any) -> None:
-    rollout = gather(make_env(min_new_tokens=1), agent_of(model), 5)
+    rollout = collect_afresh(make_env(min_new_tokens=1), agent_of(model), 5)
     part = rollout[torch.tensor([3, 1])]
     assert len(part) == 2
     assert part.action_masks is not None
