@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LIBRARY = ("textrl_env", "agents", "reward_models")
 USERS = ("examples", "benchmarks", "docs", ".github")
-# The faces of the three packages show what README and pages use; a room's door is smaller.
-FACES = {"textrl_env", "textrl_env.agents", "textrl_env.reward_models"}
+# The faces of the packages and of the pipeline show what README, pages and scripts use; a room's door is smaller.
+FACES = {"textrl_env", "textrl_env.agents", "textrl_env.pipeline", "textrl_env.reward_models"}
 DOOR_SIZE = range(3, 13)
 # The entry points of the command line are no library.
 NO_DOOR = {"textrl_env.cli"}

@@ -9,20 +9,19 @@ from typing import Annotated, Any, Protocol
 import tyro
 
 from textrl_env.cli.balance import Balance
-from textrl_env.cli.chat import Chat
 from textrl_env.cli.config_file import find_config_files, read_config
 from textrl_env.cli.doctor import Doctor
-from textrl_env.cli.generate import Generate
 from textrl_env.cli.label import ExportLabels, ImportLabels, Label
 from textrl_env.cli.lint import Lint
 from textrl_env.cli.option_forms import OPTION_FORMS
 from textrl_env.cli.quickstart import Quickstart, QuickstartHelp
 from textrl_env.cli.raters import Raters
 from textrl_env.cli.report import Report
+from textrl_env.cli.sampling import Chat, Generate
 from textrl_env.cli.slices import Slices
 from textrl_env.cli.stages import STAGES, StageCommand
 from textrl_env.errors import InputError
-from textrl_env.pipeline.on_policy import PolicyOptions
+from textrl_env.pipeline import PolicyOptions
 from textrl_env.pipeline.runs import StageStoppedError
 from textrl_env.training.distributed import process_count, process_index
 

@@ -10,12 +10,12 @@ from rich.table import Table
 from textrl_env.pipeline import (
     DPOOptions,
     EvaluationOptions,
+    PolicyOptions,
     PreferencesOptions,
     RewardModelOptions,
     SFTOptions,
+    name_models,
 )
-from textrl_env.pipeline.evaluation import name_models
-from textrl_env.pipeline.on_policy import PolicyOptions
 
 Metrics = dict[str, Any]
 COMPARISON = {

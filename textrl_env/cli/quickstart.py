@@ -12,8 +12,7 @@ from rich.console import RenderableType
 from textrl_env.cli.config_file import RunOptions, as_yaml
 from textrl_env.cli.outcomes import describe_comparison
 from textrl_env.cli.stages import describe_rehearsal, print_lines
-from textrl_env.pipeline import QuickstartOptions, run_quickstart
-from textrl_env.pipeline.quickstart import rehearse_quickstart
+from textrl_env.pipeline import QuickstartOptions, rehearse_quickstart, run_quickstart
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,11 @@ from textrl_env.pipeline import (
     EvaluationOptions,
     PPOOptions,
     PreferencesOptions,
+    Rehearsal,
     RewardModelOptions,
     SFTOptions,
     TrainOptions,
+    rehearse,
     run_dpo,
     run_evaluation,
     run_ppo,
@@ -28,7 +30,6 @@ from textrl_env.pipeline import (
     run_sft,
     run_train,
 )
-from textrl_env.pipeline.rehearsal import Rehearsal, rehearse
 from textrl_env.pipeline.runs import run_stage
 from textrl_env.training.distributed import process_index
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from textrl_env.errors import InputError
-from textrl_env.pipeline.on_policy import PolicyInputs, PolicyOptions, train_policy
+from textrl_env.pipeline.on_policy import train_policy
+from textrl_env.pipeline.policy_inputs import PolicyInputs, PolicyOptions
 from textrl_env.pipeline.runs import require_model
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class PPOOptions(PolicyOptions):
     """Reward model that the critic starts as; else the policy."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.critic_from is not None and self.critic != "separate":
             raise InputError(f"critic_from is for critic separate, got {self.critic}")
 
@@ -53,7 +55,7 @@ class PPOOptions(PolicyOptions):
 
 @dataclass(frozen=True)
 class TrainOptions(PolicyOptions):
-    """As ppo, with another algorithm; writes RUN/ALGORITHM."""
+    """Trains as ppo does, with another algorithm; writes RUN/ALGORITHM."""
 
     algorithm: Literal["a2c", "reinforce", "rloo", "grpo", "dr-grpo", "rejection"] = "rloo"
     """Which; docs/algorithms has a page on each."""

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from textrl_env.agents.offline import DPOConfig
 from textrl_env.data import OnBadRow
 from textrl_env.errors import require_at_least
-from textrl_env.pipeline.reward_model import read_for_training, require_start
-from textrl_env.pipeline.runs import CheckpointOptions, StageStoppedError, command_line
+from textrl_env.pipeline.reward_model import read_for_training
+from textrl_env.pipeline.runs import CheckpointOptions, StageStoppedError, command_line, require_start
 from textrl_env.reward_models import Preference, read_preferences
 from textrl_env.training import Interrupt
 

@@ -1,112 +1,23 @@
-"""A policy trained in the vector environment, held to the SFT model: what every on-policy algorithm's stage shares."""
+"""A policy trained in the vector environment, held to the SFT model: the part that every on-policy algorithm shares."""
 
-import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from textrl_env.data import OnBadRow, PromptDataset, PromptIds
-from textrl_env.errors import require_above, require_at_least
 from textrl_env.mdp import KLShaping
 from textrl_env.pipeline import default_data
-from textrl_env.pipeline.callbacks import build_callbacks
-from textrl_env.pipeline.report_card import require_passed
-from textrl_env.pipeline.reward_model import require_start
-from textrl_env.pipeline.runs import (
-    CheckpointOptions,
-    StageStoppedError,
-    command_line,
-    encode_fitting_prompts,
-    read_json,
-    require_model,
-)
-from textrl_env.reward_models.model import require_pessimism
+from textrl_env.pipeline.policy_inputs import PolicyInputs, PolicyOptions, find_inputs
+from textrl_env.pipeline.runs import StageStoppedError, command_line
 from textrl_env.training import Interrupt
 
 if TYPE_CHECKING:
+    from stable_baselines3.common.callbacks import BaseCallback
+
     from textrl_env.agents import ActorCriticLM, OnPolicyAlgorithm
     from textrl_env.agents.policy import ModelCard
     from textrl_env.mdp import TextGenVectorEnv
     from textrl_env.reference import FrozenReference
-
-
-@dataclass(frozen=True)
-class PolicyOptions:
-    """Options of every on-policy algorithm."""
-
-    policy: Path | None = None
-    """Causal LM to start from and stay near; else RUN/sft."""
-    reward_model: Path | None = None
-    """The reward model; by default RUN/reward_model."""
-    pessimism: float | Literal["minimum"] = 0.0
-    """Of an ensemble: deviations below its mean."""
-    allow_failed_reward_model: bool = False
-    """Train though its report card says failed."""
-    prompts: Path | None = None
-    """Prompts' file; else the support desk's, with gold scores."""
-    on_bad_row: OnBadRow = "error"
-    """End at a bad row, or leave it out."""
-    n_prompts: int = 4000
-    """How many prompts of the support desk."""
-    max_new_tokens: int = 49
-    """Longest completion, in tokens."""
-    n_updates: int = 70
-    """Updates of the policy."""
-    n_episodes: int = 64
-    """Completions per update."""
-    batch_size: int = 32
-    """Completions a minibatch; divides n_episodes."""
-    learning_rate: float = 1e-3
-    """Adam's; it falls linearly to a tenth."""
-    kl_coef: float = 0.1
-    """Score given up per nat of KL."""
-    kl_in: Literal["reward", "loss"] = "reward"
-    """Charge the KL in the environment's reward, or in the loss, blind to where a token leads."""
-    heldout: Path | None = None
-    """Prompts to evaluate on; by default the support desk's, or none with `prompts` of yours."""
-    watch_every: int = 10
-    """Updates between evaluations and verdicts."""
-    max_kl: float | None = None
-    """Ends when a rollout's KL is larger, in nats a completion."""
-    checkpoints: CheckpointOptions = field(default_factory=CheckpointOptions)
-    """How often to save, and where to go on."""
-
-    @property
-    def folder(self) -> str:
-        """The stage's folder in the run's."""
-        raise NotImplementedError
-
-    @property
-    def exports(self) -> str:
-        """The folder of the trained policy in the run's."""
-        return f"{self.folder}/policy"
-
-
-@dataclass(frozen=True)
-class PolicyInputs:
-    """The models and prompts that a policy is trained with.
-
-    Attributes:
-        start: folder of the causal LM to start from.
-        judge: folder of the reward model.
-        prompts: to train on, encoded by the tokenizer of `start`; all fit the model's context.
-        heldout: to evaluate on, if any; encoded by the same tokenizer.
-    """
-
-    start: Path
-    judge: Path
-    prompts: PromptIds
-    heldout: PromptIds | None
-
-    @property
-    def tokenizer(self) -> Any:
-        """The tokenizer of the model to start from."""
-        return self.prompts.tokenizer
-
-
-BuildAgent = Callable[[PolicyInputs], "ActorCriticLM"]
-"""Makes the policy to train, with the critic it needs."""
 
 
 def train_policy(
@@ -114,7 +25,7 @@ def train_policy(
     run_dir: Path,
     seed: int,
     *,
-    build_agent: BuildAgent,
+    build_agent: Callable[[PolicyInputs], "ActorCriticLM"],
     algorithm: Callable[..., "OnPolicyAlgorithm"],
 ) -> dict[str, Any]:
     """Trains a policy, writes its checkpoints, curves and the policy itself.
@@ -123,7 +34,7 @@ def train_policy(
         options: of the stage.
         run_dir: the run's folder.
         seed: of everything random.
-        build_agent: makes the policy from the inputs.
+        build_agent: makes the policy from the inputs, with the critic it needs.
         algorithm: a class of `textrl_env.agents`, its own options bound; called with the agent, the environment and
             the options that all algorithms share.
 
@@ -131,24 +42,22 @@ def train_policy(
         The number of updates, and score and KL of the last rollout.
 
     Raises:
-        InputError: an option or a row is wrong, or a model is missing; it is named.
+        InputError: a row is wrong or too long, or a model is missing; it is named.
         StageStoppedError: a signal ended the training; the policy so far is saved.
     """
-    check_options(options)
     inputs = find_inputs(options, run_dir, seed)
 
     from textrl_env.reference import FrozenReference
     from textrl_env.reward_models.model import load_reward
     from textrl_env.training.checkpoints import writing
 
+    out, exports = run_dir / options.folder, run_dir / options.exports
     reward = load_reward(inputs.judge, pessimism=options.pessimism)
     agent = build_agent(inputs)
     reference = FrozenReference(agent.policy, vocab_size=len(inputs.tokenizer))
-    env = build_env(options, inputs, reward, reference)
-    out = run_dir / options.folder
     trainer = algorithm(
         agent,
-        env,
+        build_env(options, inputs, reward, reference),
         learning_rate=lambda remaining: options.learning_rate * (0.1 + 0.9 * remaining),
         n_episodes=options.n_episodes,
         batch_size=options.batch_size,
@@ -157,21 +66,18 @@ def train_policy(
         log_dir=out,
         seed=seed,
     )
-    exporter = PolicyExporter(inputs.tokenizer, build_card(options, inputs, trainer, seed), options.max_new_tokens)
-    callbacks = build_callbacks(
-        default_data.gold_reward if options.prompts is None else None,
-        inputs.heldout,
-        best=out / "best",
-        export=lambda policy, folder: exporter.export(policy, folder, _read_evaluation(trainer)),
-        every=options.watch_every,
-        max_kl=options.max_kl,
-        seed=seed,
-    )
+    card = build_card(options, inputs, method=type(trainer).__name__, seed=seed)
+    exporter = PolicyExporter(inputs.tokenizer, card, options.max_new_tokens)
+
+    def export_best(policy: Any, folder: Path) -> None:
+        exporter.export(policy, folder, _read_evaluation(trainer))
+
+    callbacks = build_callbacks(options, inputs, best=out / "best", export=export_best, seed=seed)
     options.checkpoints.resume_algorithm(trainer, out, total_updates=options.n_updates)
-    exports = run_dir / options.exports
     with Interrupt() as stop, writing(run_dir):
         trainer.learn(callback=[*callbacks, options.checkpoints.callback(out)], should_stop=stop)
-        metrics = {"score": trainer.state.last_row["objective/scores"], "kl": trainer.state.last_row["objective/kl"]}
+        last_row = trainer.state.last_row
+        metrics = {"score": last_row["objective/scores"], "kl": last_row["objective/kl"]}
         policy = agent.whole_policy()
         trainer.processes.by_writer(lambda: exporter.export(policy, exports, metrics))
     if stop.requested or trainer.interrupted:
@@ -181,45 +87,6 @@ def train_policy(
             stop.exit_code,
         )
     return {"n_updates": trainer.n_updates, **metrics}
-
-
-def check_options(options: PolicyOptions) -> None:
-    """Raises InputError naming the first option that is out of range."""
-    require_at_least(1, n_updates=options.n_updates, n_prompts=options.n_prompts, max_new_tokens=options.max_new_tokens)
-    require_at_least(1, watch_every=options.watch_every)
-    require_at_least(0, kl_coef=options.kl_coef)
-    require_above(0, learning_rate=options.learning_rate)
-    require_pessimism(options.pessimism)
-    if options.max_kl is not None:
-        require_above(0, max_kl=options.max_kl)
-
-
-def find_inputs(options: PolicyOptions, run_dir: Path, seed: int) -> PolicyInputs:
-    """Returns the models and prompts to train with, each known to be there and to fit; nothing large is loaded."""
-    own_data = options.prompts is not None
-    start = require_start(options.policy, run_dir, own_data=own_data, kind="language model")
-    judge = require_model(
-        options.reward_model or run_dir / "reward_model",
-        made_by=f"textrl reward-model --run-dir {run_dir}" + (" --preferences YOURS.jsonl" if own_data else ""),
-        kind="reward model",
-    )
-    require_passed(judge, allow_failed=options.allow_failed_reward_model)
-    if not own_data:
-        _warn_of_other_data(judge)
-    prompts, heldout = read_prompts(options, seed), _read_heldout(options, seed)
-    limit = options.max_new_tokens
-    prompt_ids = encode_fitting_prompts(start, prompts, max_new_tokens=limit)
-    heldout_ids = None
-    if heldout is not None:
-        heldout_ids = encode_fitting_prompts(start, heldout, max_new_tokens=limit, tokenizer=prompt_ids.tokenizer)
-    return PolicyInputs(start, judge, prompt_ids, heldout_ids)
-
-
-def read_prompts(options: PolicyOptions, seed: int) -> PromptDataset:
-    """Returns the prompts to train on."""
-    if options.prompts is not None:
-        return PromptDataset.from_file(options.prompts, on_bad_row=options.on_bad_row)
-    return default_data.draw_training_prompts(options.n_prompts, seed=seed)
 
 
 def build_env(
@@ -242,13 +109,62 @@ def build_env(
     )
 
 
-def build_card(options: PolicyOptions, inputs: PolicyInputs, trainer: "OnPolicyAlgorithm", seed: int) -> "ModelCard":
+def build_callbacks(
+    options: PolicyOptions,
+    inputs: PolicyInputs,
+    *,
+    best: Path,
+    export: Callable[[Any, Path], None],
+    seed: int,
+) -> "list[BaseCallback]":
+    """Returns what watches the training, in the order in which the callbacks need each other.
+
+    Without held-out prompts nothing is evaluated and no best policy chosen; with prompts of the user there is no gold
+    reward.
+
+    Args:
+        options: of the stage.
+        inputs: the prompts.
+        best: folder of the best policy.
+        export: writes a policy to a folder.
+        seed: of the evaluation.
+    """
+    from textrl_env.agents.callbacks import (
+        EvaluateOnPrompts,
+        HackingAlarm,
+        KeepBest,
+        LogSamples,
+        SayVerdict,
+        ShowProgress,
+        StopOnKL,
+        TrackReward,
+    )
+
+    every = options.watch_every
+    judges = {"gold": default_data.gold_reward} if options.prompts is None else {}
+    callbacks: list[BaseCallback] = [ShowProgress(), LogSamples(every), SayVerdict(every)]
+    if judges:
+        callbacks += [TrackReward("gold", judges["gold"]), HackingAlarm()]
+    if inputs.heldout is not None:
+        # The best by the objective, not by gold: a run must not choose by what it is judged by.
+        callbacks += [
+            EvaluateOnPrompts(inputs.heldout, judges, every_updates=every, seed=seed),
+            KeepBest(best, export=export),
+        ]
+        if not judges:
+            callbacks.append(HackingAlarm("eval/score", window=8))
+    if options.max_kl is not None:
+        callbacks.append(StopOnKL(options.max_kl))
+    return callbacks
+
+
+def build_card(options: PolicyOptions, inputs: PolicyInputs, *, method: str, seed: int) -> "ModelCard":
     """Returns what a reader of the exported model's page must know, without figures."""
     from textrl_env.agents.policy import ModelCard
 
     pessimism = f", pessimism {options.pessimism}" if options.pessimism else ""
     return ModelCard(
-        method=type(trainer).__name__,
+        method=method,
         base=str(inputs.start),
         seed=seed,
         command=command_line(),
@@ -278,20 +194,3 @@ def _read_evaluation(trainer: "OnPolicyAlgorithm") -> dict[str, float]:
     """Returns the figures of the evaluation that was just logged."""
     figures = trainer.logger.name_to_value.items()
     return {tag: value for tag, value in figures if tag.startswith("eval/") and tag != "eval/samples"}
-
-
-def _read_heldout(options: PolicyOptions, seed: int) -> PromptDataset | None:
-    if options.heldout is not None:
-        return PromptDataset.from_file(options.heldout, on_bad_row=options.on_bad_row)
-    return default_data.draw_watching_prompts(seed=seed) if options.prompts is None else None
-
-
-def _warn_of_other_data(judge: Path) -> None:
-    """Warns where the reward model learnt from the user's preferences, but the prompts are the default ones."""
-    manifest = judge / "manifest.json"
-    config = read_json(manifest).get("config", {}) if manifest.is_file() else {}
-    if preferences := config.get("preferences"):
-        warnings.warn(
-            f"{judge} learnt from {preferences}, but the prompts are the support desk's; give yours with --prompts",
-            stacklevel=3,
-        )

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from textrl_env.errors import InputError
 from textrl_env.pipeline.dpo import DPOOptions, make_pairs, read_dpo_rows
-from textrl_env.pipeline.on_policy import PolicyOptions
+from textrl_env.pipeline.policy_inputs import PolicyOptions
 from textrl_env.pipeline.preferences import PreferencesOptions
 from textrl_env.pipeline.reward_model import RewardModelOptions, read_reward_rows
 from textrl_env.pipeline.runs import CheckpointOptions
@@ -24,7 +24,7 @@ AnyOptions = TypeVar("AnyOptions")
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a dry run measures.
+    """Measures of a dry run.
 
     Attributes:
         seconds: of the tiny iteration, imports included.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textrl_env.data import OnBadRow
 from textrl_env.errors import InputError, require_at_least
-from textrl_env.pipeline.runs import CheckpointOptions, StageStoppedError, read_json, require_model, require_path
+from textrl_env.pipeline.runs import CheckpointOptions, StageStoppedError, read_json, require_path, require_start
 from textrl_env.reward_models import Preference, RatedCompletion, TrainingRow, read_training_rows
 from textrl_env.reward_models.training import RewardModelConfig, RewardModelKind
 from textrl_env.training import Interrupt
@@ -120,19 +120,6 @@ def read_for_training(
         raise InputError(f"{source}: two rows or more are needed, found {len(train)}")
     cut = max(1, len(train) // 10)
     return train[:-cut], train[-cut:]
-
-
-def require_start(model: Path | None, run_dir: Path, *, own_data: bool, kind: Any = None) -> Path:
-    """Returns the model that training starts from: the user's, or RUN/sft.
-
-    Args:
-        model: the user's, if any.
-        run_dir: the run's folder.
-        own_data: the user's data are trained on; the command in the message then speaks of their demonstrations.
-        kind: as for `require_model`.
-    """
-    command = f"textrl sft --run-dir {run_dir}" + (" --demonstrations YOURS.jsonl" if own_data else "")
-    return require_model(model or run_dir / "sft", made_by=command, kind=kind)
 
 
 def _judge(reward_model: "RewardModel", heldout: Sequence[TrainingRow]) -> dict[str, Any]:

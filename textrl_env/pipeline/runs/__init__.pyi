@@ -5,6 +5,7 @@ from .folder import (
     read_json as read_json,
     require_model as require_model,
     require_path as require_path,
+    require_start as require_start,
     write_json as write_json,
     write_jsonl as write_jsonl,
 )

@@ -46,6 +46,19 @@ def require_model(path: Path, *, made_by: str, kind: ModelKind | None = None) ->
     return path
 
 
+def require_start(model: Path | None, run_dir: Path, *, own_data: bool, kind: ModelKind | None = None) -> Path:
+    """Returns the model that training starts from: the user's, or RUN/sft.
+
+    Args:
+        model: the user's, if any.
+        run_dir: the run's folder.
+        own_data: the user's data are trained on; the command in the message then speaks of their demonstrations.
+        kind: as for `require_model`.
+    """
+    command = f"textrl sft --run-dir {run_dir}" + (" --demonstrations YOURS.jsonl" if own_data else "")
+    return require_model(model or run_dir / "sft", made_by=command, kind=kind)
+
+
 def find_policy(path: Path) -> Path:
     """Returns the folder of a causal LM: the path itself, or `policy/` in a run's or a checkpoint's folder."""
     for folder in (path, path / "policy"):

@@ -1,0 +1,107 @@
+"""Completions of a file's prompts, as rows that TRL's tools read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from textrl_env.data import OnBadRow, PromptDataset
+from textrl_env.data.text import as_completion
+from textrl_env.errors import InputError, require_at_least
+from textrl_env.pipeline.runs import encode_fitting_prompts, find_policy, write_jsonl
+
+LONGEST = 128
+"""Tokens of a completion where neither the user nor the model says how long it may be."""
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """Completes the prompts of a file; writes rows."""
+
+    policy: Path
+    """A model's folder, or a run's with policy/."""
+    prompts: Path
+    """JSONL, JSON, CSV, TXT or Parquet with a column prompt: texts or conversations."""
+    out: Path
+    """The JSONL file to write; an earlier one is replaced."""
+    n: int = 1
+    """Completions per prompt."""
+    temperature: float | None = None
+    """Of sampling; 0 takes the likeliest token. By default the model's own."""
+    max_new_tokens: int | None = None
+    """Longest completion, in tokens; by default the model's own, or 128."""
+    batch_size: int = 256
+    """Completions that are sampled side by side."""
+    seed: int = 0
+    """Of sampling."""
+    on_bad_row: OnBadRow = "error"
+    """What a bad row does: stop, or be left out and counted."""
+
+
+def run_generation(options: GenerationOptions) -> dict[str, int]:
+    """Writes the rows of the prompts' file, n times each, with `completion`, `finish_reason` and `n_tokens`.
+
+    Returns:
+        How many completions and prompts there are.
+
+    Raises:
+        InputError: an option or a row is wrong; it is named.
+    """
+    require_at_least(1, n=options.n, batch_size=options.batch_size)
+    check_sampling(options.temperature, options.max_new_tokens)
+    if options.out.is_dir():
+        raise InputError(f"{options.out}: is a folder, expected the file to write")
+    folder = find_policy(options.policy)
+    dataset = PromptDataset.from_file(options.prompts, on_bad_row=options.on_bad_row)
+    if clash := {"completion", "finish_reason", "n_tokens"} & set(dataset.columns):
+        raise InputError(f"{options.prompts}: the column {min(clash)!r} would be overwritten; rename or remove it")
+
+    from transformers import AutoModelForCausalLM
+
+    from textrl_env.agents import sample_completions
+
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    temperature, limit = choose_sampling(model, options.temperature, options.max_new_tokens)
+    tokenizer = encode_fitting_prompts(folder, dataset, max_new_tokens=limit).tokenizer
+    completions = sample_completions(
+        model,
+        tokenizer,
+        dataset.prompts,
+        max_new_tokens=limit,
+        n=options.n,
+        batch_size=options.batch_size,
+        temperature=temperature,
+        seed=options.seed,
+        description="completions",
+    )
+    write_jsonl(options.out, _as_rows(dataset, completions, tokenizer.eos_token_id))
+    return {"n_completions": options.n * len(dataset), "n_prompts": len(dataset)}
+
+
+def check_sampling(temperature: float | None, max_new_tokens: int | None) -> None:
+    """Raises InputError naming the option of sampling that is out of range."""
+    if temperature is not None:
+        require_at_least(0, temperature=temperature)
+    if max_new_tokens is not None:
+        require_at_least(1, max_new_tokens=max_new_tokens)
+
+
+def choose_sampling(model: Any, temperature: float | None, max_new_tokens: int | None) -> tuple[float, int]:
+    """Returns temperature and length of sampling: the user's, else the model's own, else 1 and 128 tokens."""
+    config = model.generation_config
+    return (
+        temperature if temperature is not None else (config.temperature or 1.0),
+        max_new_tokens or config.max_new_tokens or LONGEST,
+    )
+
+
+def _as_rows(dataset: PromptDataset, completions: list[list[Any]], eos: int | None) -> Iterator[dict[str, Any]]:
+    for index, prompt in enumerate(dataset.prompts):
+        for completion in completions[index]:
+            yield {
+                **{name: values[index] for name, values in dataset.columns.items()},
+                "prompt": prompt,
+                "completion": as_completion(prompt, completion.text),
+                "finish_reason": "eos" if completion.ids[-1] == eos else "length",
+                "n_tokens": len(completion.ids),
+            }
