@@ -61,9 +61,10 @@ def sample_completions(
     """
     require_at_least(0, temperature=temperature)
     require_at_least(1, n=n, max_new_tokens=max_new_tokens, batch_size=batch_size)
-    jobs = [encode_prompt(tokenizer, prompt) for prompt in prompts for _ in range(n)]
-    if empty := [index for index in range(0, len(jobs), n) if not jobs[index]]:
-        raise InputError(f"prompt {empty[0] // n} has no tokens; a completion needs one at least to start from")
+    prompt_ids = [encode_prompt(tokenizer, prompt) for prompt in prompts]
+    if empty := [index for index, ids in enumerate(prompt_ids) if not ids]:
+        raise InputError(f"prompt {empty[0]} has no tokens; a completion needs one at least to start from")
+    jobs = [ids for ids in prompt_ids for _ in range(n)]
     # Neighbours of similar length waste little padding; the order is undone at the end.
     order = sorted(range(len(jobs)), key=lambda job: len(jobs[job]))
     generator = torch.Generator(device=next(model.parameters()).device).manual_seed(seed)
