@@ -15,7 +15,7 @@ from .preferences import (
 )
 from .training.configs import RewardModelConfig as RewardModelConfig
 from .training.loop import RewardModelTraining as RewardModelTraining, train_reward_model as train_reward_model
-from .training.trainable_parts import FrozenTrunk as FrozenTrunk
+from .training.variants import FrozenTrunk as FrozenTrunk
 from .training_rows import (
     RatedCompletion as RatedCompletion,
     TrainingRow as TrainingRow,

@@ -99,18 +99,18 @@ def train_kto(
         max_new_tokens=config.max_new_tokens,
     )
     sequences = [encode(row, index=index) for index, row in enumerate(verdicts)]
-    mismatched = [
+    foreign_rows = [
         _swap_completion(sequence, neighbour, limit)
         for sequence, neighbour in zip(sequences, [*sequences[1:], sequences[0]], strict=True)
     ]
     padding = {"fill": pad_id(tokenizer), "vocab_size": len(tokenizer)}
-    logprobs = reference_logprobs(reference, [*sequences, *mismatched], batch_size=2 * config.batch_size, **padding)
+    logprobs = reference_logprobs(reference, [*sequences, *foreign_rows], batch_size=2 * config.batch_size, **padding)
     ref_logprobs = logprobs.view(2, -1).to(model.device)
     labels = torch.tensor([bool(row["label"]) for row in verdicts], device=model.device)
 
     def loss_of(rows: list[int]) -> tuple[Tensor, Metrics]:
         with torch.no_grad():
-            drift = sequence_logprobs(model, [mismatched[row] for row in rows], **padding) - ref_logprobs[1, rows]
+            drift = sequence_logprobs(model, [foreign_rows[row] for row in rows], **padding) - ref_logprobs[1, rows]
             kl = drift.mean().clamp_min(0)
         log_ratios = sequence_logprobs(model, [sequences[row] for row in rows], **padding) - ref_logprobs[0, rows]
         desirable = labels[rows]
@@ -129,8 +129,8 @@ def train_kto(
         return loss, metrics
 
     identity = [
-        (sequence.ids, swapped.ids, label)
-        for sequence, swapped, label in zip(sequences, mismatched, labels.tolist(), strict=True)
+        (sequence.ids, foreign.ids, label)
+        for sequence, foreign, label in zip(sequences, foreign_rows, labels.tolist(), strict=True)
     ]
     return train_on_rows(
         model,

@@ -80,8 +80,8 @@ class RewardModel:
             load_adapters(self.model, Path(path))
             return
         dtype = next(self.model.parameters()).dtype
-        stored = load_model(AutoModelForSequenceClassification, Path(path), num_labels=1, dtype=dtype)
-        self.model.load_state_dict(stored.state_dict())
+        checkpoint_model = load_model(AutoModelForSequenceClassification, Path(path), num_labels=1, dtype=dtype)
+        self.model.load_state_dict(checkpoint_model.state_dict())
 
     def encode(self, prompt: Prompt, completion: str, *, where: str = "") -> list[int]:
         """Encodes a prompt with its completion and the end token; returns token ids.

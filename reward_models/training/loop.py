@@ -117,7 +117,7 @@ class RewardModelTraining(SupervisedTraining):
         """Yields row numbers, epoch by epoch, with rows of similar length side by side."""
         lengths = [max(map(len, texts)) for texts in self.encoded]
         size, n_epochs = self.config.batch_size, self.config.n_epochs
-        return iterate_batches(lengths, batch_size=size, n_epochs=n_epochs, seed=self.seed, done=self.step)
+        return iterate_batches(lengths, batch_size=size, n_epochs=n_epochs, seed=self.seed, skip=self.step)
 
     def compute_loss(self, rows: list[int]) -> tuple[Tensor, Metrics]:
         """Computes the loss of some rows.

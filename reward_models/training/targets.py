@@ -155,7 +155,7 @@ def _weights(weights: Sequence[float], n_terms: Sequence[int]) -> Tensor:
 
 
 def iterate_batches(
-    lengths: Sequence[int], *, batch_size: int, n_epochs: int, seed: int, done: int = 0
+    lengths: Sequence[int], *, batch_size: int, n_epochs: int, seed: int, skip: int = 0
 ) -> Iterator[list[int]]:
     """Yields batches of row numbers, epoch by epoch, shuffled; each row once an epoch.
 
@@ -164,9 +164,9 @@ def iterate_batches(
         batch_size: rows of a batch; the last of a bucket may have fewer.
         n_epochs: passes over the rows.
         seed: of the order.
-        done: batches to leave out at the start; a resumed training goes on after them.
+        skip: batches to leave out at the start; a resumed training goes on after them.
     """
-    return islice(_all_batches(lengths, batch_size, n_epochs, torch.Generator().manual_seed(seed)), done, None)
+    return islice(_all_batches(lengths, batch_size, n_epochs, torch.Generator().manual_seed(seed)), skip, None)
 
 
 def n_batches(n_rows: int, *, batch_size: int, n_epochs: int) -> int:

@@ -1,4 +1,4 @@
-"""Parts of a reward model that can be trained: all weights, adapters (LoRA), the head alone, an ensemble's heads."""
+"""Variants of a reward model by the part that is trained: all weights, adapters (LoRA), the head alone, an ensemble."""
 
 from collections.abc import Sequence
 from pathlib import Path
