@@ -82,7 +82,7 @@ class RewardModelTraining(SupervisedTraining):
     ) -> None:
         self.reward_model, self.config = reward_model, config
         self.targets = compute_targets(rows, config)
-        self.encoded = encode_rows(reward_model, rows)
+        self.token_ids = encode_rows(reward_model, rows)
         self.thresholds = torch.nn.Parameter(self.targets.thresholds.to(next(reward_model.model.parameters()).device))
         thresholds = {"params": [self.thresholds], "lr": THRESHOLD_RATE, "weight_decay": 0.0}
         super().__init__(
@@ -115,7 +115,7 @@ class RewardModelTraining(SupervisedTraining):
 
     def iterate_batches(self) -> Iterator[list[int]]:
         """Yields row numbers, epoch by epoch, with rows of similar length side by side."""
-        lengths = [max(map(len, texts)) for texts in self.encoded]
+        lengths = [max(map(len, texts)) for texts in self.token_ids]
         size, n_epochs = self.config.batch_size, self.config.n_epochs
         return iterate_batches(lengths, batch_size=size, n_epochs=n_epochs, seed=self.seed, skip=self.step)
 
@@ -125,7 +125,7 @@ class RewardModelTraining(SupervisedTraining):
         Every completion of a ranking goes through the model once; its K (K - 1) / 2 pairs share those scores (Ouyang
         et al. 2022, section 3.5).
         """
-        scores = self.reward_model.forward([ids for row in rows for ids in self.encoded[row]])
+        scores = self.reward_model.forward([ids for row in rows for ids in self.token_ids[row]])
         return self._loss(scores, self.targets.batch(rows, self.device), self.thresholds, self._loss_config), {}
 
     def save_model(self, folder: Path) -> None:
@@ -155,12 +155,12 @@ class RewardModelTraining(SupervisedTraining):
         labels, margins = self.targets.labels, self.targets.margins
         rows = [
             [ids, label.tolist(), margin.tolist()]
-            for ids, label, margin in zip(self.encoded, labels, margins, strict=True)
+            for ids, label, margin in zip(self.token_ids, labels, margins, strict=True)
         ]
         return [shapes, self.seed, asdict(self.config), self.targets.weights.tolist(), *rows]
 
-    def learned(self) -> dict[str, Any]:
-        """Returns the loss, and what it learned or fixed beside the scores, for JSON: see docs/reward_models.md."""
+    def describe_loss(self) -> dict[str, Any]:
+        """Returns the name of the loss and its parameters, learnt or fixed, for JSON: see docs/reward_models.md."""
         match self.targets.loss:
             case "davidson":
                 more: dict[str, Any] = {"log_tie": float(self.thresholds.detach())}

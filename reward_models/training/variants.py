@@ -111,7 +111,7 @@ def settle_scores(reward_model: RewardModel, kind: RewardModelKind, training: Re
     """
     if kind.members == 1 and not kind.normalize:
         return
-    texts = [ids for row in training.encoded for ids in row]
+    texts = [ids for row in training.token_ids for ids in row]
     scores = forward_by_length(training.reward_model.forward, texts).double().cpu().numpy()
     if kind.normalize:
         reward_model.normalize_by(scores)

@@ -89,7 +89,7 @@ def run_reward_model(options: RewardModelOptions, run_dir: Path, seed: int = 0) 
             stop.exit_code,
         )
     metrics = _judge(reward_model, heldout)
-    metrics["loss"] = training.learned()
+    metrics["loss"] = training.describe_loss()
     metrics["loss_curve"] = [asdict(point) for point in curve]
     raters = run_dir / "preferences" / "metrics.json"
     if options.preferences is None and raters.is_file():

@@ -130,7 +130,7 @@ def test_ties_are_learnt_as_often_as_people_give_them() -> None:
     true = np.array([utility(text) for text in judged])
     # The log-worths are those of the truth, in their own units.
     slope = np.polyfit(true, scores(training, judged), 1)[0]
-    assert training.learned()["log_tie"] == pytest.approx(log_tie, abs=0.15)
+    assert training.describe_loss()["log_tie"] == pytest.approx(log_tie, abs=0.15)
     assert slope == pytest.approx(1.0, abs=0.1)
     # Ties as even labels teach the same order on a smaller scale.
     halves = trained(rows, loss="pairs")
@@ -150,7 +150,7 @@ def test_ordered_categories_are_found_where_their_steps_are_uneven() -> None:
     judged = texts(500, rng)
     true = np.array([utility(text) for text in judged])
     # Only differences of scores and cutpoints are known: the widths of the categories, and the slope.
-    np.testing.assert_allclose(np.diff(ordinal.learned()["cutpoints"]), np.diff(cutpoints), atol=0.3)
+    np.testing.assert_allclose(np.diff(ordinal.describe_loss()["cutpoints"]), np.diff(cutpoints), atol=0.3)
     assert np.polyfit(true, scores(ordinal, judged), 1)[0] == pytest.approx(1.0, abs=0.12)
     for training in (ordinal, regression):
         assert np.corrcoef(true, scores(training, judged))[0, 1] > 0.97

@@ -111,7 +111,7 @@ def test_only_safetensors_and_json_are_in_it_and_the_model_loads_elsewhere(make:
     path = training.save(tmp_path / "run")
     assert {file.suffix for file in path.rglob("*") if file.is_file()} == {".json", ".safetensors"}
     loaded = type(training.reward_model).from_pretrained(path / "reward_model")  # type: ignore[attr-defined]
-    sequences = [training.encoded[0][0], training.encoded[3][1]]
+    sequences = [training.token_ids[0][0], training.token_ids[3][1]]
     torch.testing.assert_close(loaded.forward(sequences), training.reward_model.forward(sequences))
 
 
