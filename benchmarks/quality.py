@@ -59,7 +59,7 @@ def trl(setting: Setting, seed: int) -> Measured:
         command = [str(TRL_PYTHON), "-m", "small_world.trl_ppo", str(files), str(out), "--seed", str(seed)]
         subprocess.run(command, cwd=BENCHMARKS, env=offline(threads=1), stdout=subprocess.DEVNULL, check=True)
         policies = [AutoModelForCausalLM.from_pretrained(out / str(mark)) for mark in setting.marks]
-        return [gap().of(policy).fraction for policy in policies], json.loads((out / "seconds.json").read_text())
+        return [gap().measure(policy).fraction for policy in policies], json.loads((out / "seconds.json").read_text())
 
 
 VARIANTS: dict[str, Callable[[Setting, int], Measured]] = {

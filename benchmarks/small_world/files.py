@@ -90,9 +90,12 @@ def letter_tokenizer(setting: Setting) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token="<pad>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>", padding_side="left",
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="<end>",
+        padding_side="left",
         clean_up_tokenization_spaces=False,
-    )  # fmt: skip
+    )
 
 
 class ScoreTable(torch.nn.Module):

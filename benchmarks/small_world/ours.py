@@ -22,21 +22,33 @@ def ours(setting: Setting, seed: int, *, critic: CriticKind, **options: Any) -> 
     model = reference_model()
     reference = FrozenReference(model, vocab_size=WORLD.vocab_size)
     env = TextGenVectorEnv(
-        WORLD.prompts, WORLD.reward, WORLD.tokenizer, num_envs=setting.n_episodes, autoreset_mode="Disabled",
-        max_new_tokens=setting.horizon, kl=KLShaping(setting.coef, "sampled", pay="episode"), reference=reference,
-    )  # fmt: skip
+        WORLD.prompts,
+        WORLD.reward,
+        WORLD.tokenizer,
+        num_envs=setting.n_episodes,
+        autoreset_mode="Disabled",
+        max_new_tokens=setting.horizon,
+        kl=KLShaping(setting.coef, "sampled", pay="episode"),
+        reference=reference,
+    )
     agent = ActorCriticLM(model, vocab_size=WORLD.vocab_size, critic=critic)
     ppo = PPO(
-        agent, env, n_episodes=setting.n_episodes, batch_size=setting.batch_size, n_epochs=setting.n_epochs,
-        gae_lambda=setting.gae_lambda, seed=seed, **options,
-    )  # fmt: skip
+        agent,
+        env,
+        n_episodes=setting.n_episodes,
+        batch_size=setting.batch_size,
+        n_epochs=setting.n_epochs,
+        gae_lambda=setting.gae_lambda,
+        seed=seed,
+        **options,
+    )
     fractions, seconds, spent = [], [], 0.0
     for before, mark in pairwise((0, *setting.marks)):
         ppo.learning_rate = falling(setting, before, mark)
         started = time.process_time()
         ppo.learn(total_updates=(mark - before) // setting.n_episodes)
         spent += time.process_time() - started
-        fractions.append(gap().of(model).fraction)
+        fractions.append(gap().measure(model).fraction)
         seconds.append(spent)
     return fractions, seconds
 

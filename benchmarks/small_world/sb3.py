@@ -41,7 +41,7 @@ class Marks(BaseCallback):
             now = time.process_time()
             self.seconds.append(now - self._started - self._measuring)
             policy: Any = self.model.policy
-            self.fractions.append(gap().of(policy.lm.policy).fraction)
+            self.fractions.append(gap().measure(policy.lm.policy).fraction)
             self._measuring += time.process_time() - now
 
     def _on_step(self) -> bool:
@@ -57,16 +57,31 @@ def sb3(setting: Setting, seed: int) -> Measured:
     """Trains to the last mark, in rollouts of as many slots as ours has completions, each as long as the longest."""
     model = reference_model()
     env = TextGenVectorEnv(
-        WORLD.prompts, WORLD.reward, WORLD.tokenizer, num_envs=setting.n_episodes, max_new_tokens=setting.horizon,
-        kl=KLShaping(setting.coef, "reference"), reference=FrozenReference(model, vocab_size=WORLD.vocab_size),
-    )  # fmt: skip
+        WORLD.prompts,
+        WORLD.reward,
+        WORLD.tokenizer,
+        num_envs=setting.n_episodes,
+        max_new_tokens=setting.horizon,
+        kl=KLShaping(setting.coef, "reference"),
+        reference=FrozenReference(model, vocab_size=WORLD.vocab_size),
+    )
     marks = Marks(setting)
     ppo = PPO(
-        CausalLMPolicy, as_sb3_vec_env(env), policy_kwargs={"model": model}, learning_rate=marks.rate,
-        n_steps=setting.horizon, batch_size=setting.batch_size * setting.horizon, n_epochs=setting.n_epochs, gamma=1.0,
-        gae_lambda=setting.gae_lambda, normalize_advantage=False, ent_coef=setting.coef, max_grad_norm=1.0, seed=seed,
+        CausalLMPolicy,
+        as_sb3_vec_env(env),
+        policy_kwargs={"model": model},
+        learning_rate=marks.rate,
+        n_steps=setting.horizon,
+        batch_size=setting.batch_size * setting.horizon,
+        n_epochs=setting.n_epochs,
+        gamma=1.0,
+        gae_lambda=setting.gae_lambda,
+        normalize_advantage=False,
+        ent_coef=setting.coef,
+        max_grad_norm=1.0,
+        seed=seed,
         device="cpu",
-    )  # fmt: skip
+    )
     # More tokens than can be needed: `marks` ends it.
     ppo.learn(2 * setting.marks[-1] * setting.horizon, callback=marks)
     return marks.fractions, marks.seconds

@@ -59,19 +59,40 @@ def trainer(folder: Path, out: Path, *, seed: int) -> PPOTrainer:
     prompts = list(score.prompts) * (setting.n_episodes // len(score.prompts))
     data = Dataset.from_dict({"input_ids": tokenizer(prompts)["input_ids"]})
     arguments = PPOConfig(
-        output_dir=str(out), use_cpu=True, bf16=False, gradient_checkpointing=False, report_to="none", seed=seed,
-        disable_tqdm=True, save_strategy="no", num_sample_generations=0, lr_scheduler_type="linear",
-        learning_rate=setting.learning_rate, total_episodes=setting.marks[-1],
-        per_device_train_batch_size=setting.n_episodes, gradient_accumulation_steps=1,
-        num_mini_batches=setting.n_episodes // setting.batch_size, num_ppo_epochs=setting.n_epochs,
-        local_rollout_forward_batch_size=setting.n_episodes, response_length=setting.horizon, stop_token="eos",
-        temperature=1.0, kl_coef=setting.coef, lam=setting.gae_lambda,
-    )  # fmt: skip
+        output_dir=str(out),
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to="none",
+        seed=seed,
+        disable_tqdm=True,
+        save_strategy="no",
+        num_sample_generations=0,
+        lr_scheduler_type="linear",
+        learning_rate=setting.learning_rate,
+        total_episodes=setting.marks[-1],
+        per_device_train_batch_size=setting.n_episodes,
+        gradient_accumulation_steps=1,
+        num_mini_batches=setting.n_episodes // setting.batch_size,
+        num_ppo_epochs=setting.n_epochs,
+        local_rollout_forward_batch_size=setting.n_episodes,
+        response_length=setting.horizon,
+        stop_token="eos",
+        temperature=1.0,
+        kl_coef=setting.coef,
+        lam=setting.gae_lambda,
+    )
     return PPOTrainer(
-        args=arguments, processing_class=tokenizer, model=policy, ref_model=language_model(folder, setting),
-        reward_model=score, value_model=AutoModelForSequenceClassification.from_pretrained(folder / "critic"),
-        train_dataset=data, eval_dataset=data, callbacks=[SaveAtMarks(policy, setting, out)],
-    )  # fmt: skip
+        args=arguments,
+        processing_class=tokenizer,
+        model=policy,
+        ref_model=language_model(folder, setting),
+        reward_model=score,
+        value_model=AutoModelForSequenceClassification.from_pretrained(folder / "critic"),
+        train_dataset=data,
+        eval_dataset=data,
+        callbacks=[SaveAtMarks(policy, setting, out)],
+    )
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ def test_the_files_hold_the_worlds_reward(folder: Path) -> None:
 
 def test_policy_and_critic_are_the_references(folder: Path) -> None:
     policy = AutoModelForCausalLM.from_pretrained(folder / "reference")
-    assert gap().of(policy).fraction == pytest.approx(0, abs=1e-6)
+    assert gap().measure(policy).fraction == pytest.approx(0, abs=1e-6)
     critic = AutoModelForSequenceClassification.from_pretrained(folder / "critic")
     torch.testing.assert_close(dict(critic.model.named_parameters()), dict(policy.model.named_parameters()))
     assert critic.score.weight.shape[0] == 1 and not critic.score.weight.any()
@@ -62,8 +62,10 @@ def test_sb3_is_measured_after_as_many_completions() -> None:
 
 
 def runs(variant: str, *fractions: list[float], seconds: list[float]) -> list[dict[str, object]]:
-    return [{"variant": variant, "seed": seed, "fractions": each, "cpu_seconds": seconds}
-            for seed, each in enumerate(fractions)]  # fmt: skip
+    return [
+        {"variant": variant, "seed": seed, "fractions": each, "cpu_seconds": seconds}
+        for seed, each in enumerate(fractions)
+    ]
 
 
 def found(measured: list[dict[str, object]]) -> dict[str, bool]:

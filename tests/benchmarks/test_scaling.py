@@ -8,10 +8,17 @@ from scaling import AXES, judge
 
 def rows(seconds: Callable[[int], float], peak_mb: Callable[[int], float] = float) -> list[dict[str, Any]]:
     return [
-        {"axis": "completions", "microbatch_size": 16, "completions": size.completions, "tokens": size.tokens,
-         "vocabulary": size.vocabulary, "seconds": seconds(size.completions), "peak_mb": peak_mb(size.completions)}
+        {
+            "axis": "completions",
+            "microbatch_size": 16,
+            "completions": size.completions,
+            "tokens": size.tokens,
+            "vocabulary": size.vocabulary,
+            "seconds": seconds(size.completions),
+            "peak_mb": peak_mb(size.completions),
+        }
         for size in AXES["completions"]
-    ]  # fmt: skip
+    ]
 
 
 def holds(measured: list[dict[str, Any]]) -> list[bool]:
@@ -37,9 +44,16 @@ def test_a_tensor_of_all_completions_logits_is_noticed() -> None:
 
     for kept, fine in ((0.0, True), (1.0, False)):
         measured = [
-            {"axis": "vocabulary", "completions": largest.completions, "tokens": largest.tokens, "seconds": 1.0,
-             "vocabulary": largest.vocabulary, "microbatch_size": given, "peak_mb": peak(rows, kept)}
+            {
+                "axis": "vocabulary",
+                "completions": largest.completions,
+                "tokens": largest.tokens,
+                "seconds": 1.0,
+                "vocabulary": largest.vocabulary,
+                "microbatch_size": given,
+                "peak_mb": peak(rows, kept),
+            }
             for given, rows in ((None, largest.completions), (16, 16))
-        ]  # fmt: skip
+        ]
         assert holds(measured) == [fine]
         assert holds(measured[1:]) == [], "nothing to compare with"
