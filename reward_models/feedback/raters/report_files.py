@@ -36,8 +36,8 @@ def draw_rater_report(report: RaterReport) -> bytes:
         height = 1.6 + 0.22 * n if n <= MAX_NAMES else 5.0
         figure = Figure(figsize=(11, height), facecolor="white", layout="constrained")
         raters, agreement = figure.subplots(1, 2, width_ratios=(2.2, 1))
-        _reliability(raters, report)
-        _agreement(agreement, report)
+        _draw_reliability(raters, report)
+        _draw_agreement(agreement, report)
         for axes, title in (
             (raters, "Reliability of each rater, 95 % intervals"),
             (agreement, "Agreement, 95 % intervals"),
@@ -52,7 +52,7 @@ def draw_rater_report(report: RaterReport) -> bytes:
     return buffer.getvalue()
 
 
-def _reliability(axes: Axes, report: RaterReport) -> None:
+def _draw_reliability(axes: Axes, report: RaterReport) -> None:
     verdicts = np.array([rater.verdict for rater in report.raters])
     middle, low, high = (np.array([getattr(r, k) for r in report.raters]) for k in ("reliability", "low", "high"))
     height = np.arange(len(verdicts))
@@ -80,7 +80,7 @@ def _reliability(axes: Axes, report: RaterReport) -> None:
     axes.legend(frameon=False, fontsize=9, loc="upper left")
 
 
-def _agreement(axes: Axes, report: RaterReport) -> None:
+def _draw_agreement(axes: Axes, report: RaterReport) -> None:
     for height, line in enumerate(reversed(report.agreement)):
         axes.hlines(height, line.low, line.high, color=COLOURS[""], lw=2, alpha=0.6)
         axes.plot([line.value], [height], "o", color=COLOURS[""], ms=7, mew=0)
