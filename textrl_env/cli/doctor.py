@@ -51,11 +51,12 @@ class Doctor:
 
     def run(self) -> None:
         """Prints the table of results; SystemExit(1) if a check fails, InputError for what cannot be read."""
-        policy = require_model(self.policy or self.run_dir / "sft", made_by=f"textrl sft --run-dir {self.run_dir}")
+        policy = require_model(self.policy, self.run_dir / "sft", made_by=f"textrl sft --run-dir {self.run_dir}")
         reference = self.reference and require_model(self.reference, made_by="textrl sft")
-        reward_model = self.reward_model or self.run_dir / "reward_model"
+        reward_model = self.run_dir / "reward_model"
         if self.reward_model or reward_model.exists():
-            require_model(reward_model, made_by=f"textrl reward-model --run-dir {self.run_dir}")
+            made_by = f"textrl reward-model --run-dir {self.run_dir}"
+            reward_model = require_model(self.reward_model, reward_model, made_by=made_by)
 
         from textrl_env.pipeline.doctor import TrainingSetup, examine
 

@@ -104,7 +104,7 @@ class ReplyOptions:
         require_at_least(1, max_new_tokens=self.max_new_tokens)
         if not self.n_prompts:
             return []
-        policy = require_model(self.policy or run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
+        policy = require_model(self.policy, run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
         if self.prompts is None:
             rows = support_desk.prompts(self.n_prompts, seed=seed + 4000)
             dataset = PromptDataset.of([row["prompt"] for row in rows])

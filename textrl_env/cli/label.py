@@ -132,7 +132,7 @@ class Label:
         return items
 
     def _sample(self, policy: Path, dataset: PromptDataset) -> list[tuple[Any, list[str]]]:
-        require_model(policy, made_by="textrl sft")
+        policy = require_model(policy, made_by="textrl sft")
         tokenizer = encode_fitting_prompts(policy, dataset, max_new_tokens=self.max_new_tokens).tokenizer
 
         from transformers import AutoModelForCausalLM

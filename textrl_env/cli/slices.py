@@ -46,9 +46,10 @@ class Slices:
         require_at_least(2, resamples=self.resamples)
         made_by = f"textrl preferences --run-dir {self.run_dir}"
         train = self.preferences or require_path(self.run_dir / "preferences" / "train.jsonl", made_by=made_by)
-        judge = self.reward_model or self.run_dir / "reward_model"
+        judge = self.run_dir / "reward_model"
         if self.reward_model or judge.exists():
-            require_model(judge, made_by=f"textrl reward-model --run-dir {self.run_dir}")
+            model_made_by = f"textrl reward-model --run-dir {self.run_dir}"
+            judge = require_model(self.reward_model, judge, made_by=model_made_by)
 
         import numpy as np
 

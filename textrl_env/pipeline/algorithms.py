@@ -108,9 +108,10 @@ def _build_ppo_agent(options: PPOOptions, inputs: PolicyInputs) -> "ActorCriticL
     from textrl_env.agents import ActorCriticLM
     from textrl_env.agents.policy import init_critic_from
 
+    critic_start = None
     if options.critic_from is not None:
-        require_model(options.critic_from, made_by="textrl reward-model")
+        critic_start = require_model(options.critic_from, made_by="textrl reward-model")
     agent = ActorCriticLM.from_pretrained(inputs.start, vocab_size=len(inputs.tokenizer), critic=options.critic)
-    if options.critic_from is not None:
-        init_critic_from(agent, options.critic_from, inputs.tokenizer)
+    if critic_start is not None:
+        init_critic_from(agent, critic_start, inputs.tokenizer)
     return agent

@@ -77,7 +77,7 @@ def run_dpo(options: DPOOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]
             resume=options.checkpoints.start(out),
         )
         data = options.preferences or run_dir / "preferences" / "train.jsonl"
-        provenance = {"base": str(start), "seed": seed, "data": str(data), "metrics": metrics}
+        provenance = {"base": str(options.policy or start), "seed": seed, "data": str(data), "metrics": metrics}
         _export(options, model, tokenizer, folder=run_dir / options.exports, rows=train, provenance=provenance)
     if stop.requested:
         raise StageStoppedError(

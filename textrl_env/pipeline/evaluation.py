@@ -149,17 +149,20 @@ def _find_contest(options: EvaluationOptions, run_dir: Path, seed: int) -> Conte
         require_at_least(1, max_new_tokens=options.max_new_tokens)
 
     policy = require_model(
-        find_policy(options.policy) if options.policy else run_dir / "policy",
+        options.policy and find_policy(options.policy),
+        run_dir / "policy",
         made_by=f"textrl ppo --run-dir {run_dir}",
         kind="language model",
     )
     reference = require_model(
-        find_policy(options.reference) if options.reference else run_dir / "sft",
+        options.reference and find_policy(options.reference),
+        run_dir / "sft",
         made_by=f"textrl sft --run-dir {run_dir}",
         kind="language model",
     )
     judge = require_model(
-        options.reward_model or run_dir / "reward_model",
+        options.reward_model,
+        run_dir / "reward_model",
         made_by=f"textrl reward-model --run-dir {run_dir}",
         kind="reward model",
     )

@@ -162,15 +162,16 @@ def build_card(options: PolicyOptions, inputs: PolicyInputs, *, method: str, see
     """Returns what a reader of the exported model's page must know, without figures."""
     from textrl_env.agents.policy import ModelCard
 
+    start = options.policy or inputs.start
     pessimism = f", pessimism {options.pessimism}" if options.pessimism else ""
     return ModelCard(
         method=method,
-        base=str(inputs.start),
+        base=str(start),
         seed=seed,
         command=command_line(),
         data=str(options.prompts or f"prompts of {default_data.NAME}"),
         reward=f"the reward model in {inputs.judge}{pessimism}",
-        kl=f"{options.kl_coef} per nat of KL to {inputs.start}, in the {options.kl_in}",
+        kl=f"{options.kl_coef} per nat of KL to {start}, in the {options.kl_in}",
     )
 
 

@@ -107,7 +107,8 @@ def find_inputs(options: PolicyOptions, run_dir: Path, seed: int) -> PolicyInput
     own_data = options.prompts is not None
     start = require_start(options.policy, run_dir, own_data=own_data, kind="language model")
     judge = require_model(
-        options.reward_model or run_dir / "reward_model",
+        options.reward_model,
+        run_dir / "reward_model",
         made_by=f"textrl reward-model --run-dir {run_dir}" + (" --preferences YOURS.jsonl" if own_data else ""),
         kind="reward model",
     )

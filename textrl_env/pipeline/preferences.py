@@ -44,7 +44,7 @@ def run_preferences(options: PreferencesOptions, run_dir: Path, seed: int = 0) -
     """
     require_at_least(2, k=options.k)
     require_at_least(1, n_prompts=options.n_prompts, n_heldout=options.n_heldout, n_raters=options.n_raters)
-    policy = require_model(options.policy or run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
+    policy = require_model(options.policy, run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
     rows = default_data.draw_requests(options.n_prompts + options.n_heldout, seed=seed)
     prompts = [row["prompt"] for row in rows]
     completions = _sample(options, policy, prompts, seed)

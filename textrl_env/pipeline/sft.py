@@ -55,14 +55,15 @@ def run_sft(options: SFTOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]
         StageStoppedError: a signal ended the training; the model so far is saved.
     """
     rows, heldout = read_demonstrations(options, seed)
+    start = None
     if options.model is not None:
-        require_model(options.model, made_by="save_pretrained of a causal LM")
+        start = require_model(options.model, made_by="save_pretrained of a causal LM")
 
     from textrl_env.agents import train_sft
     from textrl_env.agents.policy import ModelCard, export_policy
     from textrl_env.training.checkpoints import writing
 
-    model, tokenizer = _load_or_build(options, rows, seed)
+    model, tokenizer = _load_or_build(options, start, rows, seed)
     out = run_dir / options.folder
     saver = options.checkpoints.saver(out)
     with Interrupt() as stop, writing(run_dir):
@@ -112,13 +113,13 @@ def read_demonstrations(options: SFTOptions, seed: int) -> tuple[Rows, Rows]:
     return rows[:-n_heldout], rows[-n_heldout:]
 
 
-def _load_or_build(options: SFTOptions, rows: Rows, seed: int) -> tuple[Any, Any]:
-    """Returns the model and its tokenizer: the user's, or new ones."""
-    if options.model is not None:
+def _load_or_build(options: SFTOptions, start: Path | None, rows: Rows, seed: int) -> tuple[Any, Any]:
+    """Returns the model and its tokenizer: those in a folder, or new ones."""
+    if start is not None:
         from transformers import AutoModelForCausalLM
 
-        tokenizer = load_tokenizer(options.model)
-        return load_model(AutoModelForCausalLM, options.model), tokenizer
+        tokenizer = load_tokenizer(start)
+        return load_model(AutoModelForCausalLM, start), tokenizer
 
     from textrl_env.agents import small_llama, train_tokenizer
 

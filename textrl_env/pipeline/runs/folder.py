@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from textrl_env.data import PromptDataset, PromptIds
 from textrl_env.errors import InputError
-from textrl_env.lm import load_config, load_tokenizer
+from textrl_env.lm import load_config, load_tokenizer, resolve_model
 
 ModelKind = Literal["language model", "reward model"]
 ARCHITECTURES: dict[ModelKind, tuple[str, ...]] = {
@@ -24,30 +24,36 @@ def require_path(path: Path, *, made_by: str) -> Path:
     return path
 
 
-def require_model(path: Path, *, made_by: str, kind: ModelKind | None = None) -> Path:
-    """Returns the folder if it holds a model; an interrupted stage leaves a folder without one.
+def require_model(
+    model: Path | None, default: Path | None = None, *, made_by: str, kind: ModelKind | None = None
+) -> Path:
+    """Returns the folder of a model that is there; an interrupted stage leaves a folder without one.
 
     Args:
-        path: the model's folder.
+        model: the user's: a folder, or a hub id, which is fetched. None takes the default.
+        default: the run's own.
         made_by: the command that makes it, for the message.
         kind: the kind that is needed. transformers loads a model of the other kind as well, with a head that was never
             trained.
 
     Raises:
-        InputError: nothing is there, or the folder is known to hold a model of the other kind.
+        InputError: nothing is there, the hub has no such model, or it is known to be of the other kind.
     """
-    require_path(path / "config.json", made_by=made_by)
-    names = read_json(path / "config.json").get("architectures") or []
+    folder = default if model is None else resolve_model(model)
+    if folder is None:
+        raise TypeError("require_model() takes a model or a default")
+    require_path(folder / "config.json", made_by=made_by)
+    names = read_json(folder / "config.json").get("architectures") or []
     for other, endings in ARCHITECTURES.items():
         if kind is not None and other != kind and any(name.endswith(endings) for name in names):
             raise InputError(
-                f"{path}: holds a {other} ({', '.join(names)}), expected a {kind}; make it with: {made_by}"
+                f"{folder}: holds a {other} ({', '.join(names)}), expected a {kind}; make it with: {made_by}"
             )
-    return path
+    return folder
 
 
 def require_start(model: Path | None, run_dir: Path, *, own_data: bool, kind: ModelKind | None = None) -> Path:
-    """Returns the model that training starts from: the user's, or RUN/sft.
+    """Returns the folder of the model that training starts from: the user's, or RUN/sft.
 
     Args:
         model: the user's, if any.
@@ -56,11 +62,12 @@ def require_start(model: Path | None, run_dir: Path, *, own_data: bool, kind: Mo
         kind: as for `require_model`.
     """
     command = f"textrl sft --run-dir {run_dir}" + (" --demonstrations YOURS.jsonl" if own_data else "")
-    return require_model(model or run_dir / "sft", made_by=command, kind=kind)
+    return require_model(model, run_dir / "sft", made_by=command, kind=kind)
 
 
-def find_policy(path: Path) -> Path:
-    """Returns the folder of a causal LM: the path itself, or `policy/` in a run's or a checkpoint's folder."""
+def find_policy(model: Path) -> Path:
+    """Returns the folder of a causal LM: a hub id's, the folder itself, or `policy/` in a run's or checkpoint's folder."""
+    path = resolve_model(model)
     for folder in (path, path / "policy"):
         if (folder / "config.json").is_file():
             return folder
