@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -179,3 +180,30 @@ def free_port() -> int:
         any_port.bind(("127.0.0.1", 0))
         port: int = any_port.getsockname()[1]
     return port
+
+
+TINY_QUICKSTART = (
+    "--threads 1 --sft.n-steps 8 --sft.n-demonstrations 200 --sft.hidden-size 32 --sft.vocab-size 400 "
+    "--preferences.n-prompts 12 --preferences.n-heldout 6 --ppo.n-prompts 40 --ppo.n-updates 2 --ppo.n-episodes 8 "
+    "--ppo.batch-size 4 --evaluation.n-prompts 12"
+)
+
+
+@pytest.fixture(scope="session")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Runs the tiny quickstart with a seed in a folder of its own."""
+
+    def run(seed: int) -> Path:
+        from textrl_env.cli import main
+
+        out = tmp_path_factory.mktemp("quickstart") / "run"
+        main(["quickstart", "--out", str(out), "--seed", str(seed), *TINY_QUICKSTART.split()])
+        return out
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_dir(quickstart: Callable[[int], Path]) -> Path:
+    """The folder of a tiny quickstart with seed 0; tests leave it as it is."""
+    return quickstart(0)

@@ -24,13 +24,13 @@ COMMANDS = [
 ]  # fmt: skip
 SCREEN = 50
 HELP = """
-import sys, time
+import sys
 from textrl_env.cli import main
 try:
     main(sys.argv[1:])
 except SystemExit as end:
     assert end.code == 0, end.code
-print("MEASURED", time.process_time(), *sorted({"torch", "transformers", "stable_baselines3"} & set(sys.modules)))
+print("MEASURED", len(sys.modules), *sorted({"torch", "transformers", "stable_baselines3"} & set(sys.modules)))
 """
 
 
@@ -41,9 +41,10 @@ def test_help_is_quick_and_loads_no_torch(command: list[str]) -> None:
         env=os.environ | {"COLUMNS": "80"},
     )  # fmt: skip
     shown, _, measured = done.stdout.partition("MEASURED")
-    seconds, *loaded = measured.split()
+    n_modules, *loaded = measured.split()
     assert not loaded
-    assert float(seconds) < 1.0
+    # With torch there would be two thousand; the number is the same on every machine, as seconds are not.
+    assert int(n_modules) < 900
     assert "usage: textrl" in shown
     assert not command or any(name in shown for name in ("--run-dir", "--out", "--database", "--against", "--limit"))
     assert command or all(name.split()[0] in shown for name in COMMANDS)

@@ -1,6 +1,7 @@
-"""The data of every stage for which a user brings none: the support desk's, from seeds that keep the stages apart.
+"""The data of every stage for which a user brings none: the support desk's, drawn for each use by a seed of its own.
 
-A run's seed is moved on by a thousand for each use, so that no stage sees prompts that another one drew.
+A run's seed is moved on by a thousand for each use. What a policy is watched and compared on is of the held-out split,
+which no training draws from.
 """
 
 from collections.abc import Callable
