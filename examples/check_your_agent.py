@@ -39,10 +39,14 @@ def make_ppo(env: TextGenVectorEnv, seed: int, **options: Any) -> PPO:
     model = small_llama(tokenizer, hidden_size=32, heads=2, seed=seed)
     policy = ActorCriticLM(model, vocab_size=len(tokenizer), critic="shared")
     defaults: dict[str, Any] = {
-        "learning_rate": lambda remaining: 3e-3 * remaining, "n_episodes": env.num_envs, "gae_lambda": 1.0,
-        "normalize_advantage": False, "kl_loss_coef": 0.0 if env.kl_coef else 0.05,
-        "reference": FrozenReference(model, vocab_size=len(tokenizer)), "seed": seed,
-    }  # fmt: skip
+        "learning_rate": lambda remaining: 3e-3 * remaining,
+        "n_episodes": env.num_envs,
+        "gae_lambda": 1.0,
+        "normalize_advantage": False,
+        "kl_loss_coef": 0.0 if env.kl_coef else 0.05,
+        "reference": FrozenReference(model, vocab_size=len(tokenizer)),
+        "seed": seed,
+    }
     return PPO(policy, env, **defaults | options)
 
 
@@ -59,8 +63,12 @@ def main(args: Args) -> dict[str, int]:
         print(name)
         report = check_agent(
             lambda env, seed, options=options: make_ppo(env, seed, **options),  # type: ignore[misc]
-            seed=args.seed, ladder=ladder, num_envs=128, autoreset_mode="Disabled", kl_mode="sampled",
-        )  # fmt: skip
+            seed=args.seed,
+            ladder=ladder,
+            num_envs=128,
+            autoreset_mode="Disabled",
+            kl_mode="sampled",
+        )
         failed[name] = len(report.failed)
     return failed
 

@@ -79,18 +79,28 @@ def rise_and_fall(peak: float) -> Callable[[float], float]:
 
 RECIPES = {
     "scratch": SimpleNamespace(
-        sft=SFTConfig(n_steps=400, learning_rate=3e-3), dtype=torch.float32, trained_layers=None, reward_layers=None,
-        reward_model=RewardModelConfig(n_epochs=1, batch_size=2, learning_rate=2e-3), readings=2,
-        ppo={"learning_rate": 1e-3, "n_episodes": 64, "batch_size": 32, "n_epochs": 2}, n_updates=100,
+        sft=SFTConfig(n_steps=400, learning_rate=3e-3),
+        dtype=torch.float32,
+        trained_layers=None,
+        reward_layers=None,
+        reward_model=RewardModelConfig(n_epochs=1, batch_size=2, learning_rate=2e-3),
+        readings=2,
+        ppo={"learning_rate": 1e-3, "n_episodes": 64, "batch_size": 32, "n_epochs": 2},
+        n_updates=100,
         kl_coef=0.1,
     ),
     "smollm2": SimpleNamespace(
-        sft=SFTConfig(n_steps=25, learning_rate=1e-4), dtype=torch.bfloat16, trained_layers=8, reward_layers=16,
-        reward_model=RewardModelConfig(n_epochs=1, batch_size=2, learning_rate=1e-4), readings=1,
+        sft=SFTConfig(n_steps=25, learning_rate=1e-4),
+        dtype=torch.bfloat16,
+        trained_layers=8,
+        reward_layers=16,
+        reward_model=RewardModelConfig(n_epochs=1, batch_size=2, learning_rate=1e-4),
+        readings=1,
         ppo={"learning_rate": rise_and_fall(2e-4), "n_episodes": 32, "batch_size": 16, "n_epochs": 2, "vf_coef": 0.1},
-        n_updates=40, kl_coef=0.07,
+        n_updates=40,
+        kl_coef=0.07,
     ),
-}  # fmt: skip
+}
 
 
 def main(args: Args) -> dict[str, Any]:
@@ -146,10 +156,15 @@ def ppo_policy(args: Args, tokenizer: Any, prompts: list[str], judge: RewardMode
     train_top_layers(agent.policy, recipe.trained_layers)
     rewards = {"reward_model": ModelReward(judge, whole_text=True), "repetition": Weighted(RepetitionPenalty(2), 2.0)}
     env = TextGenVectorEnv(
-        prompts, rewards, tokenizer, num_envs=recipe.ppo["n_episodes"], autoreset_mode="Disabled",
-        max_new_tokens=MAX_NEW_TOKENS, kl=KLShaping(recipe.kl_coef, mode="sampled", pay="episode"),
+        prompts,
+        rewards,
+        tokenizer,
+        num_envs=recipe.ppo["n_episodes"],
+        autoreset_mode="Disabled",
+        max_new_tokens=MAX_NEW_TOKENS,
+        kl=KLShaping(recipe.kl_coef, mode="sampled", pay="episode"),
         reference=FrozenReference(agent.policy, vocab_size=len(tokenizer)),
-    )  # fmt: skip
+    )
     n_updates = args.n_updates or recipe.n_updates
     watch = [ShowProgress(), TrackReward("vader", vader_sentiment)]
     PPO(agent, env, **recipe.ppo, log_dir=out / "ppo", seed=args.seed).learn(total_updates=n_updates, callback=watch)

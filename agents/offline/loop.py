@@ -10,7 +10,7 @@ from torch import Tensor
 
 from textrl_env.agents.offline.configs import RowTrainingConfig
 from textrl_env.agents.on_policy import run_logger
-from textrl_env.lm.adapters import load_saved, save_model, unwrapped
+from textrl_env.lm.adapters import load_saved, save_model, unwrap
 from textrl_env.training import Metrics, SupervisedTraining
 from textrl_env.training.checkpoints import CheckpointSaver
 
@@ -54,11 +54,11 @@ class RowTraining(SupervisedTraining):
 
     def save_model(self, folder: Path) -> None:
         """Writes the model, or its adapters, to `policy/`."""
-        save_model(unwrapped(self._model), folder / "policy")
+        save_model(unwrap(self._model), folder / "policy")
 
     def load_model(self, folder: Path) -> None:
         """Takes the parameters from `policy/`."""
-        load_saved(unwrapped(self._model), folder / "policy")
+        load_saved(unwrap(self._model), folder / "policy")
 
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         """Returns the state of the generator that draws rows, and the last metrics."""

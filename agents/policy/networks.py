@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from textrl_env.agents.policy.distribution import next_token_logprobs
 from textrl_env.errors import InputError, require_above
 from textrl_env.lm import Precision, autocast, checked_precision
-from textrl_env.lm.adapters import trunk_copy, unwrapped
+from textrl_env.lm.adapters import trunk_copy, unwrap
 from textrl_env.lm.forward import read_logits, read_states
 from textrl_env.training.distributed import Skeleton
 
@@ -55,7 +55,7 @@ class ActorCriticNetworks(nn.Module):
         if critic not in get_args(CriticKind):
             raise InputError(f"critic must be 'separate', 'shared' or 'none', got {critic!r}")
         require_above(0, temperature=temperature)
-        policy = unwrapped(policy)
+        policy = unwrap(policy)
         if policy.config.vocab_size < vocab_size:
             raise InputError(
                 f"the policy knows {policy.config.vocab_size} tokens, the tokenizer has {vocab_size}; "

@@ -98,7 +98,7 @@ class Rung:
 
     @cached_property
     def completions(self) -> list[Completions]:
-        """Every completion of each prompt, with its score and its probability under the reference."""
+        """The completions of each prompt, with its score and its probability under the reference."""
         return [Completions.of(tree, log_reference) for tree, log_reference in self._trees]
 
     @cached_property

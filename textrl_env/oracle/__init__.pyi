@@ -3,7 +3,6 @@ from .soft_dp import (
     Frontier as Frontier,
     LogPolicy as LogPolicy,
     PolicyValue as PolicyValue,
-    Solution as Solution,
     best_score_within as best_score_within,
     evaluate as evaluate,
     frontier as frontier,

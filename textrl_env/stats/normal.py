@@ -61,8 +61,8 @@ def estimate_standardised_mean(differences: Floats, cluster: Ints) -> Estimate |
     mean, spread = float(differences.mean()), float(differences.std())
     if spread == 0:
         return None
-    d, scaled = mean / spread, (differences - mean) / spread
-    half = normal_quantile() * _mean_variance(scaled - d / 2 * (scaled**2 - 1), cluster) ** 0.5
+    d, z = mean / spread, (differences - mean) / spread
+    half = normal_quantile() * _mean_variance(z - d / 2 * (z**2 - 1), cluster) ** 0.5
     return Estimate(d, float(d - half), float(d + half))
 
 

@@ -164,8 +164,13 @@ def test_load_from_the_nested_archive(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(movie_reviews, "_COLLECTIONS", collections)
     rated = load_rated_texts("amazon_reviews", cache=tmp_path)
     assert count_rated_texts(rated) == {
-        "texts": 3, "reviews": 2, "ratings": 6, "min_ratings": 1, "max_ratings": 3, "panels": 0
-    }  # fmt: skip
+        "texts": 3,
+        "reviews": 2,
+        "ratings": 6,
+        "min_ratings": 1,
+        "max_ratings": 3,
+        "panels": 0,
+    }
     collections["amazon_reviews"] = replace(collections["amazon_reviews"], n_texts=4)
     with pytest.raises(InputError, match="expected 4 texts, got 3"):
         load_rated_texts("amazon_reviews", cache=tmp_path)

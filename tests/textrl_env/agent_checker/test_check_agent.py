@@ -150,9 +150,15 @@ def test_a_stock_sb3_model_is_checked_as_it_is() -> None:
 
     def make(env: TextGenVectorEnv, seed: int) -> SB3PPO:
         return SB3PPO(
-            "MultiInputPolicy", as_sb3_vec_env(env), n_steps=16, learning_rate=3e-3, gamma=1.0, ent_coef=env.kl_coef,
-            seed=seed, device="cpu",
-        )  # fmt: skip
+            "MultiInputPolicy",
+            as_sb3_vec_env(env),
+            n_steps=16,
+            learning_rate=3e-3,
+            gamma=1.0,
+            ent_coef=env.kl_coef,
+            seed=seed,
+            device="cpu",
+        )
 
     report = check_agent(make, ladder=[BANDIT], verbose=0)
     assert report.passed, str(report)

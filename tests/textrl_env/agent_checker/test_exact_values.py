@@ -92,9 +92,9 @@ def test_the_estimate_from_counts_finds_the_objective_and_its_error() -> None:
     rng = np.random.default_rng(0)
     policy = rng.dirichlet(np.full(len(every.ids), 3.0))
     exact = objective(PREFERENCE, policy)
-    estimates, errors = np.array([
-        estimate(rng.multinomial(300, policy), every, coef=PREFERENCE.coef) for _ in range(4000)
-    ]).T  # fmt: skip
+    estimates, errors = np.array(
+        [estimate(rng.multinomial(300, policy), every, coef=PREFERENCE.coef) for _ in range(4000)]
+    ).T
     bias = (len(policy) - 1) / 600
     assert abs(estimates.mean() - exact) < bias / 5
     assert estimates.std() == pytest.approx(errors.mean(), rel=0.05)

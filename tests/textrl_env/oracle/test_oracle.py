@@ -93,8 +93,10 @@ def test_the_solution_reaches_its_objective_and_nothing_exceeds_it(
     for seed in range(30):
         # Near the optimum as well as far from it.
         share = rng.random() ** 4
-        other = [np.logaddexp(np.log1p(-share) + best, np.log(share) + some)
-                 for best, some in zip(solution.log_policy, random_policy(tree, seed), strict=True)]  # fmt: skip
+        other = [
+            np.logaddexp(np.log1p(-share) + best, np.log(share) + some)
+            for best, some in zip(solution.log_policy, random_policy(tree, seed), strict=True)
+        ]
         assert evaluate(tree, other, reference, coef=coef).objective <= solution.objective + 1e-12
     assert evaluate(tree, reference, reference, coef=coef).objective < solution.objective
 

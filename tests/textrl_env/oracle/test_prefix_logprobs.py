@@ -13,9 +13,17 @@ from textrl_env.oracle import PrefixTree, prefix_logprobs, prefix_tree
 
 PROMPT = np.array([3, 1, 2, 1])
 SIZES = {
-    "vocab_size": 8, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0,
-}  # fmt: skip
+    "vocab_size": 8,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
 # A window of three: it is full before the prompt ends.
 SLIDING = {"head_dim": 8, "sliding_window": 3, "layer_types": ["sliding_attention", "full_attention"]}
 GPT = {"vocab_size": 8, "n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 2}

@@ -44,8 +44,10 @@ def test_every_prompt_parses_to_its_columns_whatever_the_spacing() -> None:
         for text in (row["prompt"], words.normalize(row["prompt"])):
             request = support_desk.parse_prompt(text)
             assert (request.problem, request.product, request.harmful) == (
-                row["problem"], row["product"], row["harmful"],
-            )  # fmt: skip
+                row["problem"],
+                row["product"],
+                row["harmful"],
+            )
 
 
 def test_splits_are_disjoint_and_together_everything() -> None:
@@ -109,11 +111,14 @@ def test_every_perfect_answer_fits_the_limit_of_words() -> None:
     longest = {
         name: max(n_words(text.format(product="kettle")) for text in texts)
         for name, texts in {
-            "opening": words.OPENINGS, "timeline": words.TIMELINES, "closing": words.CLOSINGS, "offer": words.OFFERS,
+            "opening": words.OPENINGS,
+            "timeline": words.TIMELINES,
+            "closing": words.CLOSINGS,
+            "offer": words.OFFERS,
             "fix": [text for texts in words.FIXES.values() for text in texts],
             "refusal": [text for texts in words.REFUSALS.values() for text in texts],
         }.items()
-    }  # fmt: skip
+    }
     around = longest["opening"] + longest["closing"]
     assert around + longest["fix"] + longest["timeline"] <= support_desk.gold.MAX_WORDS
     assert around + longest["refusal"] + longest["offer"] <= support_desk.gold.MAX_WORDS

@@ -5,6 +5,6 @@ from .trainable_parts import (
     save_model as save_model,
     train_top_layers as train_top_layers,
     trunk_copy as trunk_copy,
-    unwrapped as unwrapped,
+    unwrap as unwrap,
     with_lora as with_lora,
 )

@@ -21,7 +21,7 @@ from textrl_env.lm.pretrained import load_model
 from textrl_env.training import seeded
 
 _PREFIX = "base_model.model."
-"""Of names in an adapter's file: the place of the model inside a `peft.PeftModel`."""
+"""The place of the model inside a `peft.PeftModel`, with which names in an adapter's file begin."""
 
 
 def with_lora(
@@ -39,11 +39,11 @@ def with_lora(
 
     Args:
         model: of transformers, `AutoModelForCausalLM` or `AutoModelForSequenceClassification`.
-        rank: of the change to a weight matrix, at least 1.
+        rank: rank of the change to a weight matrix, at least 1.
         alpha: scale of the change, above 0.
         target_modules: names of the layers that get an adapter, as peft takes them; `"all-linear"` is every linear
             layer but the output head.
-        seed: of A.
+        seed: of the random A.
 
     Raises:
         InputError: an impossible option, a model that has adapters already, or peft not installed.
@@ -57,19 +57,22 @@ def with_lora(
         from peft.utils.constants import SEQ_CLS_HEAD_NAMES
     except ImportError:
         raise InputError("LoRA needs the package peft: pip install 'textrl-env[peft]'") from None
-    transposed = any(isinstance(module, Conv1D) for module in model.modules())
     classifies = model.get_output_embeddings() is None
     config = LoraConfig(
-        r=rank, lora_alpha=alpha, target_modules=target_modules, fan_in_fan_out=transposed,
-        task_type="SEQ_CLS" if classifies else "CAUSAL_LM", base_model_name_or_path=model.name_or_path or None,
-    )  # fmt: skip
+        r=rank,
+        lora_alpha=alpha,
+        target_modules=target_modules,
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+        task_type="SEQ_CLS" if classifies else "CAUSAL_LM",
+        base_model_name_or_path=model.name_or_path or None,
+    )
     try:
         with seeded(seed, next(model.parameters()).device):
             inject_adapter_in_model(config, model)
     except ValueError as error:
         raise InputError(f"target_modules={target_modules!r} does not fit this model: {error}") from None
     if classifies:
-        # Said to peft only now: told before, it would put a wrapper in the head's place.
+        # Only now: if peft knew of the head before, it would put a wrapper in its place.
         config.modules_to_save = [name for name in SEQ_CLS_HEAD_NAMES if hasattr(model, name)]
         for name in config.modules_to_save:
             getattr(model, name).requires_grad_(True)
@@ -77,26 +80,26 @@ def with_lora(
 
 
 def has_adapters(model: Any) -> bool:
-    """Whether peft's layers stand inside a model."""
+    """Says whether peft's layers stand inside a model."""
     return hasattr(model, "peft_config")
 
 
-def unwrapped(model: Any) -> Any:
-    """The transformers model inside a `peft.PeftModel`, its adapters in place; any other model as it is."""
+def unwrap(model: Any) -> Any:
+    """Returns the transformers model inside a `peft.PeftModel`, its adapters in place; any other model as it is."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def trunk_copy(policy: Any) -> Any:
-    """A copy of a causal LM's trunk that shares the parameters without gradients, which never change, with it."""
+    """Copies a causal LM's trunk; the copy shares the parameters without gradients, which never change, with it."""
     trunk: nn.Module = policy.base_model
-    copied: Any = copy.deepcopy(trunk, {id(value): value for value in trunk.parameters() if not value.requires_grad})
+    duplicate: Any = copy.deepcopy(trunk, {id(value): value for value in trunk.parameters() if not value.requires_grad})
     if has_adapters(policy):
-        copied.peft_config = {name: replace(config, task_type=None) for name, config in policy.peft_config.items()}
-    return copied
+        duplicate.peft_config = {name: replace(config, task_type=None) for name, config in policy.peft_config.items()}
+    return duplicate
 
 
-def merged(model: Any) -> Any:
-    """A copy of a model with adapters in which their changes are added to the weights: the plain architecture."""
+def merge(model: Any) -> Any:
+    """Copies a model with adapters; in the copy their changes are added to the weights: the plain architecture."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     plain = copy.deepcopy(model)
@@ -119,12 +122,12 @@ def save_model(model: Any, folder: Path) -> None:
     if not has_adapters(model):
         model.save_pretrained(folder)
         return
-    merged(model).save_pretrained(folder)
+    merge(model).save_pretrained(folder)
     (folder / "adapter").mkdir()
     (config,) = model.peft_config.values()
     replace(config, inference_mode=True).save_pretrained(folder / "adapter")
-    named = {f"{_PREFIX}{name}": value.contiguous() for name, value in _changed(model).items()}
-    save_file(named, folder / "adapter" / "adapter_model.safetensors")
+    tensors = {f"{_PREFIX}{name}": value.contiguous() for name, value in _trained_parameters(model).items()}
+    save_file(tensors, folder / "adapter" / "adapter_model.safetensors")
 
 
 def load_saved(model: Any, folder: Path) -> None:
@@ -132,8 +135,8 @@ def load_saved(model: Any, folder: Path) -> None:
     if has_adapters(model):
         load_adapters(model, folder)
     else:
-        loaded = load_model(AutoModelForCausalLM, folder, dtype=next(model.parameters()).dtype)
-        model.load_state_dict(loaded.state_dict())
+        source = load_model(AutoModelForCausalLM, folder, dtype=next(model.parameters()).dtype)
+        model.load_state_dict(source.state_dict())
 
 
 def load_adapters(model: Any, folder: Path) -> None:
@@ -148,14 +151,14 @@ def load_adapters(model: Any, folder: Path) -> None:
     if not file.is_file():
         raise InputError(f"{folder}: no adapter here, but the model has one; it is from a run without LoRA")
     tensors = {name.removeprefix(_PREFIX): value for name, value in load_file(file).items()}
-    mine = {name: value.shape for name, value in _changed(model).items()}
-    if mine != {name: value.shape for name, value in tensors.items()}:
+    shapes = {name: value.shape for name, value in _trained_parameters(model).items()}
+    if shapes != {name: value.shape for name, value in tensors.items()}:
         raise InputError(f"{file}: adapters of another rank or on other layers; make the model with the run's options")
     set_peft_model_state_dict(model, tensors)
 
 
-def _changed(model: Any) -> dict[str, Tensor]:
-    """The adapters, and the head that is trained beside them, named as peft names them in a file."""
+def _trained_parameters(model: Any) -> dict[str, Tensor]:
+    """Returns the adapters, and the head that is trained beside them, named as peft names them in a file."""
     from peft import get_peft_model_state_dict
 
     (config,) = model.peft_config.values()

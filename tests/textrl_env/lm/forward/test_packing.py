@@ -22,13 +22,27 @@ from textrl_env.lm.forward.trunks import trunk_of
 
 V = 11
 SIZES: dict[str, Any] = {
-    "vocab_size": V, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4,
-    "max_position_embeddings": 32, "initializer_range": 0.3, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0,
-}  # fmt: skip
+    "vocab_size": V,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 32,
+    "initializer_range": 0.3,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+    "pad_token_id": 0,
+}
 GPT2: dict[str, Any] = {
-    "vocab_size": V, "n_positions": 32, "n_embd": 16, "n_layer": 3, "n_head": 4, "initializer_range": 0.3,
-    "bos_token_id": 0, "eos_token_id": 0,
-}  # fmt: skip
+    "vocab_size": V,
+    "n_positions": 32,
+    "n_embd": 16,
+    "n_layer": 3,
+    "n_head": 4,
+    "initializer_range": 0.3,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
 SCALED = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 CONFIGS: dict[str, Callable[[], Any]] = {
     "gpt2": lambda: GPT2Config(**GPT2),
