@@ -96,15 +96,15 @@ def over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
     table = Table("labels", "pairs as gold", "reward model as gold", "gold, best of 16", "gold, policy")
     for name in LABELS:
         columns = (f"{name}_pairs", f"{name}_reward_model", f"{name}_best", f"{name}_gold")
-        table.add_row(name, *(summarised(summary, column, [run[column] for run in runs]) for column in columns))
+        table.add_row(name, *(add_summary(summary, column, [run[column] for run in runs]) for column in columns))
     Console().print(table, f"gold score before PPO: {np.mean([run['sft_gold'] for run in runs]):.3f}")
     for kind, what in (("best", "the best of 16"), ("gold", "the policy")):
         gains = [run[f"weighted_{kind}"] - run[f"majority_{kind}"] for run in runs]
-        Console().print(f"gold score of {what}, weighted minus majority: {summarised(summary, f'gain_{kind}', gains)}")
+        Console().print(f"gold score of {what}, weighted minus majority: {add_summary(summary, f'gain_{kind}', gains)}")
     return summary
 
 
-def summarised(summary: dict[str, Any], name: str, values: list[float]) -> str:
+def add_summary(summary: dict[str, Any], name: str, values: list[float]) -> str:
     """Mean over seeds, with Student's interval at 95 % where there are two or more; also into the summary."""
     summary[name] = mean = float(np.mean(values))
     if len(values) < 2:
@@ -115,14 +115,14 @@ def summarised(summary: dict[str, Any], name: str, values: list[float]) -> str:
 
 def one_seed(args: Args, seed: int) -> dict[str, Any]:
     """SFT, judgements, then reward model and policy for each way to make labels."""
-    started, run_dir, rng = time.process_time(), args.out / str(seed), np.random.default_rng(seed)
+    start, run_dir, rng = time.process_time(), args.out / str(seed), np.random.default_rng(seed)
     run_sft(SFTOptions(training=SFTConfig(n_steps=args.sft_steps)), run_dir, seed)
     workers = make_workers(args.honest, args.careless, args.adversarial)
     perfect = make_workers(1, 0, 0, noise=1e-3)
-    judged = collect_judgements(
+    judgements = collect_judgements(
         workers, *replies(args.n_prompts, "train", rng), support_desk.gold_reward, overlap=args.overlap, rng=rng
     )
-    votes = tally_votes(read_judgements(write_preferences(run_dir / "judgements.jsonl", judged)))
+    votes = tally_votes(read_judgements(write_preferences(run_dir / "judgements.jsonl", judgements)))
     heldout = collect_judgements(
         perfect, *replies(args.n_evaluated, "heldout", rng), support_desk.gold_reward, overlap=1, rng=rng
     )
@@ -147,7 +147,7 @@ def one_seed(args: Args, seed: int) -> dict[str, Any]:
         result |= {f"{name}_gold": figures["gold_ppo"], f"{name}_kl": figures["kl"], "sft_gold": figures["gold_sft"]}
     for rater, eta in zip(votes.raters, fit.reliability.mean(axis=0), strict=True):
         result[f"reliability_{rater}"] = float(eta)
-    result["cpu_seconds"] = round(time.process_time() - started, 1)
+    result["cpu_seconds"] = round(time.process_time() - start, 1)
     Console().print(result)
     return result
 
@@ -162,11 +162,11 @@ def best_of(n: int, policy: Path, judge: Path, n_prompts: int, seed: int) -> flo
     """Mean gold score, over held-out prompts, of the one of n sampled replies that the reward model scores best."""
     prompts = [row["prompt"] for row in support_desk.prompts(n_prompts, seed=seed + 7000, split="heldout")]
     model, tokenizer = AutoModelForCausalLM.from_pretrained(policy), AutoTokenizer.from_pretrained(policy)
-    sampled = sample_completions(model, tokenizer, prompts, max_new_tokens=49, n=n, seed=seed)
-    repeated = [prompt for prompt in prompts for _ in range(n)]
-    texts = [completion.text for row in sampled for completion in row]
-    best = RewardModel.from_pretrained(judge).score(repeated, texts).reshape(-1, n).argmax(axis=1)
-    gold = np.array(support_desk.gold_reward(repeated, texts)).reshape(-1, n)
+    groups = sample_completions(model, tokenizer, prompts, max_new_tokens=49, n=n, seed=seed)
+    prompt_of_text = [prompt for prompt in prompts for _ in range(n)]
+    texts = [completion.text for group in groups for completion in group]
+    best = RewardModel.from_pretrained(judge).score(prompt_of_text, texts).reshape(-1, n).argmax(axis=1)
+    gold = np.array(support_desk.gold_reward(prompt_of_text, texts)).reshape(-1, n)
     return float(gold[np.arange(len(gold)), best].mean())
 
 
