@@ -9,7 +9,7 @@ import pytest
 import tyro
 import yaml
 
-from textrl_env.cli import default_commands, main
+from textrl_env.cli import main, make_default
 from textrl_env.cli.config_file import as_yaml, read_config
 from textrl_env.errors import InputError
 
@@ -111,7 +111,7 @@ def test_faults_name_file_and_key(
     if text is not None:
         file.write_text(text)
     with pytest.raises(InputError, match=message) as raised:
-        read_config(default_commands()[stage], file)
+        read_config(make_default(stage), file)
     assert str(raised.value).startswith(f"{file}: ") and "\n" not in str(raised.value)
     with pytest.raises(SystemExit) as end:
         main([stage, "--config", str(file)])

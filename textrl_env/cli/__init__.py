@@ -3,7 +3,9 @@
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import reduce
 from importlib.metadata import version
+from operator import or_
 from typing import Annotated, Any, Protocol
 
 import tyro
@@ -25,6 +27,7 @@ from textrl_env.pipeline import PolicyOptions
 from textrl_env.pipeline.runs import StageStoppedError
 from textrl_env.training.distributed import process_count, process_index
 
+DESCRIPTION = "Reinforcement learning on text, from demonstrations to a report, stage by stage."
 TOOLS = {
     "chat": Chat,
     "generate": Generate,
@@ -71,43 +74,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parse(arguments: Sequence[str]) -> Command:
-    """Returns the subcommand that the arguments name, with its options; files of `--config` give its defaults.
+    """Returns the command that the arguments name, with its options; files of `--config` give its defaults.
 
     Raises:
         InputError: a file or an option is wrong.
         SystemExit: `--help` was shown, or tyro named what is wrong.
     """
-    defaults = default_commands()
-    if {"-h", "--help"} & set(arguments):
-        defaults["quickstart"] = QuickstartHelp()
-    if arguments and arguments[0] in defaults:
-        for file in find_config_files(arguments):
-            defaults[arguments[0]] = read_config(defaults[arguments[0]], file)
-    subcommands: Any = None
-    for name, default in defaults.items():
-        description = default.stage.__doc__ if isinstance(default, StageCommand) else None
-        mark = tyro.conf.subcommand(name, default=default, description=description)
-        subcommands = _join(subcommands, Annotated[type(default), mark])
-    for name, tool in TOOLS.items():
-        subcommands = _join(subcommands, Annotated[tool, tyro.conf.subcommand(name)])
+    name, *options = arguments or [""]
+    if name in TOOLS:
+        return _parse_with_tyro(TOOLS[name], name, options)
+    if name == "quickstart" or name in STAGES:
+        default = make_default(name)
+        if {"-h", "--help"} & set(options) and name == "quickstart":
+            default = QuickstartHelp()
+        for file in find_config_files(options):
+            default = read_config(default, file)
+        return _parse_with_tyro(type(default), name, options, default=default)
+    kinds = {"quickstart": Quickstart} | {name: entry.options for name, entry in STAGES.items()} | TOOLS
+    subcommands = [Annotated[kind, tyro.conf.subcommand(name)] for name, kind in kinds.items()]
+    return _parse_with_tyro(reduce(or_, subcommands), "", arguments)
+
+
+def make_default(name: str) -> Any:
+    """Returns a command that takes `--config` with its default options."""
+    return Quickstart() if name == "quickstart" else StageCommand(STAGES[name].options())
+
+
+def _parse_with_tyro(kind: Any, name: str, arguments: Sequence[str], **default: Any) -> Command:
+    documented = STAGES[name].options if name in STAGES else kind
     with OPTION_FORMS:
         command: Command = tyro.cli(
-            subcommands,
-            prog="textrl",
-            description="Reinforcement learning on text, from demonstrations to a report, stage by stage.",
+            kind,
+            prog=f"textrl {name}".rstrip(),
+            description=documented.__doc__ if name else DESCRIPTION,
             args=arguments,
             config=(tyro.conf.OmitSubcommandPrefixes,),
+            **default,
         )
     return command
-
-
-def default_commands() -> dict[str, Any]:
-    """Returns the commands that take `--config`, with their default options, in the order of the help."""
-    return {"quickstart": Quickstart()} | {name: StageCommand(entry.options()) for name, entry in STAGES.items()}
-
-
-def _join(union: Any, kind: Any) -> Any:
-    return kind if union is None else union | kind
 
 
 def _require_trains_together(command: Command) -> None:

@@ -66,7 +66,7 @@ def require_start(model: Path | None, run_dir: Path, *, own_data: bool, kind: Mo
 
 
 def find_policy(model: Path) -> Path:
-    """Returns the folder of a causal LM: a hub id's, the folder itself, or `policy/` in a run's or checkpoint's folder."""
+    """Returns the folder of a causal LM: a hub id's, the folder itself, or `policy/` in a run's or checkpoint's."""
     path = resolve_model(model)
     for folder in (path, path / "policy"):
         if (folder / "config.json").is_file():
