@@ -18,10 +18,29 @@ from textrl_env.cli import main
 PPO = "ppo --n-updates 100000 --n-prompts 40 --n-episodes 8 --batch-size 4"
 SFT = "sft --n-steps 100000 --n-demonstrations 100"
 COMMANDS = [
-    "quickstart", "sft", "preferences", "reward-model", "ppo", "train", "dpo", "evaluate", "doctor", "report",
-    "report rm", "raters", "chat", "generate", "label", "export-labels", "import-labels", "ai-feedback", "revise",
-    "lint", "slices", "balance",
-]  # fmt: skip
+    "quickstart",
+    "sft",
+    "preferences",
+    "reward-model",
+    "ppo",
+    "train",
+    "dpo",
+    "evaluate",
+    "doctor",
+    "report",
+    "report rm",
+    "raters",
+    "chat",
+    "generate",
+    "label",
+    "export-labels",
+    "import-labels",
+    "ai-feedback",
+    "revise",
+    "lint",
+    "slices",
+    "balance",
+]
 SCREEN = 50
 HELP = """
 import sys
@@ -37,9 +56,12 @@ print("MEASURED", len(sys.modules), *sorted({"torch", "transformers", "stable_ba
 @pytest.mark.parametrize("command", [[], *(name.split() for name in COMMANDS)], ids=["textrl", *COMMANDS])
 def test_help_is_quick_and_loads_no_torch(command: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", HELP, *command, "--help"], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", HELP, *command, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
         env=os.environ | {"COLUMNS": "80"},
-    )  # fmt: skip
+    )
     shown, _, measured = done.stdout.partition("MEASURED")
     n_modules, *loaded = measured.split()
     assert not loaded
@@ -211,8 +233,10 @@ def interrupted(command: str, run_dir: Path, log: Path, number: int, code: int) 
     started = "import torch; torch.set_num_threads(1); from textrl_env.cli import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", started, *command.split(), "--run-dir", str(run_dir)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         deadline = time.monotonic() + 120
         while not (log.is_file() and log.read_text().count("\n")) and time.monotonic() < deadline:

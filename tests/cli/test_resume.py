@@ -55,9 +55,14 @@ def straight(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_in_the_middle_of_an_update_saves_and_resume_auto_ends_as_if_there_had_been_none(
-    number: int, code: int, straight: Path, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    code: int,
+    straight: Path,
+    run_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     folder, track = prepared(run_dir, tmp_path), TrackReward._on_rollout_end
 
     def send(callback: TrackReward) -> None:
@@ -132,8 +137,10 @@ def test_a_disk_that_is_full_for_the_log_is_one_line_and_the_run_can_be_resumed(
     monkeypatch.setattr(JSONOutputFormat, "write", full)
     assert ppo(folder) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("textrl: ")]
-    assert lines == [f"textrl: {folder}: could not be written (No space left on device); earlier checkpoints are "
-                     "intact. Make room on the disk, or write elsewhere"]  # fmt: skip
+    assert lines == [
+        f"textrl: {folder}: could not be written (No space left on device); earlier checkpoints are "
+        "intact. Make room on the disk, or write elsewhere"
+    ]
     monkeypatch.undo()
     assert ppo(folder, "--resume auto") == 0
     assert results(folder) == results(straight)

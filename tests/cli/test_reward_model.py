@@ -41,7 +41,7 @@ def results(folder: Path) -> dict[str, Any]:
         "checkpoint": {str(path.relative_to(newest)): path.read_bytes() for path in files},
         "model": (out / "model.safetensors").read_bytes(),
         "metrics": json.loads((out / "metrics.json").read_text()),
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +53,14 @@ def straight(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_resume_auto_ends_as_if_there_had_been_none(
-    number: int, code: int, straight: Path, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    code: int,
+    straight: Path,
+    run_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     folder, take_step = prepared(run_dir, tmp_path), RewardModelTraining._take_step
 
     def send(training: RewardModelTraining, *more: Any) -> None:
@@ -96,9 +101,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_run_ends_the_same(
 def rated(tmp_path: Path) -> Path:
     """What the labelling desk exports after one person gave 24 completions 1 to 7 points."""
     store = Store(tmp_path / "labels.db")
-    store.add_items(
-        Item("rating", f"Customer: Hi {n}. Agent:", (f" Hello{' hello' * (n % 7)}.",)) for n in range(24)
-    )  # fmt: skip
+    store.add_items(Item("rating", f"Customer: Hi {n}. Agent:", (f" Hello{' hello' * (n % 7)}.",)) for n in range(24))
     desk = Desk(store, DeskConfig())
     while question := desk.question("ada"):
         asked = {"item": question.key.item, "round": question.key.round, "revision": question.revision}

@@ -134,7 +134,18 @@ def test_an_ensemble_alone_says_what_to_label_next(
     completions, database = tmp_path / "c.jsonl", tmp_path / "labels.db"
     rows = [{"prompt": f"Customer: {n}", "completions": ["Yes." * n, "No, never."]} for n in range(1, 6)]
     completions.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    main(["label", "--completions", str(completions), "--database", str(database), "--terminal", "ada",
-          "--reward-models", str(with_ensemble / "reward_model")])  # fmt: skip
+    main(
+        [
+            "label",
+            "--completions",
+            str(completions),
+            "--database",
+            str(database),
+            "--terminal",
+            "ada",
+            "--reward-models",
+            str(with_ensemble / "reward_model"),
+        ]
+    )
     values = np.array(list(Store(database).disagreement.values()))
     assert len(values) == 5 and (values > 0).all() and (values <= 0.5).all()

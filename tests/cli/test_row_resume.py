@@ -41,9 +41,15 @@ def left(folder: Path, command: str) -> dict[str, bytes]:
     ("command", "options", "number", "code"), [("sft", SFT, signal.SIGTERM, 143), ("dpo", DPO, signal.SIGINT, 130)]
 )
 def test_a_signal_saves_and_resume_auto_ends_as_if_there_had_been_none(
-    command: str, options: str, number: int, code: int, request: pytest.FixtureRequest, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    command: str,
+    options: str,
+    number: int,
+    code: int,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     folders = tmp_path / "straight", tmp_path / "stopped"
     for folder in folders if command == "dpo" else ():
         for name in ("sft", "preferences"):

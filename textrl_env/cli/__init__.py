@@ -101,12 +101,12 @@ def make_default(name: str) -> Any:
 
 
 def _parse_with_tyro(kind: Any, name: str, arguments: Sequence[str], **default: Any) -> Command:
-    documented = STAGES[name].options if name in STAGES else kind
+    options = STAGES[name].options if name in STAGES else kind
     with OPTION_FORMS:
         command: Command = tyro.cli(
             kind,
             prog=f"textrl {name}".rstrip(),
-            description=documented.__doc__ if name else DESCRIPTION,
+            description=options.__doc__ if name else DESCRIPTION,
             args=arguments,
             config=(tyro.conf.OmitSubcommandPrefixes,),
             **default,

@@ -78,14 +78,14 @@ def read_config(command: AnyCommand, file: Path) -> AnyCommand:
 
 def as_yaml(command: Any) -> str:
     """Returns the options of a command, defaults and all, as a file for `--config`."""
-    nested: dict[str, Any] = {}
+    tree: dict[str, Any] = {}
     for name, option in _walk(command):
         *groups, last = name.split(".")
-        mapping = nested
+        mapping = tree
         for group in groups:
             mapping = mapping.setdefault(group, {})
         mapping[last] = float(option.value) if option.kind is float else _as_plain(option.value)
-    text: str = yaml.safe_dump(nested, sort_keys=False, allow_unicode=True)
+    text: str = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
     return text
 
 

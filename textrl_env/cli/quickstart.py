@@ -17,7 +17,7 @@ from textrl_env.pipeline import QuickstartOptions, rehearse_quickstart, run_quic
 
 @dataclass(frozen=True)
 class Quickstart:
-    """All stages on the built-in world, in about three minutes; with the stages' own options, as --ppo.n-updates 20."""
+    """Runs all stages on the built-in world in about three minutes; stages have options too, as --ppo.n-updates 20."""
 
     out: Path = Path("runs/quickstart")
     """The run's folder; an earlier run's files in it are replaced."""
@@ -62,7 +62,7 @@ class Quickstart:
 
 @dataclass(frozen=True)
 class QuickstartHelp(Quickstart):
-    """All stages on the built-in world, in about three minutes; with the stages' own options, as --ppo.n-updates 20."""
+    """Runs all stages on the built-in world in about three minutes; stages have options too, as --ppo.n-updates 20."""
 
     # The help does not list all options of all stages once more.
     stages: tyro.conf.Suppress[QuickstartOptions] = field(default_factory=QuickstartOptions)

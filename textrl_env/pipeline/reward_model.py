@@ -118,8 +118,8 @@ def read_for_training(
         return train, read(judge_source)
     if len(train) < 2:
         raise InputError(f"{source}: two rows or more are needed, found {len(train)}")
-    cut = max(1, len(train) // 10)
-    return train[:-cut], train[-cut:]
+    n_heldout = max(1, len(train) // 10)
+    return train[:-n_heldout], train[-n_heldout:]
 
 
 def _judge(reward_model: "RewardModel", heldout: Sequence[TrainingRow]) -> dict[str, Any]:

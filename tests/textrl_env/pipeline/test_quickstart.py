@@ -13,19 +13,38 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from textrl_env.worlds import support_desk
 
-FILES = (
-    "sft/model.safetensors", "sft/tokenizer.json", "sft/metrics.json", "sft/progress.jsonl",
-    "preferences/train.jsonl", "preferences/heldout.jsonl", "preferences/metrics.json",
-    "reward_model/model.safetensors", "reward_model/metrics.json", "reward_model/tokenizer.json", "ppo/progress.csv",
-    "ppo/progress.jsonl", "ppo/checkpoints/update-000002/manifest.json",
+FILES = [
+    "sft/model.safetensors",
+    "sft/tokenizer.json",
+    "sft/metrics.json",
+    "sft/progress.jsonl",
+    "preferences/train.jsonl",
+    "preferences/heldout.jsonl",
+    "preferences/metrics.json",
+    "reward_model/model.safetensors",
+    "reward_model/metrics.json",
+    "reward_model/tokenizer.json",
+    "ppo/progress.csv",
+    "ppo/progress.jsonl",
+    "ppo/checkpoints/update-000002/manifest.json",
     "ppo/checkpoints/update-000002/policy/model.safetensors",
-    "policy/model.safetensors", "policy/tokenizer.json", "evaluation/metrics.json", "evaluation/completions.jsonl",
-    "summary.json", "manifest.json", "report.html", "learning_curve.png",
-)  # fmt: skip
-FROM_THE_SEED = (
-    "sft/model.safetensors", "reward_model/model.safetensors", "policy/model.safetensors", "preferences/train.jsonl",
-    "preferences/heldout.jsonl", "evaluation/completions.jsonl",
-)  # fmt: skip
+    "policy/model.safetensors",
+    "policy/tokenizer.json",
+    "evaluation/metrics.json",
+    "evaluation/completions.jsonl",
+    "summary.json",
+    "manifest.json",
+    "report.html",
+    "learning_curve.png",
+]
+FROM_THE_SEED = [
+    "sft/model.safetensors",
+    "reward_model/model.safetensors",
+    "policy/model.safetensors",
+    "preferences/train.jsonl",
+    "preferences/heldout.jsonl",
+    "evaluation/completions.jsonl",
+]
 
 
 def summary(run: Path) -> dict[str, float]:

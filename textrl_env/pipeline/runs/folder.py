@@ -44,10 +44,10 @@ def require_model(
         raise TypeError("require_model() takes a model or a default")
     require_path(folder / "config.json", made_by=made_by)
     names = read_json(folder / "config.json").get("architectures") or []
-    for other, endings in ARCHITECTURES.items():
-        if kind is not None and other != kind and any(name.endswith(endings) for name in names):
+    for actual, endings in ARCHITECTURES.items():
+        if kind is not None and actual != kind and any(name.endswith(endings) for name in names):
             raise InputError(
-                f"{folder}: holds a {other} ({', '.join(names)}), expected a {kind}; make it with: {made_by}"
+                f"{folder}: holds a {actual} ({', '.join(names)}), expected a {kind}; make it with: {made_by}"
             )
     return folder
 
