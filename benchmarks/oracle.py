@@ -1,4 +1,4 @@
-"""What exact answers cost: the soft dynamic programme, and a model's policy on a whole tree with and without its cache.
+"""The cost of exact answers: the soft dynamic programme, and a model's policy on a whole tree, cached or not.
 
 Two trees of about 10^6 prefixes are solved, the largest in completions too; beside them stands one `numpy.exp` of as
 many numbers as the tree has completions and prefixes, so that machines compare. Then a 4-layer Llama of width 128 is
@@ -37,7 +37,7 @@ class Args:
     out: Path = Path("runs/benchmarks/oracle.json")
     """The measurements."""
     rounds: int = 5
-    """How often each row is measured; the median is reported. The trees are built once."""
+    """Measurements of each row; the median is reported. The trees are built once."""
     long_prompt: int = 32
     """Tokens of the long prompt; the short one has 2."""
 
@@ -52,8 +52,8 @@ def random_policy(tree: PrefixTree) -> list[np.ndarray]:
 
 
 @torch.inference_mode()
-def recomputed(model: Any, prompt_ids: np.ndarray, tree: PrefixTree) -> list[np.ndarray]:
-    """What `prefix_logprobs` returns, by reading every prefix from its start."""
+def recompute_logprobs(model: Any, prompt_ids: np.ndarray, tree: PrefixTree) -> list[np.ndarray]:
+    """Computes what `prefix_logprobs` returns by reading every prefix from its start."""
     levels = []
     for prefixes in tree.prefixes:
         ids = torch.from_numpy(np.concatenate([np.tile(prompt_ids, (len(prefixes), 1)), prefixes], axis=1))
@@ -62,32 +62,32 @@ def recomputed(model: Any, prompt_ids: np.ndarray, tree: PrefixTree) -> list[np.
     return levels
 
 
-def rows_of_size(name: str, vocab_size: int, horizon: int) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
-    """The rows of one tree, and what is known of it once it is built."""
+def build_rows(name: str, vocab_size: int, horizon: int) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
+    """Builds a tree; returns its rows, and its size and the seconds that it took."""
     rng = np.random.default_rng(0)
     started = time.process_time()
     tree = prefix_tree(vocab_size, horizon, eos_id=0, score=lambda completions: rng.normal(size=len(completions)))
-    built = time.process_time() - started
+    build_seconds = time.process_time() - started
     reference = random_policy(tree)
     numbers = rng.normal(size=sum(end.size for end in tree.ends))
-    found = np.empty_like(numbers)
+    exponentials = np.empty_like(numbers)
     rows = {
         f"{name}: solve": lambda: solve(tree, reference, coef=0.1),
         f"{name}: evaluate": lambda: evaluate(tree, reference, reference, coef=0.1),
-        f"{name}: numpy.exp": lambda: np.exp(numbers, out=found),
+        f"{name}: numpy.exp": lambda: np.exp(numbers, out=exponentials),
     }
-    return rows, {f"{name}: prefixes": sum(map(len, tree.prefixes)), f"{name}: tree": built}
+    return rows, {f"{name}: prefixes": sum(map(len, tree.prefixes)), f"{name}: tree": build_seconds}
 
 
 def main(args: Args) -> dict[str, float]:
     """Measures; returns processor seconds by row, and the ratios that matter."""
     torch.set_num_threads(1)
     rows: dict[str, Callable[[], Any]] = {}
-    known: dict[str, float] = {}
+    facts: dict[str, float] = {}
     for name, size in SIZES.items():
-        more, facts = rows_of_size(name, *size)
-        rows |= more
-        known |= facts
+        tree_rows, tree_facts = build_rows(name, *size)
+        rows |= tree_rows
+        facts |= tree_facts
     model = small_llama(LetterTokenizer(8), hidden_size=128, layers=4)
     tree = prefix_tree(8, 5, eos_id=0, score=lambda completions: np.zeros(len(completions)))
     for length in (2, args.long_prompt):
@@ -95,7 +95,7 @@ def main(args: Args) -> dict[str, float]:
         rows[f"Llama, prompt of {length}: cached"] = lambda prompt=prompt: prefix_logprobs(
             model, prompt, tree, vocab_size=8
         )
-        rows[f"Llama, prompt of {length}: recomputed"] = lambda prompt=prompt: recomputed(model, prompt, tree)
+        rows[f"Llama, prompt of {length}: recomputed"] = lambda prompt=prompt: recompute_logprobs(model, prompt, tree)
     samples: dict[str, list[float]] = {name: [] for name in rows}
     for _ in range(args.rounds):
         for name, run in rows.items():
@@ -108,12 +108,12 @@ def main(args: Args) -> dict[str, float]:
         name = f"Llama, prompt of {length}"
         ratios[f"{name}: recomputed / cached"] = seconds[f"{name}: recomputed"] / seconds[f"{name}: cached"]
     table = Table("", "seconds (tree: once; prefixes: their number)")
-    for name, value in (known | seconds).items():
+    for name, value in (facts | seconds).items():
         table.add_row(name, f"{value:,.0f}" if name.endswith("prefixes") else f"{value:.3f}")
     Console().print(table)
     for name, ratio in ratios.items():
         print(f"{name}: {ratio:.1f}")
-    result = known | seconds | ratios
+    result = facts | seconds | ratios
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps({**result, "rounds": args.rounds}, indent=1) + "\n")
     return result

@@ -31,7 +31,7 @@ from rich.table import Table
 from scipy import stats
 from small_world import bars
 from small_world.files import Setting, write_files
-from small_world.ours import Measured, ours
+from small_world.ours import Measurement, ours
 from small_world.sb3 import sb3
 from transformers import AutoModelForCausalLM
 
@@ -49,7 +49,7 @@ SETTING = Setting(
 TRL_PYTHON = BENCHMARKS.parent / ".venv-bench" / "bin" / "python"
 
 
-def trl(setting: Setting, seed: int) -> Measured:
+def trl(setting: Setting, seed: int) -> Measurement:
     """TRL's PPOTrainer in its own interpreter; its policies come back as folders and are measured here."""
     if not TRL_PYTHON.exists():
         sys.exit(f"there is no {TRL_PYTHON}; run `make bench-env`")
@@ -62,7 +62,7 @@ def trl(setting: Setting, seed: int) -> Measured:
         return [gap().measure(policy).fraction for policy in policies], json.loads((out / "seconds.json").read_text())
 
 
-VARIANTS: dict[str, Callable[[Setting, int], Measured]] = {
+VARIANTS: dict[str, Callable[[Setting, int], Measurement]] = {
     "ours": partial(ours, critic="separate"),
     # Policy and critic would be clipped as one gradient; Adam bounds the steps by itself.
     "ours, shared trunk": partial(ours, critic="shared", max_grad_norm=float("inf"), adam_eps=1e-8),

@@ -1,4 +1,4 @@
-"""Is this algorithm right? PPO, and the same PPO with a fault, on five tiny worlds with exact answers.
+"""A check that an algorithm is right: PPO, and the same PPO with a fault, on five tiny worlds with exact answers.
 
 You will see two tables. With seed 0, PPO passes every rung with a regret of at most 0.018; without credit through time
 (gamma and gae_lambda near 0) it passes the bandit and falls at "delayed credit", where it stays at 0.213 ± 0.018 of 1,
@@ -26,11 +26,11 @@ class Args:
     budget: float = 1.0
     """Times the tokens that the rungs allow."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of everything random."""
 
 
 def make_ppo(env: TextGenVectorEnv, seed: int, **options: Any) -> PPO:
-    """PPO on a Llama of width 32; for an environment in autoreset mode Disabled with KL mode sampled.
+    """Makes PPO on a Llama of width 32; for an environment in autoreset mode Disabled with KL mode sampled.
 
     Where the environment charges no KL, a KL term in the loss holds the policy near its start: without one it can
     settle on a good answer before it has found the best.
@@ -51,14 +51,14 @@ def make_ppo(env: TextGenVectorEnv, seed: int, **options: Any) -> PPO:
 
 
 def make_sb3(env: TextGenVectorEnv, seed: int) -> SB3PPO:
-    """Stock SB3 PPO, for `check_agent(make_sb3)`; its entropy bonus of weight kl_coef completes the KL objective."""
+    """Makes stock SB3 PPO, for `check_agent(make_sb3)`; its entropy bonus of weight kl_coef completes the objective."""
     return SB3PPO("MultiInputPolicy", as_sb3_vec_env(env), gamma=1.0, ent_coef=env.kl_coef, seed=seed, device="cpu")
 
 
 def main(args: Args) -> dict[str, int]:
-    """Checks both and returns how many rungs each failed."""
+    """Checks the two and returns the number of rungs that they failed."""
     ladder = [replace(rung, timesteps=max(1, round(rung.timesteps * args.budget))) for rung in LADDER]
-    failed = {}
+    n_failures = {}
     for name, options in (("ppo", {}), ("ppo without credit through time", {"gamma": 1e-6, "gae_lambda": 0.0})):
         print(name)
         report = check_agent(
@@ -69,8 +69,8 @@ def main(args: Args) -> dict[str, int]:
             autoreset_mode="Disabled",
             kl_mode="sampled",
         )
-        failed[name] = len(report.failed)
-    return failed
+        n_failures[name] = len(report.failed)
+    return n_failures
 
 
 if __name__ == "__main__":

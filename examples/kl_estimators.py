@@ -1,4 +1,4 @@
-"""What the estimators k1, k2 and k3 of the KL divergence are worth, exactly, on a vocabulary of four tokens.
+"""The worth of the estimators k1, k2 and k3 of the KL divergence, exactly, on a vocabulary of four tokens.
 
 You will see their means and spreads under the policy, and how far two gradients are from that of the KL: of the
 estimator as a loss that is differentiated, and of the estimator as a reward (the policy gradient), which is how the
@@ -53,12 +53,12 @@ def main(args: Args) -> dict[str, float]:
     table = Table("estimator", *columns)
     numbers = {"kl": float(kl.detach())}
     for name, estimator in (("k1", k1), ("k2", k2), ("k3", k3)):
-        each = estimator(logprobs, ref_logprobs)
-        values = each.detach()
+        estimate = estimator(logprobs, ref_logprobs)
+        values = estimate.detach()
         mean = (probabilities * values).sum()
         spread = (probabilities * (values - mean) ** 2).sum().sqrt()
         # Tokens are sampled, so their probabilities are not differentiated; the estimator is.
-        (as_loss,) = torch.autograd.grad((probabilities * each).sum(), logits, retain_graph=True)
+        (as_loss,) = torch.autograd.grad((probabilities * estimate).sum(), logits, retain_graph=True)
         # The policy gradient: the estimator is a number, the log-probability is differentiated.
         (as_reward,) = torch.autograd.grad((probabilities * values * logprobs).sum(), logits, retain_graph=True)
         row = [mean, spread, (as_loss - exact).norm(), (as_reward - exact).norm()]

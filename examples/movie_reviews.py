@@ -66,7 +66,7 @@ class Args:
     n_prompts: int = 200
     """Held-out prompts of the evaluation."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of everything random."""
     threads: int = 2
     """CPU threads of torch."""
 
@@ -138,19 +138,21 @@ def main(args: Args) -> dict[str, Any]:
     ppo = ppo_policy(args, tokenizer, prompts, judge, out)
     views: dict[str, Any] = {"vader": vader_sentiment, "proxy": ModelReward(judge, whole_text=True)}
     views["length"] = lambda prompts, completions: [len(completion.split()) for completion in completions]
-    both = side_by_side(sft, ppo, tokenizer, new_prompts, judges=views, max_new_tokens=MAX_NEW_TOKENS, seed=args.seed)
-    compared = compare(both.scores, both.texts, both.kl, rng=np.random.default_rng(args.seed))
-    renamed = {name.replace("_sft", "_before").replace("_ppo", "_after"): value for name, value in compared.items()}
+    pairs = side_by_side(sft, ppo, tokenizer, new_prompts, judges=views, max_new_tokens=MAX_NEW_TOKENS, seed=args.seed)
+    comparison = compare(pairs.scores, pairs.texts, pairs.kl, rng=np.random.default_rng(args.seed))
+    before_after = {
+        name.replace("_sft", "_before").replace("_ppo", "_after"): value for name, value in comparison.items()
+    }
     seconds, cpu_seconds = round(time.perf_counter() - started, 1), round(time.process_time() - cpu, 1)
-    summary = {**accuracies, **renamed, "seconds": seconds, "cpu_seconds": cpu_seconds, "seed": args.seed}
+    summary = {**accuracies, **before_after, "seconds": seconds, "cpu_seconds": cpu_seconds, "seed": args.seed}
     write_json(out / "summary.json", summary)
-    write_jsonl(out / "completions.jsonl", both.rows())
-    Console().print(both.table(8))
+    write_jsonl(out / "completions.jsonl", pairs.rows())
+    Console().print(pairs.table(8))
     return summary
 
 
 def ppo_policy(args: Args, tokenizer: Any, prompts: list[str], judge: RewardModel, out: Path) -> Any:
-    """The model of OUT/sft after PPO on the reward model's score of the whole snippet; saved in OUT/policy."""
+    """Returns the model of OUT/sft after PPO on the reward model's score of the whole snippet; saved in OUT/policy."""
     recipe = RECIPES[args.policy]
     agent = ActorCriticLM.from_pretrained(out / "sft", vocab_size=len(tokenizer), critic="shared", dtype=recipe.dtype)
     train_top_layers(agent.policy, recipe.trained_layers)

@@ -39,7 +39,7 @@ class Setting:
     n_epochs: int
     gae_lambda: float
     learning_rate: float
-    """At the start; it falls linearly to 0 at the last mark."""
+    """The rate at the start; it falls linearly to 0 at the last mark."""
     marks: tuple[int, ...]
     """Completions after which the policy is measured."""
 
@@ -79,9 +79,9 @@ def score_table(setting: Setting, prompt: str, reward: Callable[..., Sequence[fl
 
 
 def read_setting(folder: Path) -> Setting:
-    """How to train."""
-    given = json.loads((folder / "setting.json").read_text())
-    return Setting(**given | {"marks": tuple(given["marks"])})
+    """Reads how to train."""
+    options = json.loads((folder / "setting.json").read_text())
+    return Setting(**options | {"marks": tuple(options["marks"])})
 
 
 def letter_tokenizer(setting: Setting) -> PreTrainedTokenizerFast:

@@ -13,11 +13,11 @@ from textrl_env.agents import PPO, ActorCriticLM
 from textrl_env.agents.policy import CriticKind
 from textrl_env.reference import FrozenReference
 
-Measured = tuple[list[float], list[float]]
+Measurement = tuple[list[float], list[float]]
 """At the marks: the share of the gap that is closed, and the processor seconds that training took until then."""
 
 
-def ours(setting: Setting, seed: int, *, critic: CriticKind, **options: Any) -> Measured:
+def ours(setting: Setting, seed: int, *, critic: CriticKind, **options: Any) -> Measurement:
     """Trains to the last mark; `options` of PPO are beside those of the setting."""
     model = reference_model()
     reference = FrozenReference(model, vocab_size=WORLD.vocab_size)
@@ -42,17 +42,17 @@ def ours(setting: Setting, seed: int, *, critic: CriticKind, **options: Any) -> 
         seed=seed,
         **options,
     )
-    fractions, seconds, spent = [], [], 0.0
+    fractions, seconds, total = [], [], 0.0
     for before, mark in pairwise((0, *setting.marks)):
-        ppo.learning_rate = falling(setting, before, mark)
+        ppo.learning_rate = falling_rate(setting, before, mark)
         started = time.process_time()
         ppo.learn(total_updates=(mark - before) // setting.n_episodes)
-        spent += time.process_time() - started
+        total += time.process_time() - started
         fractions.append(gap().measure(model).fraction)
-        seconds.append(spent)
+        seconds.append(total)
     return fractions, seconds
 
 
-def falling(setting: Setting, first: int, last: int) -> Callable[[float], float]:
-    """The rate from completion `first` to `last` of a whole run, by the remaining progress between the two."""
+def falling_rate(setting: Setting, first: int, last: int) -> Callable[[float], float]:
+    """Makes the rate from completion `first` to `last` of a whole run, by the remaining progress between the two."""
     return lambda remaining: setting.learning_rate * (1 - (last - (last - first) * remaining) / setting.marks[-1])

@@ -9,7 +9,7 @@ from typing import Any
 
 from learning_curves import WORLD, gap, reference_model
 from small_world.files import Setting
-from small_world.ours import Measured
+from small_world.ours import Measurement
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
@@ -53,7 +53,7 @@ class Marks(BaseCallback):
         return len(self.fractions) == len(self.setting.marks)
 
 
-def sb3(setting: Setting, seed: int) -> Measured:
+def sb3(setting: Setting, seed: int) -> Measurement:
     """Trains to the last mark, in rollouts of as many slots as ours has completions, each as long as the longest."""
     model = reference_model()
     env = TextGenVectorEnv(

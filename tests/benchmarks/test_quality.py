@@ -10,7 +10,7 @@ from learning_curves import WORLD, gap, reference_model
 from quality import SETTING
 from small_world import bars
 from small_world.files import ScoreTable, letter_tokenizer, read_setting, write_files
-from small_world.ours import falling
+from small_world.ours import falling_rate
 from small_world.sb3 import sb3
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
@@ -49,7 +49,7 @@ def test_policy_and_critic_are_the_references(folder: Path) -> None:
 
 
 def test_the_rate_falls_linearly_over_the_whole_run() -> None:
-    first, second = falling(SETTING, 0, 4096), falling(SETTING, 4096, 16384)
+    first, second = falling_rate(SETTING, 0, 4096), falling_rate(SETTING, 4096, 16384)
     rates = [first(1.0), first(0.0), second(1.0), second(0.0)]
     assert rates == pytest.approx([1e-3, 0.75e-3, 0.75e-3, 0.0])
 
