@@ -76,8 +76,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     setuptools that is installed, so that the test needs no network.
     """
     folder = tmp_path_factory.mktemp("built")
-    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "runs")
-    shutil.copytree(ROOT, folder / "checkout", symlinks=True, ignore=ignored)
+    left_out = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist")
+
+    def ignore(path: str, names: list[str]) -> set[str]:
+        return left_out(path, names) | ({"runs"} if Path(path) == ROOT else set())
+
+    shutil.copytree(ROOT, folder / "checkout", symlinks=True, ignore=ignore)
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(folder / "checkout")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,6 +1,7 @@
 from .ensemble import (
     IndependentEnsemble as IndependentEnsemble,
     RewardEnsemble as RewardEnsemble,
+    load_reward as load_reward,
     load_reward_model as load_reward_model,
 )
 from .reward_model import RewardModel as RewardModel, forward_by_length as forward_by_length
@@ -10,6 +11,5 @@ from .rewards import (
     TextScorer as TextScorer,
     conservative_scores as conservative_scores,
     is_ensemble as is_ensemble,
-    load_reward as load_reward,
     require_pessimism as require_pessimism,
 )

@@ -14,7 +14,14 @@ from textrl_env.data.text import Prompt
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.lm import Precision
 from textrl_env.reward_models.model.reward_model import RewardModel, require_spread
-from textrl_env.reward_models.model.rewards import MEMBERS, Floats, is_ensemble
+from textrl_env.reward_models.model.rewards import (
+    MEMBERS,
+    ConservativeReward,
+    Floats,
+    ModelReward,
+    Pessimism,
+    is_ensemble,
+)
 from textrl_env.training import seeded
 
 
@@ -166,3 +173,19 @@ def load_reward_model(path: str | Path) -> RewardModel:
     """Loads the reward model in a folder: an ensemble where it has members, else a single one."""
     kind = RewardEnsemble if is_ensemble(path) else RewardModel
     return kind.from_pretrained(path)
+
+
+def load_reward(path: Path, *, pessimism: Pessimism = 0.0) -> ModelReward:
+    """Loads the reward model in a folder as a reward function, conservative where `pessimism` is not 0.
+
+    Raises:
+        InputError: pessimism without an ensemble.
+    """
+    if pessimism == 0:
+        return ModelReward(load_reward_model(path))
+    if not is_ensemble(path):
+        raise InputError(
+            f"pessimism {pessimism}: {path} is a single reward model, and cannot disagree with itself; make an "
+            "ensemble with textrl reward-model --members 5"
+        )
+    return ConservativeReward(RewardEnsemble.from_pretrained(path), pessimism=pessimism)

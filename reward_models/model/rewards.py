@@ -106,21 +106,3 @@ def require_pessimism(pessimism: Pessimism) -> None:
 def is_ensemble(folder: str | Path) -> bool:
     """True where the reward model in a folder has members."""
     return (Path(folder) / MEMBERS).is_file()
-
-
-def load_reward(path: Path, *, pessimism: Pessimism = 0.0) -> ModelReward:
-    """Loads the reward model in a folder as a reward function, conservative where `pessimism` is not 0.
-
-    Raises:
-        InputError: pessimism without an ensemble.
-    """
-    from textrl_env.reward_models.model.ensemble import RewardEnsemble, load_reward_model
-
-    if pessimism == 0:
-        return ModelReward(load_reward_model(path))
-    if not is_ensemble(path):
-        raise InputError(
-            f"pessimism {pessimism}: {path} is a single reward model, and cannot disagree with itself; make an "
-            "ensemble with textrl reward-model --members 5"
-        )
-    return ConservativeReward(RewardEnsemble.from_pretrained(path), pessimism=pessimism)
