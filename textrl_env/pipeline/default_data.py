@@ -18,6 +18,8 @@ gold_reward: Callable[..., list[float]] = support_desk.gold_reward
 """Scores completions of these prompts in [0, 1]."""
 gold_terms: Callable[[str, str], dict[str, float]] = support_desk.gold_terms
 """Splits the gold reward of one completion into its terms."""
+parse_request = support_desk.parse_prompt
+"""Reads what a prompt asks for (problem, product, harmful); raises InputError for a prompt that is not of these."""
 
 
 def draw_demonstrations(n: int, *, seed: int) -> tuple[list[dict[str, str]], list[dict[str, str]]]:

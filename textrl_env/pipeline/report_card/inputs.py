@@ -14,12 +14,12 @@ from textrl_env.agents.rollouts import completion_logprobs
 from textrl_env.data import PromptDataset, read_rows
 from textrl_env.errors import InputError
 from textrl_env.lm import load_config, load_model
+from textrl_env.pipeline import default_data
 from textrl_env.pipeline.report_card.options import ReportCardOptions
 from textrl_env.pipeline.reward_model import read_for_training
 from textrl_env.pipeline.runs import encode_fitting_prompts, find_policy, read_json, require_path
 from textrl_env.reward_models import Preference, RaterPopulation, read_preferences
 from textrl_env.reward_models.report_card import Ceiling, Gold, Probe, Samples, Scorer, score_samples, weights_digest
-from textrl_env.worlds import support_desk
 
 PROBE_SAMPLES = 8
 """Samples of each prompt by a policy that is probed."""
@@ -65,7 +65,7 @@ def read_slices(path: Path, preferences: Sequence[Preference], columns: Sequence
     """Returns the values of the named columns of a file, by preference; those that a support-desk prompt has first."""
     slices: dict[str, list[Any]] = {}
     if _are_requests([preference.prompt for preference in preferences]):
-        requests = [support_desk.parse_prompt(preference.prompt) for preference in preferences]
+        requests = [default_data.parse_request(preference.prompt) for preference in preferences]
         slices = {name: [getattr(request, name) for request in requests] for name in ("problem", "harmful")}
     if columns:
         texts = ["chosen", "rejected"]
@@ -85,7 +85,7 @@ def _are_requests(prompts: Sequence[str]) -> bool:
     """Returns True where all prompts are the support desk's."""
     try:
         for prompt in prompts:
-            support_desk.parse_prompt(prompt)
+            default_data.parse_request(prompt)
     except InputError:
         return False
     return True
@@ -93,7 +93,7 @@ def _are_requests(prompts: Sequence[str]) -> bool:
 
 def find_gold(prompts: Sequence[str]) -> Gold | None:
     """Returns the true reward where it is known: on the support desk."""
-    return support_desk.gold_reward if _are_requests(prompts) else None
+    return default_data.gold_reward if _are_requests(prompts) else None
 
 
 def simulate_ceiling(preferences_file: Path, preferences: Sequence[Preference]) -> Ceiling | None:
@@ -104,7 +104,7 @@ def simulate_ceiling(preferences_file: Path, preferences: Sequence[Preference]) 
     value, record = read_json(metrics).get("ceiling"), read_json(manifest)
     if value is None:
         return None
-    population = RaterPopulation.default(support_desk.gold_reward, record["config"]["n_raters"], seed=record["seed"])
+    population = RaterPopulation.default(default_data.gold_reward, record["config"]["n_raters"], seed=record["seed"])
     pairs = [(row.prompt, a, b) for row in preferences for a, b in combinations(row.ranking, 2)]
     prompts, first, second = zip(*pairs, strict=True)
     chance = population.preference_probabilities(prompts, first, second)
