@@ -99,7 +99,7 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
         batch = check_action(episodes.state, _batch_of_one(action))
         over = bool(episodes.step(batch)[0])
         state, info = episodes.state, self._info()
-        truncated = bool(state.truncated[0])
+        truncated = over and bool(state.truncated[0])
         if self.render_mode is not None:
             self._ledger.append((self.task.tokenizer.decode([int(batch.tokens[0])]), info["reward_terms"]))
         if self.render_mode == "human":

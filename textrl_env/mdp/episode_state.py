@@ -88,15 +88,15 @@ class EpisodeState:
         Episodes that the token ends are no longer live and have their `finish_reason`; where several would do, the
         end token comes before a stop string, and that before the length limit.
         """
-        task, live = self.task, self.live
+        task, live, idle = self.task, self.live, np.flatnonzero(~self.live)
         logprobs = self.logprobs
         if task.pays_per_episode and logprob is not None:
             logprobs = logprobs.copy()
             logprobs[live, self.n_tokens[live]] = logprob[live]
         state = replace(
             self,
-            input_ids=_shift(self.input_ids, tokens, live),
-            attention_mask=_shift(self.attention_mask, 1, live),
+            input_ids=_shift(self.input_ids, tokens, idle),
+            attention_mask=_shift(self.attention_mask, 1, idle),
             n_tokens=self.n_tokens + live,
             logprobs=logprobs,
         )
@@ -144,10 +144,10 @@ class EpisodeState:
         return slots
 
 
-def _shift(rows: npt.NDArray[Any], last: Ints | int, live: Bools) -> npt.NDArray[Any]:
-    """(N, L): live rows moved one place to the left, with `last` at the end; the others as they were."""
+def _shift(rows: npt.NDArray[Any], last: Ints | int, idle: Ints) -> npt.NDArray[Any]:
+    """(N, L): rows moved one place to the left, with `last` at the end; the idle ones as they were."""
     out = np.empty_like(rows)
     out[:, :-1], out[:, -1] = rows[:, 1:], last
-    if not live.all():
-        out[~live] = rows[~live]
+    if idle.size:
+        out[idle] = rows[idle]
     return out
