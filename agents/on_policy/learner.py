@@ -1,4 +1,4 @@
-"""Learning from a rollout: one step of Adam per minibatch, whose gradient is gathered part by part.
+"""Learning from a rollout: one step of Adam per minibatch, whose gradient is added up part by part.
 
 An update can stop between two minibatches and be saved: `Update` holds what the remaining ones need.
 """
