@@ -86,10 +86,10 @@ class Timer:
         seconds = []
         for _ in range(self._rounds + 1):
             self.wait()
-            started = time.perf_counter()
+            start = time.perf_counter()
             work()
             self.wait()
-            seconds.append(time.perf_counter() - started)
+            seconds.append(time.perf_counter() - start)
         return median(seconds[1:])
 
     def wait(self) -> None:
@@ -116,8 +116,8 @@ def decoding_bound(policy: Any, args: Args, prompt: float, bytes_per_second: flo
     config = policy.config
     weights = sum(parameter.nbytes for parameter in policy.parameters())
     per_token = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * policy.dtype.itemsize
-    cached = args.batch * (prompt + args.tokens / 2) * per_token
-    return args.batch * bytes_per_second / (weights + cached)
+    cache_bytes = args.batch * (prompt + args.tokens / 2) * per_token
+    return args.batch * bytes_per_second / (weights + cache_bytes)
 
 
 def algorithm(args: Args, device: torch.device, stopwatch: Stopwatch) -> PhasedPPO:
@@ -137,15 +137,15 @@ def algorithm(args: Args, device: torch.device, stopwatch: Stopwatch) -> PhasedP
         kl=KLShaping(0.05, "sampled", pay="episode"),
         reference=TimedReference(policy, vocab_size=args.vocabulary, precision="float32", stopwatch=stopwatch),
     )
-    made = PhasedPPO(
+    ppo = PhasedPPO(
         ActorCriticLM(policy, vocab_size=args.vocabulary),
         env,
         n_episodes=args.batch,
         microbatch_size=args.microbatch_size,
         learning_rate=1e-6,
     )
-    made.stopwatch = stopwatch
-    return made
+    ppo.stopwatch = stopwatch
+    return ppo
 
 
 def measure(args: Args, device: torch.device) -> dict[str, float]:
@@ -168,7 +168,7 @@ def measure(args: Args, device: torch.device) -> dict[str, float]:
     texts = (random_prompts(args.vocabulary) * args.batch)[: args.batch]
     prompts = env.task.tokenizer(texts, padding=True, return_tensors="pt").to(device)
     policy.generation_config.eos_token_id = None
-    ours = tokens / timer.median(lambda: collect(bare, ppo.policy, args.batch))
+    rollout_rate = tokens / timer.median(lambda: collect(bare, ppo.policy, args.batch))
     generate = tokens / timer.median(
         lambda: policy.generate(
             input_ids=prompts.input_ids,
@@ -191,11 +191,11 @@ def measure(args: Args, device: torch.device) -> dict[str, float]:
     full, read = arithmetic(device, timer), bandwidth(device, timer)
     bound = decoding_bound(policy, args, float(prompts.attention_mask.sum()) / args.batch, read)
     return {
-        "rollout, tokens/s": ours,
+        "rollout, tokens/s": rollout_rate,
         "generate, tokens/s": generate,
         "bandwidth bound, tokens/s": bound,
-        "rollout / generate": ours / generate,
-        "rollout / bound": ours / bound,
+        "rollout / generate": rollout_rate / generate,
+        "rollout / bound": rollout_rate / bound,
         "update, s": update,
         "update, MFU": ppo.n_epochs * per_epoch / update / full,
         "bandwidth, GB/s": read / 1e9,

@@ -81,8 +81,8 @@ def gap() -> OptimumGap:
 
 def on_policy(name: str, seed: int) -> Iterator[tuple[int, float]]:
     """Completions sampled so far and the fraction of the gap that is closed."""
-    make, given = ON_POLICY[name]
-    options = dict(given)
+    make, defaults = ON_POLICY[name]
+    options = dict(defaults)
     peak = options.pop("peak", 1e-3)
     model = reference_model()
     reference = FrozenReference(model, vocab_size=WORLD.vocab_size)
@@ -99,11 +99,11 @@ def on_policy(name: str, seed: int) -> Iterator[tuple[int, float]]:
     agent = ActorCriticLM(model, vocab_size=WORLD.vocab_size, critic="separate" if make.needs_critic else "none")
     algorithm = make(agent, env, learning_rate=peak, n_episodes=N_EPISODES, seed=seed, **options)
     yield 0, gap().measure(model).fraction
-    for done in range(0, N_UPDATES, EVERY):
+    for n_done in range(0, N_UPDATES, EVERY):
         # Falls linearly, in steps.
-        algorithm.learning_rate = peak * (1 - done / N_UPDATES)
+        algorithm.learning_rate = peak * (1 - n_done / N_UPDATES)
         algorithm.learn(total_updates=EVERY)
-        yield (done + EVERY) * N_EPISODES, gap().measure(model).fraction
+        yield (n_done + EVERY) * N_EPISODES, gap().measure(model).fraction
 
 
 def offline(name: str, seed: int) -> Iterator[tuple[int, float]]:
@@ -141,10 +141,10 @@ def preferences(reference: Any, size: int, seed: int) -> list[dict[str, str]]:
     rows = []
     for prompt, group in zip(WORLD.prompts, samples, strict=True):
         texts = [completion.text for completion in group]
-        for one, other in zip(texts[::2], texts[1::2], strict=True):
-            first, second = WORLD.reward([prompt] * 2, [one, other])
-            one_wins = rng.random() < 1 / (1 + np.exp(second - first))
-            chosen, rejected = (one, other) if one_wins else (other, one)
+        for first_text, second_text in zip(texts[::2], texts[1::2], strict=True):
+            first, second = WORLD.reward([prompt] * 2, [first_text, second_text])
+            first_wins = rng.random() < 1 / (1 + np.exp(second - first))
+            chosen, rejected = (first_text, second_text) if first_wins else (second_text, first_text)
             rows.append({"prompt": prompt, "chosen": chosen, "rejected": rejected})
     return rows
 
@@ -153,14 +153,14 @@ def demonstrations(size: int, seed: int) -> list[dict[str, str]]:
     """Completions of the optimal policy."""
     rng, tokenizer, rows = np.random.default_rng(seed), WORLD.tokenizer, []
     for prompt in WORLD.prompts:
-        probability, _, completions = enumerated(prompt, optimal=True)
+        probability, _, completions = enumerate_completions(prompt, optimal=True)
         for index in rng.choice(len(completions), size=size // len(WORLD.prompts), p=probability / probability.sum()):
             text = tokenizer.decode(completions[index], skip_special_tokens=True)
             rows.append({"prompt": prompt, "completion": text})
     return rows
 
 
-def enumerated(prompt: str, *, optimal: bool) -> tuple[Any, Any, list[list[int]]]:
+def enumerate_completions(prompt: str, *, optimal: bool) -> tuple[Any, Any, list[list[int]]]:
     """Probabilities (of the reference or of the optimum), scores and token ids of all completions of a prompt."""
     tree = WORLD.tree(prompt)
     ids = np.array(WORLD.tokenizer.encode(prompt))
@@ -168,10 +168,10 @@ def enumerated(prompt: str, *, optimal: bool) -> tuple[Any, Any, list[list[int]]
     if optimal:
         log_policy = solve(tree, log_policy, coef=COEF).log_policy
     reach, probabilities, scores, completions = np.ones(1), [], [], list[list[int]]()
-    for prefixes, ends, paid, logprobs in zip(tree.prefixes, tree.ends, tree.scores, log_policy, strict=True):
+    for prefixes, ends, rewards, logprobs in zip(tree.prefixes, tree.ends, tree.scores, log_policy, strict=True):
         here = reach[:, None] * np.exp(logprobs)
         probabilities.append(here[ends])
-        scores.append(paid[ends])
+        scores.append(rewards[ends])
         completions += [[*prefixes[row], token] for row, token in zip(*np.nonzero(ends), strict=True)]
         reach = here[~ends]
     return np.concatenate(probabilities), np.concatenate(scores), completions
@@ -181,7 +181,7 @@ def best_of_n() -> Curve:
     """n, and the exact fraction of the gap that the best of n completions of the reference closes."""
     totals = np.zeros(len(BEST_OF))
     for prompt in WORLD.prompts:
-        probability, score, _ = enumerated(prompt, optimal=False)
+        probability, score, _ = enumerate_completions(prompt, optimal=False)
         values, of = np.unique(score.round(9), return_inverse=True)
         share = np.bincount(of, weights=probability)
         up_to = np.cumsum(share)
@@ -196,7 +196,7 @@ def best_of_n() -> Curve:
     ]
 
 
-def measured(job: tuple[str, int]) -> Curve:
+def measure_curve(job: tuple[str, int]) -> Curve:
     """The curve of one algorithm and seed."""
     name, seed = job
     torch.set_num_threads(1)
@@ -211,10 +211,10 @@ def main(args: Args) -> dict[str, Any]:
     """Measures, writes curves.json and curves.png; returns what is in the former."""
     jobs = [(name, seed) for seed in range(args.seeds) for name in args.names]
     with ProcessPoolExecutor(args.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        found = list(zip(jobs, pool.map(measured, jobs), strict=True))
+        results = list(zip(jobs, pool.map(measure_curve, jobs), strict=True))
     curves = {}
     for name in args.names:
-        runs = [curve for (found_name, _), curve in found if found_name == name]
+        runs = [curve for (curve_name, _), curve in results if curve_name == name]
         fractions = [[fraction for _, fraction in curve] for curve in runs]
         curves[name] = {"completions": [count for count, _ in runs[0]], "fractions": fractions}
     result = {"coef": COEF, "seeds": args.seeds, "curves": curves}
@@ -232,17 +232,17 @@ def half_width(runs: Any) -> Any:
 
 def table(curves: dict[str, Any]) -> Table:
     """A row an algorithm: what is closed at the end, and completions until the mean has closed half."""
-    shown = Table("algorithm", "share of the gap at the end", "lowest seed", "half of the gap after, completions")
+    summary = Table("algorithm", "share of the gap at the end", "lowest seed", "half of the gap after, completions")
     for name, curve in curves.items():
         runs = np.array(curve["fractions"])
         half = np.flatnonzero(runs.mean(axis=0) >= 0.5)
-        shown.add_row(
+        summary.add_row(
             name,
             f"{runs[:, -1].mean():.3f} ± {half_width(runs[:, -1]):.3f}",
             f"{runs[:, -1].min():.3f}",
             f"{curve['completions'][half[0]]:,}" if len(half) else "never",
         )
-    return shown
+    return summary
 
 
 def draw(curves: dict[str, Any], path: Path) -> None:

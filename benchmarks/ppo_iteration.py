@@ -160,9 +160,9 @@ def bfloat16_gain() -> float:
         left, right = torch.rand(2, 512, 512).to(dtype)
         seconds = []
         for _ in range(20):
-            started = time.process_time()
+            start = time.process_time()
             torch.mm(left, right)
-            seconds.append(time.process_time() - started)
+            seconds.append(time.process_time() - start)
         best[dtype] = min(seconds)
     torch.set_num_threads(threads)
     return best[torch.float32] / best[torch.bfloat16]
@@ -183,7 +183,7 @@ def machine() -> dict[str, Any]:
 
 if __name__ == "__main__":
     arguments = tyro.cli(Args, description=__doc__)
-    for option, known in (("sizes", SIZES), ("variants", VARIANTS)):
-        if unknown := set(getattr(arguments, option)) - set(known):
-            sys.exit(f"--{option}: there is no {min(unknown)!r}; there are {', '.join(known)}")
+    for option, names in (("sizes", SIZES), ("variants", VARIANTS)):
+        if unknown := set(getattr(arguments, option)) - set(names):
+            sys.exit(f"--{option}: there is no {min(unknown)!r}; there are {', '.join(names)}")
     main(arguments)

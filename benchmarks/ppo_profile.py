@@ -67,11 +67,11 @@ def measure(size: str) -> dict[str, Any]:
         write_job(Path(folder), SIZES[size])
         algorithm = ppo(Job(Path(folder)), Stopwatch())
     algorithm.learn(total_updates=1)
-    with profile(activities=[ProfilerActivity.CPU], with_flops=True) as watched:
-        started = time.perf_counter()
+    with profile(activities=[ProfilerActivity.CPU], with_flops=True) as profiler:
+        start = time.perf_counter()
         algorithm.learn(total_updates=1)
-        whole = time.perf_counter() - started
-    averages = {event.key: event for event in watched.key_averages()}
+        whole = time.perf_counter() - start
+    averages = {event.key: event for event in profiler.key_averages()}
     seconds = {
         kind: sum(averages[name].self_cpu_time_total for name in names if name in averages) / 1e6
         for kind, names in KINDS.items()
@@ -90,9 +90,9 @@ def peak() -> float:
     left, right = torch.rand(2, 1024, 1024)
     best = float("inf")
     for _ in range(20):
-        started = time.perf_counter()
+        start = time.perf_counter()
         torch.mm(left, right)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.perf_counter() - start)
     return 2 * 1024**3 / best / 1e9
 
 
@@ -101,12 +101,12 @@ def main(args: Args) -> dict[str, dict[str, Any]]:
     torch.set_num_threads(1)
     result = {size: measure(size) for size in args.sizes}
     table = Table("size", "", "s", "share", title="one PPO iteration, four networks, float32", title_justify="left")
-    for size, found in result.items():
-        for kind, seconds in found["by kind"].items():
-            table.add_row(size, kind, f"{seconds:.2f}", f"{seconds / found['seconds']:.0%}")
-        reached = found["GFLOP/s"] / found["peak GFLOP/s"]
+    for size, figures in result.items():
+        for kind, seconds in figures["by kind"].items():
+            table.add_row(size, kind, f"{seconds:.2f}", f"{seconds / figures['seconds']:.0%}")
+        share = figures["GFLOP/s"] / figures["peak GFLOP/s"]
         table.add_row(
-            size, f"whole; its matrix products run at {reached:.0%} of the peak", f"{found['seconds']:.2f}", ""
+            size, f"whole; its matrix products run at {share:.0%} of the peak", f"{figures['seconds']:.2f}", ""
         )
     Console().print(table)
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -99,38 +99,38 @@ def run(job: tuple[str, int]) -> dict[str, Any]:
 def main(args: Args) -> list[dict[str, Any]]:
     """Measures, prints and writes; returns all runs that are in the file then."""
     runs = json.loads(args.out.read_text(encoding="utf-8"))["runs"] if args.out.exists() else []
-    runs = [each for each in runs if each["variant"] not in args.variants]
+    runs = [entry for entry in runs if entry["variant"] not in args.variants]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     jobs = [(variant, args.first_seed + index) for index in range(args.seeds) for variant in args.variants]
     with ProcessPoolExecutor(args.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for measured in pool.map(run, jobs):
-            runs.append(measured)
+        for result in pool.map(run, jobs):
+            runs.append(result)
             args.out.write_text(json.dumps({"marks": SETTING.marks, "runs": runs}, indent=1) + "\n", encoding="utf-8")
-    judged = bars.judge(runs, SETTING.marks)
+    verdicts = bars.judge(runs, SETTING.marks)
     args.out.write_text(
-        json.dumps({"marks": SETTING.marks, "runs": runs, "bars": [asdict(each) for each in judged]}, indent=1) + "\n",
+        json.dumps({"marks": SETTING.marks, "runs": runs, "bars": [asdict(bar) for bar in verdicts]}, indent=1) + "\n",
         encoding="utf-8",
     )
-    Console().print(table(runs), bars.table(judged))
+    Console().print(table(runs), bars.table(verdicts))
     return runs
 
 
 def table(runs: list[dict[str, Any]]) -> Table:
     """A row a variant."""
-    shown = Table("variant", "seeds", *(f"{mark:,} completions" for mark in SETTING.marks), "CPU seconds")
+    quality_table = Table("variant", "seeds", *(f"{mark:,} completions" for mark in SETTING.marks), "CPU seconds")
     for variant in VARIANTS:
-        found = [each for each in runs if each["variant"] == variant]
-        if len(found) < 2:
+        group = [entry for entry in runs if entry["variant"] == variant]
+        if len(group) < 2:
             continue
-        fractions = np.array([each["fractions"] for each in found])
-        half = stats.t.ppf(0.975, len(found) - 1) * stats.sem(fractions)
+        fractions = np.array([entry["fractions"] for entry in group])
+        half = stats.t.ppf(0.975, len(group) - 1) * stats.sem(fractions)
         cells = [
             f"{mean:.3f} ± {width:.3f}, lowest {low:.3f}"
             for mean, width, low in zip(fractions.mean(axis=0), half, fractions.min(axis=0), strict=True)
         ]
-        seconds = np.median([each["cpu_seconds"] for each in found], axis=0)
-        shown.add_row(variant, str(len(found)), *cells, " / ".join(f"{each:.0f}" for each in seconds))
-    return shown
+        seconds = np.median([entry["cpu_seconds"] for entry in group], axis=0)
+        quality_table.add_row(variant, str(len(group)), *cells, " / ".join(f"{value:.0f}" for value in seconds))
+    return quality_table
 
 
 if __name__ == "__main__":

@@ -62,17 +62,17 @@ class EndingActor:
 
     def __init__(self, agent: ActorCriticLM, lengths: np.ndarray) -> None:
         self._agent, self._lengths = agent, iter(lengths.tolist())
-        self._left = np.zeros(0, dtype=np.int64)
+        self._remaining = np.zeros(0, dtype=np.int64)
 
     def act(self, observation: dict[str, Any], *, live: Any, action_masks: Any = None) -> tuple[Any, Any]:
-        if not len(self._left):
-            self._left = np.zeros(len(live), dtype=np.int64)
-        for slot in np.flatnonzero(live & (self._left == 0)):
-            self._left[slot] = next(self._lengths)
+        if not len(self._remaining):
+            self._remaining = np.zeros(len(live), dtype=np.int64)
+        for slot in np.flatnonzero(live & (self._remaining == 0)):
+            self._remaining[slot] = next(self._lengths)
         tokens, logprobs = self._agent.act(observation, live=live)
-        self._left[live] -= 1
+        self._remaining[live] -= 1
         tokens = np.where(tokens == END, END + 1, tokens)
-        return np.where(live & (self._left == 0), END, tokens), logprobs
+        return np.where(live & (self._remaining == 0), END, tokens), logprobs
 
 
 def environment(job: Job, num_envs: int, **options: Any) -> TextGenVectorEnv:
@@ -166,12 +166,12 @@ def measure(size: str, args: Args) -> dict[str, float]:
         for _ in range(args.rounds):
             lengths = rng.integers(SHORTEST, LONGEST + 1, size=args.num_envs * args.batches)
             for name, way in ways.items():
-                started = time.process_time()
+                start = time.process_time()
                 tokens = way(lengths)
-                rates[name].append(tokens / (time.process_time() - started))
+                rates[name].append(tokens / (time.process_time() - start))
                 assert tokens == lengths.sum(), f"{tokens} tokens instead of {lengths.sum()}"
     medians = {name: median(values) for name, values in rates.items()}
-    ratios = {f"refilling / {other}": medians["refilling"] / medians[other] for other in ways if other != "refilling"}
+    ratios = {f"refilling / {way}": medians["refilling"] / medians[way] for way in ways if way != "refilling"}
     return medians | ratios
 
 
@@ -181,11 +181,11 @@ def main(args: Args) -> dict[str, dict[str, float]]:
     result = {size: measure(size, args) for size in args.sizes}
     table = Table("size", "refilling, tokens/s", "", "tokens/s", "refilling is faster by", title="refilling slots")
     for size, row in result.items():
-        for other in ("lockstep", "dropping", "generate"):
-            ratio = row[f"refilling / {other}"]
+        for way in ("lockstep", "dropping", "generate"):
+            ratio = row[f"refilling / {way}"]
             mark = "[green]holds[/green]" if ratio >= LEAST_GAIN else "[red]falls short[/red]"
-            promise = f" (at least {LEAST_GAIN}: {mark})" if other == "lockstep" else ""
-            table.add_row(size, f"{row['refilling']:.0f}", other, f"{row[other]:.0f}", f"{ratio:.2f}{promise}")
+            promise = f" (at least {LEAST_GAIN}: {mark})" if way == "lockstep" else ""
+            table.add_row(size, f"{row['refilling']:.0f}", way, f"{row[way]:.0f}", f"{ratio:.2f}{promise}")
     Console().print(table)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=1) + "\n")

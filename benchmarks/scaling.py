@@ -60,9 +60,9 @@ def measure(size: Size, microbatch_size: int | None, iterations: int) -> dict[st
         algorithm = ppo(Job(Path(folder)), Stopwatch(), microbatch_size=microbatch_size)
     before, seconds = _peak(), []
     for _ in range(iterations + 1):
-        started = time.process_time()
+        start = time.process_time()
         algorithm.learn(total_updates=1)
-        seconds.append(time.process_time() - started)
+        seconds.append(time.process_time() - start)
     return {"seconds": median(seconds[1:]), "peak_mb": _peak() - before, "n_tokens": algorithm.rollout.n_tokens}
 
 
@@ -71,17 +71,17 @@ def _peak() -> float:
 
 
 def judge(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every promise about the axes that were measured, with what was found."""
-    found = []
+    """Judges every promise about the axes that were measured."""
+    verdicts = []
     series = {(row["axis"], row["microbatch_size"]) for row in rows}
     for axis, microbatch in sorted(series, key=str):
         points = [row for row in rows if (row["axis"], row["microbatch_size"]) == (axis, microbatch)]
-        for what in ("seconds", "peak_mb"):
-            *earlier, last = [point[what] / point[axis] for point in points]
+        for figure in ("seconds", "peak_mb"):
+            *earlier, last = [point[figure] / point[axis] for point in points]
             if earlier:
                 growth = last / min(earlier)
-                promise = f"{what} per unit of {axis}, the largest point / the least of the others"
-                found.append(_judged(promise, microbatch, growth, MOST_GROWTH))
+                promise = f"{figure} per unit of {axis}, the largest point / the least of the others"
+                verdicts.append(_verdict(promise, microbatch, growth, MOST_GROWTH))
     largest = [row for row in rows if row["axis"] == "vocabulary" and row["vocabulary"] == LARGEST]
     for whole in (row for row in largest if not row["microbatch_size"]):
         for part in (row for row in largest if row["microbatch_size"]):
@@ -89,18 +89,18 @@ def judge(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             rest = part["peak_mb"] - share * (whole["peak_mb"] - part["peak_mb"])
             logits = whole["completions"] * whole["tokens"] * LARGEST * 4 / 2**20
             promise = f"peak that no microbatch accounts for / logits of all completions, {LARGEST:,} tokens"
-            found.append(_judged(promise, part["microbatch_size"], rest / logits, 1.0))
-    return found
+            verdicts.append(_verdict(promise, part["microbatch_size"], rest / logits, 1.0))
+    return verdicts
 
 
-def _judged(promise: str, microbatch: int | None, ratio: float, most: float) -> dict[str, Any]:
+def _verdict(promise: str, microbatch: int | None, ratio: float, most: float) -> dict[str, Any]:
     return {"promise": promise, "microbatch": microbatch, "ratio": ratio, "at most": most, "holds": ratio <= most}
 
 
-def bars(judged: list[dict[str, Any]]) -> Table:
+def bars(verdicts: list[dict[str, Any]]) -> Table:
     """A row a promise."""
     table = Table("promise", "microbatch", "found", "at most", "", title="bars", title_justify="left")
-    for row in judged:
+    for row in verdicts:
         mark = "[green]holds[/green]" if row["holds"] else "[red]falls short[/red]"
         table.add_row(
             row["promise"], str(row["microbatch"] or "all"), f"{row['ratio']:.2f}", f"{row['at most']:.1f}", mark
@@ -119,20 +119,20 @@ def main(args: Args) -> list[dict[str, Any]]:
         for axis in args.axes:
             for size in AXES[axis]:
                 for microbatch in (None, args.microbatch_size):
-                    found = pool.apply(measure, (size, microbatch, args.iterations))
-                    rows.append({"axis": axis, "microbatch_size": microbatch, **asdict(size), **found})
+                    figures = pool.apply(measure, (size, microbatch, args.iterations))
+                    rows.append({"axis": axis, "microbatch_size": microbatch, **asdict(size), **figures})
                     table.add_row(
                         axis,
                         str(getattr(size, axis)),
                         str(microbatch or "all"),
-                        f"{found['seconds']:.2f}",
-                        f"{found['seconds'] / found['n_tokens'] * 1e6:.0f}",
-                        f"{found['peak_mb']:.0f}",
+                        f"{figures['seconds']:.2f}",
+                        f"{figures['seconds'] / figures['n_tokens'] * 1e6:.0f}",
+                        f"{figures['peak_mb']:.0f}",
                     )
-    judged = judge(rows)
-    Console().print(table, bars(judged))
+    verdicts = judge(rows)
+    Console().print(table, bars(verdicts))
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps({"rows": rows, "bars": judged}, indent=1) + "\n")
+    args.out.write_text(json.dumps({"rows": rows, "bars": verdicts}, indent=1) + "\n")
     return rows
 
 

@@ -69,7 +69,7 @@ def main(args: Args) -> list[dict[str, Any]]:
     logging.disable_progress_bar()
     torch.set_num_threads(1)
     setting = {"budget": args.budget, "n_rankings": args.n_rankings, "n_heldout": args.n_heldout}
-    rows = kept(args.out, setting)
+    rows = earlier_rows(args.out, setting)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         with tempfile.TemporaryDirectory() as folder:
@@ -80,20 +80,20 @@ def main(args: Args) -> list[dict[str, Any]]:
             )
             lab = Lab(Path(folder), seed, stages, n_heldout=args.n_heldout)
             for entrant in args.entrants:
-                started = time.process_time()
-                found = [as_row(entrant, seed, *point) for point in ENTRANTS[entrant](lab, args.coefs, args.budget)]
-                rows = [row for row in rows if (row["entrant"], row["seed"]) != (entrant, seed)] + found
+                start = time.process_time()
+                points = [as_row(entrant, seed, *point) for point in ENTRANTS[entrant](lab, args.coefs, args.budget)]
+                rows = [row for row in rows if (row["entrant"], row["seed"]) != (entrant, seed)] + points
                 args.out.write_text(json.dumps({**setting, "points": rows}, indent=1) + "\n", encoding="utf-8")
-                shown = ", ".join(f"{row['gold']:.3f} at {row['kl']:.2f} nats" for row in found)
-                spent = time.process_time() - started
-                print(f"seed {seed}, {entrant}: gold {shown} ({spent:.0f} CPU seconds)", flush=True)
+                summary = ", ".join(f"{row['gold']:.3f} at {row['kl']:.2f} nats" for row in points)
+                seconds = time.process_time() - start
+                print(f"seed {seed}, {entrant}: gold {summary} ({seconds:.0f} CPU seconds)", flush=True)
     Console().print(table(rows))
     draw(rows, args.figure)
     print(f"written: {args.out}, {args.figure}")
     return rows
 
 
-def kept(path: Path, setting: dict[str, int]) -> list[dict[str, Any]]:
+def earlier_rows(path: Path, setting: dict[str, int]) -> list[dict[str, Any]]:
     """The points of an earlier run of the same setting."""
     if not path.exists():
         return []
@@ -106,7 +106,7 @@ def kept(path: Path, setting: dict[str, int]) -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> Table:
     """Gold at equal KL, for the amounts that every seed of an entrant reaches."""
-    shown = Table("entrant", "seeds", *(f"{kl:g} nats" for kl in GRID), "farthest", title="gold at equal KL")
+    summary = Table("entrant", "seeds", *(f"{kl:g} nats" for kl in GRID), "farthest", title="gold at equal KL")
     for entrant in (name for name in ENTRANTS if name != "SFT"):
         values = at_kl(rows, entrant, GRID)
         if len(values) < 2:
@@ -114,8 +114,8 @@ def table(rows: list[dict[str, Any]]) -> Table:
         pairs = zip(*interval(values), strict=True)
         cells = ["" if np.isnan(mean) else f"{mean:.3f} ± {half:.3f}" for mean, half in pairs]
         farthest = max(row["kl"] for row in rows if row["entrant"] == entrant)
-        shown.add_row(entrant, str(len(values)), *cells, f"{farthest:.1f} nats")
-    return shown
+        summary.add_row(entrant, str(len(values)), *cells, f"{farthest:.1f} nats")
+    return summary
 
 
 if __name__ == "__main__":

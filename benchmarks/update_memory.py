@@ -87,11 +87,11 @@ def measure(args: Args) -> None:
         n_epochs=1,
         microbatch_size=2 if "microbatches" in args.variant else None,
     )
-    started = time.process_time()
+    start_time = time.process_time()
     ppo.learn(total_updates=2)
-    seconds = time.process_time() - started
-    trained = sum(value.numel() for value in agent.parameters() if value.requires_grad) / 1e6
-    print(f"{args.variant:<24} {weights:8.0f} {trained:10.2f} {peak() - start:10.0f} {seconds:9.1f}", flush=True)
+    seconds = time.process_time() - start_time
+    n_trained = sum(value.numel() for value in agent.parameters() if value.requires_grad) / 1e6
+    print(f"{args.variant:<24} {weights:8.0f} {n_trained:10.2f} {peak() - start:10.0f} {seconds:9.1f}", flush=True)
 
 
 def main(args: Args) -> None:

@@ -88,10 +88,10 @@ class Floor:
         return prompt_ids, prompt_mask, torch.cat(tokens, dim=1), torch.cat(logprobs, dim=1)
 
     @torch.no_grad()
-    def rewards(self, sampled: Sampled) -> Tensor:
+    def rewards(self, sample: Sampled) -> Tensor:
         """The KL term of every token, and the reward model's score on the last: (B, C)."""
-        rewards = self.size.kl_coef * (self._logprobs(self.reference, sampled) - sampled.logprobs)
-        ids, mask = sampled.sequences
+        rewards = self.size.kl_coef * (self._logprobs(self.reference, sample) - sample.logprobs)
+        ids, mask = sample.sequences
         end = torch.full_like(ids[:, :1], self.end_id)
         ids, mask = torch.cat([ids, end], dim=1), torch.cat([mask, torch.ones_like(end)], dim=1).bool()
         newest = torch.zeros_like(mask)
@@ -101,44 +101,44 @@ class Floor:
         return rewards
 
     @torch.no_grad()
-    def score(self, sampled: Sampled) -> Scored:
+    def score(self, sample: Sampled) -> Scored:
         """Reward model, reference and critic, each once over the completions."""
-        rewards, values = self.rewards(sampled), self._values(sampled)
-        counted = torch.ones_like(rewards, dtype=torch.bool)
-        advantages, returns = gae(rewards, values, torch.zeros(len(values)), counted, gamma=1.0, lam=0.95)
-        return Scored(whiten(advantages, counted), returns, values)
+        rewards, values = self.rewards(sample), self._values(sample)
+        mask = torch.ones_like(rewards, dtype=torch.bool)
+        advantages, returns = gae(rewards, values, torch.zeros(len(values)), mask, gamma=1.0, lam=0.95)
+        return Scored(whiten(advantages, mask), returns, values)
 
-    def update(self, sampled: Sampled, scored: Scored) -> None:
+    def update(self, sample: Sampled, targets: Scored) -> None:
         """Four epochs of one minibatch each."""
-        weights = torch.full_like(scored.values, 1 / scored.values.numel())
+        weights = torch.full_like(targets.values, 1 / targets.values.numel())
         for _ in range(self.size.epochs):
             policy_loss, _ = ppo_policy_loss(
-                self._logprobs(self.agent.policy, sampled),
-                sampled.logprobs,
-                scored.advantages,
+                self._logprobs(self.agent.policy, sample),
+                sample.logprobs,
+                targets.advantages,
                 weights,
                 clip_range=0.2,
             )
-            critic_loss = value_loss(self._values(sampled), scored.values, scored.returns, weights)
+            critic_loss = value_loss(self._values(sample), targets.values, targets.returns, weights)
             self.optimizer.zero_grad(set_to_none=True)
             (policy_loss + 0.5 * critic_loss).backward()
             torch.nn.utils.clip_grad_norm_(self.agent.parameters(), 1.0)
             self.optimizer.step()
 
-    def _logprobs(self, model: Any, sampled: Sampled) -> Tensor:
-        logits = read_logits(model, *self._states(sampled)).logits
-        tokens = sampled.completion_ids
+    def _logprobs(self, model: Any, sample: Sampled) -> Tensor:
+        logits = read_logits(model, *self._states(sample)).logits
+        tokens = sample.completion_ids
         return token_logprobs(logits, tokens.flatten(), vocab_size=self.size.vocabulary).view(tokens.shape)
 
-    def _values(self, sampled: Sampled) -> Tensor:
+    def _values(self, sample: Sampled) -> Tensor:
         assert self.agent.critic_trunk is not None and self.agent.value_head is not None
-        hidden = read_states(self.agent.critic_trunk, *self._states(sampled))
-        values: Tensor = self.agent.value_head(hidden).view(sampled.completion_ids.shape).float()
+        states = read_states(self.agent.critic_trunk, *self._states(sample))
+        values: Tensor = self.agent.value_head(states).view(sample.completion_ids.shape).float()
         return values
 
-    def _states(self, sampled: Sampled) -> tuple[Tensor, Tensor, Tensor]:
+    def _states(self, sample: Sampled) -> tuple[Tensor, Tensor, Tensor]:
         """Ids, mask and the states before the completion's tokens, without the last token; (B, P + C - 1) each."""
-        ids, mask = sampled.sequences
+        ids, mask = sample.sequences
         read = torch.zeros_like(mask[:, :-1], dtype=torch.bool)
         read[:, -self.size.tokens :] = True
         return ids[:, :-1], mask[:, :-1].bool(), read
@@ -157,12 +157,12 @@ def main() -> None:
 
     def iteration() -> dict[str, Any]:
         stopwatch.switch("rollout")
-        sampled = loop.rollout()
+        sample = loop.rollout()
         stopwatch.switch("scoring")
-        scored = loop.score(sampled)
+        targets = loop.score(sample)
         stopwatch.switch("update")
-        loop.update(sampled, scored)
-        return {"tokens": sampled.completion_ids.numel(), "phases": stopwatch.read()}
+        loop.update(sample, targets)
+        return {"tokens": sample.completion_ids.numel(), "phases": stopwatch.read()}
 
     turns.ready()
     turns.serve(iteration)

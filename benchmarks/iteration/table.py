@@ -27,16 +27,16 @@ def seconds(turns: list[Turn], threads: str, phase: str | None = None) -> float:
 
 def judge(samples: Samples) -> list[dict[str, Any]]:
     """Every bar whose two variants were measured, by number of threads, with the ratio of the medians."""
-    found = []
+    rows = []
     for bar in BARS:
         slower, faster = (samples.get(bar.size, {}).get(name, {}) for name in (bar.slower, bar.faster))
         for threads in sorted(set(slower) & set(faster)):
             ratio = seconds(slower[threads], threads, bar.phase) / seconds(faster[threads], threads, bar.phase)
-            found.append(_judged(bar, threads, ratio))
-    return found
+            rows.append(_verdict(bar, threads, ratio))
+    return rows
 
 
-def _judged(bar: Bar, threads: str, ratio: float) -> dict[str, Any]:
+def _verdict(bar: Bar, threads: str, ratio: float) -> dict[str, Any]:
     return {
         "size": bar.size,
         "ratio of": str(bar),
@@ -70,18 +70,18 @@ def _variants(size: str, variants: dict[str, dict[str, list[Turn]]]) -> Table:
     for name, by_threads in variants.items():
         cells = []
         for threads in counts:
-            own = seconds(by_threads[threads], threads)
-            ours = variants.get("ours", {}).get(threads)
-            cells += [f"{own:.3g}", f"{own / seconds(ours, threads):.2f}" if ours else ""]
+            seconds_here = seconds(by_threads[threads], threads)
+            baseline = variants.get("ours", {}).get(threads)
+            cells += [f"{seconds_here:.3g}", f"{seconds_here / seconds(baseline, threads):.2f}" if baseline else ""]
         table.add_row(name, VARIANTS[name].nets, VARIANTS[name].precision, *cells)
     return table
 
 
-def _bars(judged: list[dict[str, Any]]) -> Table:
+def _bars(verdicts: list[dict[str, Any]]) -> Table:
     table = Table(title="bars", title_justify="left")
     for heading in ("size", "ratio of", "threads", "measure", "ratio", "bar", ""):
         table.add_column(heading)
-    for row in judged:
+    for row in verdicts:
         mark = "[green]holds[/green]" if row["holds"] else "[red]falls short[/red]"
         table.add_row(
             row["size"], row["ratio of"], str(row["threads"]), row["measure"], f"{row['ratio']:.2f}", row["bar"], mark

@@ -60,8 +60,8 @@ def group_trainer(kind: str, job: Job, turns: Turns, folder: str, *, fused_activ
 
 def _fuse_activation(reference: Any, policy: Any) -> None:
     """The trainer loads the reference itself, with the activation of the file."""
-    for theirs, ours in zip(reference.transformer.h, policy.transformer.h, strict=True):
-        theirs.mlp.act = ours.mlp.act
+    for reference_block, policy_block in zip(reference.transformer.h, policy.transformer.h, strict=True):
+        reference_block.mlp.act = policy_block.mlp.act
 
 
 def main() -> None:

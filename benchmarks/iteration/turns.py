@@ -63,20 +63,20 @@ class Stopwatch:
     def switch(self, phase: str | None) -> str | None:
         """Ends the running phase and starts another; returns the one that ended."""
         now = (time.process_time(), time.perf_counter())
-        ended, self._running = self._running, phase
-        if ended is not None:
-            seconds = self.phases.setdefault(ended, {"cpu": 0.0, "wall": 0.0})
+        finished_phase, self._running = self._running, phase
+        if finished_phase is not None:
+            seconds = self.phases.setdefault(finished_phase, {"cpu": 0.0, "wall": 0.0})
             seconds["cpu"] += now[0] - self._since[0]
             seconds["wall"] += now[1] - self._since[1]
         self._since = now
-        return ended
+        return finished_phase
 
     @contextmanager
     def during(self, phase: str) -> Iterator[None]:
         """A phase that interrupts the running one."""
-        interrupted = self.switch(phase)
+        outer_phase = self.switch(phase)
         yield
-        self.switch(interrupted)
+        self.switch(outer_phase)
 
     def read(self) -> dict[str, dict[str, float]]:
         """The seconds since the last reading."""

@@ -78,8 +78,8 @@ class Bar:
         return ratio >= self.factor if self.kind == "at least" else ratio <= self.factor
 
     def __str__(self) -> str:
-        what = f"{self.phase} of {self.slower}" if self.phase else self.slower
-        return f"{what} / {self.faster}"
+        subject = f"{self.phase} of {self.slower}" if self.phase else self.slower
+        return f"{subject} / {self.faster}"
 
 
 def _slower(slower: str, faster: str, **factors: float) -> list[Bar]:

@@ -17,20 +17,20 @@ def left_out(positions: dict[str, int], size: Size) -> str | None:
     one_pass = counts["reference"]
     if "critic" in positions:
         sampling = one_pass - size.completions
-        expected = {
+        least_counts = {
             "policy": sampling + size.epochs * one_pass,
             "reward_model": one_pass,
             "critic": (1 + size.epochs) * one_pass,
         }
         wrong = [
             f"{name} {positions[name]} instead of {count}"
-            for name, count in expected.items()
+            for name, count in least_counts.items()
             if positions[name] != count
         ]
     else:
-        expected = {"policy": (1 + size.epochs) * one_pass - size.completions, "reward_model": 1}
+        least_counts = {"policy": (1 + size.epochs) * one_pass - size.completions, "reward_model": 1}
         wrong = [
-            f"{name} {counts[name]}, less than {count}" for name, count in expected.items() if counts[name] < count
+            f"{name} {counts[name]}, less than {count}" for name, count in least_counts.items() if counts[name] < count
         ]
     least = size.completions * (SHORTEST_PROMPT + size.tokens)
     if one_pass < least:
