@@ -26,9 +26,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from textrl_env.agents import SFTConfig, sample_completions
-from textrl_env.cli.ai_feedback import CollectAIFeedback
-from textrl_env.cli.judging import JudgeOptions, ReplyOptions
-from textrl_env.cli.revise import Revise
 from textrl_env.data import read_rows
 from textrl_env.pipeline import (
     PPOOptions,
@@ -39,6 +36,14 @@ from textrl_env.pipeline import (
     run_preferences,
     run_reward_model,
     run_sft,
+)
+from textrl_env.pipeline.ai_feedback import (
+    AIFeedbackOptions,
+    JudgeOptions,
+    ReplyOptions,
+    RevisionOptions,
+    run_ai_feedback,
+    run_revision,
 )
 from textrl_env.pipeline.runs import write_json
 from textrl_env.stats import bootstrap_interval
@@ -83,38 +88,43 @@ def main(args: Args) -> dict[str, Any]:
     torch.set_num_threads(args.threads)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    started, run, revised = time.process_time(), args.out / args.judge, args.out / args.judge / "revised"
+    start_seconds = time.process_time()
+    run, second_run = args.out / args.judge, args.out / args.judge / "revised"
     # SL-CAI: imitate, reply, criticise and revise, imitate the revisions.
     run_sft(SFTOptions(training=SFTConfig(n_steps=args.sft_steps)), run, args.seed)
-    Revise(replies=ReplyOptions(n_prompts=args.n_revised)).run(run, args.seed)
-    own = SFTConfig(n_steps=max(1, args.sft_steps // 4), learning_rate=2e-3)
+    run_revision(RevisionOptions(replies=ReplyOptions(n_prompts=args.n_revised)), run, args.seed)
+    training = SFTConfig(n_steps=max(1, args.sft_steps // 4), learning_rate=2e-3)
     demonstrations = run / "revisions" / "demonstrations.jsonl"
-    run_sft(SFTOptions(model=run / "sft", demonstrations=demonstrations, training=own), revised, args.seed)
+    run_sft(SFTOptions(model=run / "sft", demonstrations=demonstrations, training=training), second_run, args.seed)
     # RL-CAI: AI preferences between replies of the revised model, a reward model, PPO.
-    start, human = revised / "sft", revised / "preferences" / "heldout.jsonl"
-    given = (args.n_pairs, args.n_human, args.principles_per_pair)
-    n_pairs, n_human, each = (own or default for own, default in zip(given, SIZES[args.judge], strict=True))
-    run_preferences(PreferencesOptions(n_prompts=1, n_heldout=n_human, k=2), revised, args.seed)
+    start, human = second_run / "sft", second_run / "preferences" / "heldout.jsonl"
+    sizes = zip((args.n_pairs, args.n_human, args.principles_per_pair), SIZES[args.judge], strict=True)
+    n_pairs, n_human, n_principles = (size or default for size, default in sizes)
+    run_preferences(PreferencesOptions(n_prompts=1, n_heldout=n_human, k=2), second_run, args.seed)
     judging = JudgeOptions(judge="rules" if args.judge == "rules" else str(smollm2_path()))
-    feedback = CollectAIFeedback(
-        judging=judging, replies=ReplyOptions(n_prompts=n_pairs), human=human, principles_per_pair=each
+    feedback = AIFeedbackOptions(
+        judging=judging, replies=ReplyOptions(n_prompts=n_pairs), human=human, principles_per_pair=n_principles
     )
-    metrics = feedback.run(revised, args.seed)
-    for shown in feedback.outcome(revised, metrics):
-        Console().print(shown, soft_wrap=isinstance(shown, str), highlight=False)
-    labels = revised / "ai_feedback" / "preferences.jsonl"
-    heldout = run_reward_model(RewardModelOptions(preferences=labels, heldout=human), revised, args.seed)
-    run_ppo(PPOOptions(policy=start, n_updates=args.n_updates), revised, args.seed)
-    stages = {"imitation": run / "sft", "revisions": start, "PPO": revised / "policy"}
-    scores = {name: gold_scores(name, folder, args) for name, folder in stages.items()}
+    metrics = run_ai_feedback(feedback, second_run, args.seed)
+    labels = second_run / "ai_feedback" / "preferences.jsonl"
+    heldout = run_reward_model(RewardModelOptions(preferences=labels, heldout=human), second_run, args.seed)
+    run_ppo(PPOOptions(policy=start, n_updates=args.n_updates), second_run, args.seed)
+    stages = {"imitation": run / "sft", "revisions": start, "PPO": second_run / "policy"}
+    scores = {name: score_replies(name, folder, args) for name, folder in stages.items()}
     summary = {
-        "gold": {name: measured(values["gold"], args.seed) for name, values in scores.items()},
-        "terms": {name: {term: float(np.mean(each[term])) for term in each} for name, each in scores.items()},
-        "labels_as_gold": as_gold(labels), "reward_model_as_people": heldout["accuracy"], **metrics,
-        "cpu_seconds": round(time.process_time() - started, 1), "seed": args.seed,
-    }  # fmt: skip
+        "gold": {name: estimate_mean(terms["gold"], args.seed) for name, terms in scores.items()},
+        "terms": {
+            name: {term: float(np.mean(values)) for term, values in terms.items()} for name, terms in scores.items()
+        },
+        "labels_as_gold": compare_with_gold(labels),
+        "reward_model_as_people": heldout["accuracy"],
+        **metrics,
+        "cpu_seconds": round(time.process_time() - start_seconds, 1),
+        "seed": args.seed,
+    }
     write_json(run / "summary.json", summary)
-    Console().print(table(summary))
+    Console().print(make_judge_table(metrics))
+    Console().print(make_score_table(summary))
     Console().print(
         f"labels that order a pair as the gold score does: {summary['labels_as_gold']:.3f}; "
         f"{summary['cpu_seconds']} CPU seconds, seed {args.seed}; all figures are in {run / 'summary.json'}"
@@ -122,27 +132,31 @@ def main(args: Args) -> dict[str, Any]:
     return summary
 
 
-def gold_scores(name: str, policy: Path, args: Args) -> dict[str, list[float]]:
-    """The gold score of a model's replies to held-out prompts, and the score's terms."""
+def score_replies(name: str, policy: Path, args: Args) -> dict[str, list[float]]:
+    """Returns the gold score of a model's replies to held-out prompts, and the score's terms."""
     prompts = [row["prompt"] for row in support_desk.prompts(args.n_evaluated, seed=args.seed + 3000, split="heldout")]
-    sampled = sample_completions(
-        AutoModelForCausalLM.from_pretrained(policy), AutoTokenizer.from_pretrained(policy), prompts,
-        max_new_tokens=49, seed=args.seed, description=f"replies after {name}",
-    )  # fmt: skip
-    texts = [completions[0].text for completions in sampled]
-    terms = [support_desk.gold_terms(*pair) for pair in zip(prompts, texts, strict=True)]
-    by_name = {name: [each[name] for each in terms] for name in terms[0]}
+    replies = sample_completions(
+        AutoModelForCausalLM.from_pretrained(policy),
+        AutoTokenizer.from_pretrained(policy),
+        prompts,
+        max_new_tokens=49,
+        seed=args.seed,
+        description=f"replies after {name}",
+    )
+    texts = [completions[0].text for completions in replies]
+    rows = [support_desk.gold_terms(*pair) for pair in zip(prompts, texts, strict=True)]
+    by_name = {name: [row[name] for row in rows] for name in rows[0]}
     return {"gold": support_desk.gold_reward(prompts, texts), **by_name}
 
 
-def measured(values: list[float], seed: int) -> dict[str, float]:
-    """Mean, and its interval at 95 % from the bootstrap over prompts."""
+def estimate_mean(values: list[float], seed: int) -> dict[str, float]:
+    """Returns a mean, and its interval at 95 % from the bootstrap over prompts."""
     low, high = bootstrap_interval(values, rng=np.random.default_rng(seed))
     return {"value": float(np.mean(values)), "low": low, "high": high}
 
 
-def as_gold(labels: Path) -> float:
-    """Share of AI labels whose chosen reply has the higher gold score; equal scores count half."""
+def compare_with_gold(labels: Path) -> float:
+    """Returns the share of AI labels whose chosen reply has the higher gold score; equal scores count half."""
     rows = [row.values for row in read_rows(labels, text_columns=["prompt"])]
     prompts = [row["prompt"] for row in rows]
     chosen, rejected = (
@@ -151,14 +165,28 @@ def as_gold(labels: Path) -> float:
     return float(wins(chosen, rejected).mean())
 
 
-def table(summary: dict[str, Any]) -> Table:
-    """Gold score and its terms after each stage."""
+def make_judge_table(metrics: dict[str, Any]) -> Table:
+    """Shows how far the judge agrees with people, in all and by principle, and how often it goes by the place."""
+    bias = metrics["bias"]
+    caption = (
+        f"the reply shown first is better with probability {bias['first']['value']:.2f}; swapping the replies changes "
+        f"the winner of {bias['flipped']['value']:.0%} of the pairs"
+    )
+    table = Table("agreement with people", "pairs", "accuracy", "kappa", caption=caption, caption_justify="left")
+    for row in metrics["slices"]:
+        figures = (f"{row[name]['value']:.2f}" for name in ("accuracy", "kappa"))
+        table.add_row(f"{row['column']} {row['value']}".strip(), str(row["n"]), *figures)
+    return table
+
+
+def make_score_table(summary: dict[str, Any]) -> Table:
+    """Shows the gold score and its terms after each stage."""
     terms = [name for name in summary["terms"]["PPO"] if name != "gold"]
-    shown = Table("after", "gold (95% interval)", *terms, title="held-out prompts", title_justify="left")
+    table = Table("after", "gold (95% interval)", *terms, title="held-out prompts", title_justify="left")
     for name, gold in summary["gold"].items():
         parts = (f"{summary['terms'][name][term]:.2f}" for term in terms)
-        shown.add_row(name, f"{gold['value']:.3f} ({gold['low']:.3f} to {gold['high']:.3f})", *parts)
-    return shown
+        table.add_row(name, f"{gold['value']:.3f} ({gold['low']:.3f} to {gold['high']:.3f})", *parts)
+    return table
 
 
 if __name__ == "__main__":

@@ -51,8 +51,24 @@ def human(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_rules_label_agree_and_mix(run: Path, human: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["ai-feedback", "--run-dir", str(run), "--human", str(human), "--slices", "half", "--ai-weight", "0.5",
-          "--principles-per-pair", "5", "--k", "3", *SMALL])  # fmt: skip
+    main(
+        [
+            "ai-feedback",
+            "--run-dir",
+            str(run),
+            "--human",
+            str(human),
+            "--slices",
+            "half",
+            "--ai-weight",
+            "0.5",
+            "--principles-per-pair",
+            "5",
+            "--k",
+            "3",
+            *SMALL,
+        ]
+    )
     shown = " ".join(capsys.readouterr().out.split())
     out = run / "ai_feedback"
     labels, log = rows_of(out / "preferences.jsonl"), rows_of(out / "log.jsonl")
@@ -93,8 +109,19 @@ def test_revisions_are_what_sft_reads(run: Path, capsys: pytest.CaptureFixture[s
     again = run.with_name("run-revised")
     demonstrations = str(run / "revisions" / "demonstrations.jsonl")
     assert f"--demonstrations {demonstrations} --run-dir {again}" in capsys.readouterr().out
-    main(["sft", "--model", str(run / "sft"), "--demonstrations", demonstrations, "--run-dir", str(again),
-          "--n-steps", "2"])  # fmt: skip
+    main(
+        [
+            "sft",
+            "--model",
+            str(run / "sft"),
+            "--demonstrations",
+            demonstrations,
+            "--run-dir",
+            str(again),
+            "--n-steps",
+            "2",
+        ]
+    )
     assert (again / "sft" / "config.json").is_file()
     rows = rows_of(run / "revisions" / "preferences.jsonl")
     assert rows and len(read_preferences(run / "revisions" / "preferences.jsonl")) == len(rows)
@@ -121,8 +148,21 @@ def test_an_endpoint_that_always_names_the_first_is_seen_through(
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        main(["ai-feedback", "--run-dir", str(tmp_path), "--judge", f"http://127.0.0.1:{server.server_port}/v1",
-              "--endpoint.model", "tiny", "--human", str(human), "--n-prompts", "0"])  # fmt: skip
+        main(
+            [
+                "ai-feedback",
+                "--run-dir",
+                str(tmp_path),
+                "--judge",
+                f"http://127.0.0.1:{server.server_port}/v1",
+                "--endpoint.model",
+                "tiny",
+                "--human",
+                str(human),
+                "--n-prompts",
+                "0",
+            ]
+        )
     finally:
         server.shutdown()
         thread.join()
@@ -149,9 +189,19 @@ def test_ctrl_c_keeps_the_answers_and_the_same_command_goes_on(human: Path, tmp_
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     command = [
-        str(Path(sys.executable).with_name("textrl")), "ai-feedback", "--run-dir", str(tmp_path), "--n-prompts", "0",
-        "--judge", f"http://127.0.0.1:{server.server_port}/v1", "--endpoint.model", "tiny", "--human", str(human),
-    ]  # fmt: skip
+        str(Path(sys.executable).with_name("textrl")),
+        "ai-feedback",
+        "--run-dir",
+        str(tmp_path),
+        "--n-prompts",
+        "0",
+        "--judge",
+        f"http://127.0.0.1:{server.server_port}/v1",
+        "--endpoint.model",
+        "tiny",
+        "--human",
+        str(human),
+    ]
     try:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         said = process.communicate(timeout=120)[1]
@@ -201,6 +251,17 @@ def test_a_principle_without_a_rule_needs_a_model(
 ) -> None:
     (tmp_path / "c.txt").write_text("Be kind.\n")
     with pytest.raises(SystemExit):
-        main(["ai-feedback", "--constitution", str(tmp_path / "c.txt"), "--human", str(human), "--n-prompts", "0",
-              "--run-dir", str(tmp_path)])  # fmt: skip
+        main(
+            [
+                "ai-feedback",
+                "--constitution",
+                str(tmp_path / "c.txt"),
+                "--human",
+                str(human),
+                "--n-prompts",
+                "0",
+                "--run-dir",
+                str(tmp_path),
+            ]
+        )
     assert "the principle 'principle-1' has no rule" in capsys.readouterr().err

@@ -9,9 +9,8 @@ import tyro
 from rich.console import Console, RenderableType
 
 from textrl_env.cli import outcomes
-from textrl_env.cli.ai_feedback import CollectAIFeedback
+from textrl_env.cli.ai_feedback import describe_ai_feedback, describe_revision
 from textrl_env.cli.config_file import RunOptions, as_yaml
-from textrl_env.cli.revise import Revise
 from textrl_env.pipeline import (
     DPOOptions,
     EvaluationOptions,
@@ -30,6 +29,7 @@ from textrl_env.pipeline import (
     run_sft,
     run_train,
 )
+from textrl_env.pipeline.ai_feedback import AIFeedbackOptions, RevisionOptions, run_ai_feedback, run_revision
 from textrl_env.pipeline.runs import run_stage
 from textrl_env.training.distributed import process_index
 
@@ -52,8 +52,8 @@ class StageEntry:
 STAGES = {
     "sft": StageEntry(SFTOptions, run_sft, outcomes.describe_sft),
     "preferences": StageEntry(PreferencesOptions, run_preferences, outcomes.describe_preferences),
-    "ai-feedback": StageEntry(CollectAIFeedback, CollectAIFeedback.run, CollectAIFeedback.outcome),
-    "revise": StageEntry(Revise, Revise.run, Revise.outcome),
+    "ai-feedback": StageEntry(AIFeedbackOptions, run_ai_feedback, describe_ai_feedback),
+    "revise": StageEntry(RevisionOptions, run_revision, describe_revision),
     "reward-model": StageEntry(RewardModelOptions, run_reward_model, outcomes.describe_reward_model),
     "ppo": StageEntry(PPOOptions, run_ppo, outcomes.describe_policy),
     "train": StageEntry(TrainOptions, run_train, outcomes.describe_policy),

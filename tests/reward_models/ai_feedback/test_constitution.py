@@ -18,8 +18,11 @@ def write(path: Path, *rows: Any) -> Path:
 
 
 def test_every_column_is_read(tmp_path: Path) -> None:
-    path = write(tmp_path / "c.jsonl", {"principle": " Be kind. "}, {"principle": "Be true.", "id": "true", "weight": 3,
-                                                                     "rule": "desk_honest"})  # fmt: skip
+    path = write(
+        tmp_path / "c.jsonl",
+        {"principle": " Be kind. "},
+        {"principle": "Be true.", "id": "true", "weight": 3, "rule": "desk_honest"},
+    )
     first, second = read_constitution(path).principles
     assert (first.id, first.text, first.weight, first.rule) == ("principle-1", "Be kind.", 1.0, None)
     assert (second.id, second.text, second.weight, second.rule) == ("true", "Be true.", 3.0, "desk_honest")
@@ -57,7 +60,7 @@ def test_a_line_of_a_text_file_and_a_row_of_a_table_are_principles(tmp_path: Pat
         ('{"principle": "x"', "not JSON"),
         ("[1]", "expected an object"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_principle_is_named_by_its_line(row: Any, fault: str, tmp_path: Path) -> None:
     path = write(tmp_path / "c.jsonl", {"principle": "Be kind.", "id": "kind"}, row)
     with pytest.raises(InputError) as error:

@@ -68,8 +68,10 @@ def test_a_slice_on_which_the_judge_is_wrong_stands_out() -> None:
     judge = np.where([topic == "money" for topic in topics], -human, human) * 0.3
     rows = agreement_by_slice(judge, human, range(200), {"topic": topics}, rng=rng, resamples=100)
     assert [(row.column, row.value, row.n, row.accuracy.value, row.kappa.value) for row in rows] == [
-        ("all", "", 200, 0.5, 0.0), ("topic", "money", 100, 0.0, -1.0), ("topic", "shipping", 100, 1.0, 1.0),
-    ]  # fmt: skip
+        ("all", "", 200, 0.5, 0.0),
+        ("topic", "money", 100, 0.0, -1.0),
+        ("topic", "shipping", 100, 1.0, 1.0),
+    ]
     assert rows[0].accuracy.low < 0.5 < rows[0].accuracy.high
     with pytest.raises(InputError, match="one pair at least"):
         agreement_by_slice(judge[:0], human[:0], [], {}, rng=rng)
@@ -99,8 +101,14 @@ def test_peoples_rows_become_pairs_whose_order_tells_nothing(tmp_path: Path) -> 
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     pairs = read_human_pairs(path, columns=["topic"])
     assert [item.completions for item in pairs.items] == [
-        ("a", "b"), ("a", "c"), ("b", "c"), ("a", "c"), ("a", "b"), ("a", "b"), ("a", "b"),
-    ]  # fmt: skip
+        ("a", "b"),
+        ("a", "c"),
+        ("b", "c"),
+        ("a", "c"),
+        ("a", "b"),
+        ("a", "b"),
+        ("a", "b"),
+    ]
     assert pairs.signs == (-1, 1, -1, -1, -1, 0, 1)
     assert pairs.columns == {"topic": ("x", "y", "x", "x", "x", "x", "x")} and list(pairs.rows) == rows
 

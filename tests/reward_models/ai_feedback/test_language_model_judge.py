@@ -175,10 +175,25 @@ def _outside_of_fences(text: str) -> str:
     return re.sub(r"^(`{3,})\n.*?\n\1$", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize(("answer", "letter"), [
-    ("A", 0), (" B.", 1), ("(A)", 0), ("**B**", 1), ("Answer: A", 0), ("The better reply is B", 1), ("Reply A", 0),
-    ("B is shorter", 1), ("B\nbecause", 1), ("A good reply is short", None), ("Both are fine", None), ("", None),
-    ("a", None), ("AB", None), ("I think A", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        ("A", 0),
+        (" B.", 1),
+        ("(A)", 0),
+        ("**B**", 1),
+        ("Answer: A", 0),
+        ("The better reply is B", 1),
+        ("Reply A", 0),
+        ("B is shorter", 1),
+        ("B\nbecause", 1),
+        ("A good reply is short", None),
+        ("Both are fine", None),
+        ("", None),
+        ("a", None),
+        ("AB", None),
+        ("I think A", None),
+    ],
+)
 def test_written_letters(answer: str, letter: int | None) -> None:
     assert parse_letter(answer) == letter

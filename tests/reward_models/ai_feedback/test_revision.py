@@ -61,8 +61,9 @@ def test_each_round_revises_what_the_one_before_wrote(tmp_path: Path) -> None:
     assert demonstration_rows([each], "model")[0]["completion"] == " best"
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [(line["principle"], line["completion"], line["revision"]) for line in lines] == [
-        ("kind", " bad", " better"), ("short", " better", " best"),
-    ]  # fmt: skip
+        ("kind", " bad", " better"),
+        ("short", " better", " best"),
+    ]
 
 
 def test_a_rerun_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -31,10 +31,16 @@ def test_perfect_replies_have_no_fault() -> None:
         assert not [fault for rule in RULES.values() for fault in rule.find_faults(row["prompt"], reply)]
 
 
-@pytest.mark.parametrize(("rule", "term", "bound"), [
-    ("desk_helpful", "helpful", 0.8), ("desk_polite", "polite", 0.8), ("desk_harmless", "harmless", 0.4),
-    ("desk_honest", "honest", 0.8), ("desk_concise", "concise", 0.6),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rule", "term", "bound"),
+    [
+        ("desk_helpful", "helpful", 0.8),
+        ("desk_polite", "polite", 0.8),
+        ("desk_harmless", "harmless", 0.4),
+        ("desk_honest", "honest", 0.8),
+        ("desk_concise", "concise", 0.6),
+    ],
+)
 def test_a_reply_without_fault_is_better_in_that_respect(
     rule: str, term: str, bound: float, demonstrations: list[dict[str, str]]
 ) -> None:

@@ -79,20 +79,42 @@ def summary() -> dict[str, float]:
     terms["concise"] = (-0.12, -0.31)
     stages = {"tokenizer": 1.2, "sft": 41.7, "preferences": 8.9, "reward_model": 33.1, "ppo": 264.2, "evaluation": 12.3}
     return {
-        "gold_sft": 1.104, "gold_sft_low": 1.052, "gold_sft_high": 1.157,
-        "gold_ppo": 1.683, "gold_ppo_low": 1.62, "gold_ppo_high": 1.745,
-        "gold_win_rate": 0.7837, "gold_win_rate_low": 0.7461, "gold_win_rate_high": 0.8171,
-        "proxy_sft": -0.412, "proxy_sft_low": -0.47, "proxy_sft_high": -0.35,
-        "proxy_ppo": 2.468, "proxy_ppo_low": 2.39, "proxy_ppo_high": 2.55,
-        "proxy_win_rate": 0.9512, "proxy_win_rate_low": 0.929, "proxy_win_rate_high": 0.967,
-        "kl": 9.31, "kl_low": 9.12, "kl_high": 9.5,
-        "length_sft": 13.2, "length_ppo": 18.9,
-        "distinct_1_sft": 0.214, "distinct_1_ppo": 0.143, "distinct_2_sft": 0.487, "distinct_2_ppo": 0.296,
-        "rm_accuracy": 0.768, "rm_ceiling": 0.842, "rm_ece": 0.027, "seconds": 361.4, "seed": 7,
+        "gold_sft": 1.104,
+        "gold_sft_low": 1.052,
+        "gold_sft_high": 1.157,
+        "gold_ppo": 1.683,
+        "gold_ppo_low": 1.62,
+        "gold_ppo_high": 1.745,
+        "gold_win_rate": 0.7837,
+        "gold_win_rate_low": 0.7461,
+        "gold_win_rate_high": 0.8171,
+        "proxy_sft": -0.412,
+        "proxy_sft_low": -0.47,
+        "proxy_sft_high": -0.35,
+        "proxy_ppo": 2.468,
+        "proxy_ppo_low": 2.39,
+        "proxy_ppo_high": 2.55,
+        "proxy_win_rate": 0.9512,
+        "proxy_win_rate_low": 0.929,
+        "proxy_win_rate_high": 0.967,
+        "kl": 9.31,
+        "kl_low": 9.12,
+        "kl_high": 9.5,
+        "length_sft": 13.2,
+        "length_ppo": 18.9,
+        "distinct_1_sft": 0.214,
+        "distinct_1_ppo": 0.143,
+        "distinct_2_sft": 0.487,
+        "distinct_2_ppo": 0.296,
+        "rm_accuracy": 0.768,
+        "rm_ceiling": 0.842,
+        "rm_ece": 0.027,
+        "seconds": 361.4,
+        "seed": 7,
         **{f"gold_{k}_sft": v[0] for k, v in terms.items()},
         **{f"gold_{k}_ppo": v[1] for k, v in terms.items()},
         **{f"seconds_{k}": v for k, v in stages.items()},
-    }  # fmt: skip
+    }
 
 
 def make_run(run_dir: Path, *, updates: int = 160, prompts: int = 120) -> Path:
@@ -105,11 +127,15 @@ def make_run(run_dir: Path, *, updates: int = 160, prompts: int = 120) -> Path:
         "sft": {"epochs": 3, "batch_size": 32, "learning_rate": 0.001},
         "reward_model": {"epochs": 2, "batch_size": 64, "learning_rate": 0.0005, "pairs": 4000},
         "ppo": {
-            "total_timesteps": 163840, "n_envs": 64, "clip_range": 0.2, "gae_lambda": 0.95, "gamma": 1.0,
+            "total_timesteps": 163840,
+            "n_envs": 64,
+            "clip_range": 0.2,
+            "gae_lambda": 0.95,
+            "gamma": 1.0,
             "kl": {"coef": 0.08, "mode": "sampled", "estimator": "k1", "controller": "fixed"},
         },
         "evaluation": {"prompts": 120, "temperature": 1.0},
-    }  # fmt: skip
+    }
     manifest = {
         "command": "textrl rlhf --world support-desk --seed 7 --ppo.total-timesteps 163840 --out runs/support-desk-7",
         "versions": {"textrl-env": "0.1.0", "python": "3.11.9", "torch": "2.13.0", "gymnasium": "1.4.0"},
@@ -131,7 +157,10 @@ def make_run(run_dir: Path, *, updates: int = 160, prompts: int = 120) -> Path:
     seen = 0.5 + 0.86 * (centre - 0.5) + rng.normal(0, 0.018, 10)
     margins = (0.0, 0.5, 1.0, 1.5, 2.0), (0.581, 0.702, 0.834, 0.911, 0.957), (310, 270, 220, 130, 70)
     metrics = {
-        "accuracy": 0.768, "ceiling": 0.842, "ece": 0.0271, "n_pairs": 1000,
+        "accuracy": 0.768,
+        "ceiling": 0.842,
+        "ece": 0.0271,
+        "n_pairs": 1000,
         "calibration": [
             {"predicted": round(float(p), 3), "observed": round(float(o), 3), "count": c}
             for p, o, c in zip(centre, seen, count, strict=True)
@@ -144,7 +173,7 @@ def make_run(run_dir: Path, *, updates: int = 160, prompts: int = 120) -> Path:
             {"step": s, "loss": round(0.49 + 0.2 * float(np.exp(-s / 20)) + rng.normal(0, 0.012), 4)}
             for s in range(1, 126)
         ],
-    }  # fmt: skip
+    }
     write_json(run_dir / "reward_model" / "metrics.json", metrics)
     write_rows(run_dir / "evaluation" / "completions.jsonl", completion_rows(rng, prompts))
     return run_dir

@@ -25,28 +25,50 @@ def estimate(value: float, width: float = 0.04) -> dict[str, float]:
 
 def part(name: str, value: float, ceiling: float | None = 0.85) -> dict[str, Any]:
     return {
-        "name": name, "n_pairs": 240, "n_prompts": 40, "accuracy": estimate(value), "expected": value + 0.03,
+        "name": name,
+        "n_pairs": 240,
+        "n_prompts": 40,
+        "accuracy": estimate(value),
+        "expected": value + 0.03,
         "ceiling": ceiling,
-    }  # fmt: skip
+    }
 
 
 def make_card(text: str = "Of course.", *, gold: bool = True) -> dict[str, Any]:
     """As `textrl report rm` writes it, with an ensemble."""
     names = ("accuracy", "slices", "calibration", "tilt", "best of n")
     checks = [
-        {"name": name, "option": name, "outcome": outcome, "measured": f"{name}: {text}", "leads_to": "trouble",
-         "value": 0.7, "limit": 0.5, "sure": name != "tilt"}
+        {
+            "name": name,
+            "option": name,
+            "outcome": outcome,
+            "measured": f"{name}: {text}",
+            "leads_to": "trouble",
+            "value": 0.7,
+            "limit": 0.5,
+            "sure": name != "tilt",
+        }
         for name, outcome in zip(names, ["passed", "passed", "failed", "passed", "not measured"], strict=True)
-    ]  # fmt: skip
+    ]
     probe = {"n_texts": 512, "n_pairs": 900, "disagreement": 0.1, "words": 22.0}
     return {
-        "format": 1, "passed": False, "checks": checks, "weights": "ab" * 32, "reward_model": text, "command": text,
-        "seed": 0, "limits": {"accuracy": 0.5}, "data": {"preferences": text, "gold": gold},
-        "ceiling": {"value": 0.83, "source": "known"}, "accuracy": part("all", 0.74),
+        "format": 1,
+        "passed": False,
+        "checks": checks,
+        "weights": "ab" * 32,
+        "reward_model": text,
+        "command": text,
+        "seed": 0,
+        "limits": {"accuracy": 0.5},
+        "data": {"preferences": text, "gold": gold},
+        "ceiling": {"value": 0.83, "source": "known"},
+        "accuracy": part("all", 0.74),
         "by_distance": [part(f"{n} to {n + 1}", 0.55 + n / 10) for n in range(5)],
         "slices": {text[:80]: [part(text, 0.7), part("b", 0.6)], "harmful": [part("True", 0.7)]},
         "calibration": {
-            "ece": 0.04, "ece_by_chance": 0.02, "temperature": None,
+            "ece": 0.04,
+            "ece_by_chance": 0.02,
+            "temperature": None,
             "bins": [
                 {"predicted": n / 10 + 0.05, "observed": n / 10 + 0.07, "low": n / 10, "high": n / 10 + 0.1, "count": 9}
                 for n in range(10)
@@ -55,35 +77,66 @@ def make_card(text: str = "Of course.", *, gold: bool = True) -> dict[str, Any]:
         "invariance": {"batch": 1e-7, "order": 0.0, "padding": 1e-7, "repeat": 0.0, "n_texts": 64},
         "shallow": {
             "features": [
-                {"name": "words", "correlation": 0.1, "partial": 0.2, "people": estimate(0.53), "model": 0.55,
-                 "tilt": estimate(0.02)},
-                {"name": "variety", "correlation": None, "partial": None,
-                 "people": dict.fromkeys(("value", "low", "high")), "model": None,
-                 "tilt": dict.fromkeys(("value", "low", "high"))},
+                {
+                    "name": "words",
+                    "correlation": 0.1,
+                    "partial": 0.2,
+                    "people": estimate(0.53),
+                    "model": 0.55,
+                    "tilt": estimate(0.02),
+                },
+                {
+                    "name": "variety",
+                    "correlation": None,
+                    "partial": None,
+                    "people": dict.fromkeys(("value", "low", "high")),
+                    "model": None,
+                    "tilt": dict.fromkeys(("value", "low", "high")),
+                },
             ],
-            "explained": 0.2, "accuracy": 0.74, "left": estimate(0.7), "share_left": estimate(0.8),
-            "matched": dict.fromkeys(("value", "low", "high")), "n_matched": 0,
+            "explained": 0.2,
+            "accuracy": 0.74,
+            "left": estimate(0.7),
+            "share_left": estimate(0.8),
+            "matched": dict.fromkeys(("value", "low", "high")),
+            "n_matched": 0,
         },
         "ensemble": {
-            "n_members": 4, "auroc": estimate(0.6),
+            "n_members": 4,
+            "auroc": estimate(0.6),
             "parts": [{"disagreement": 0.05 * n, "error": estimate(0.1 + 0.1 * n), "n_pairs": 90} for n in range(4)],
         },
         "best_of_n": {
-            "n_prompts": 64, "pool": 64, "efficiency": estimate(0.7) if gold else None,
+            "n_prompts": 64,
+            "pool": 64,
+            "efficiency": estimate(0.7) if gold else None,
             "points": [
-                {"n": n, "kl": k, "proxy": k, "gold": estimate(0.4 + k / 5) if gold else None,
-                 "gold_best": 0.5 + k / 5 if gold else None}
+                {
+                    "n": n,
+                    "kl": k,
+                    "proxy": k,
+                    "gold": estimate(0.4 + k / 5) if gold else None,
+                    "gold_best": 0.5 + k / 5 if gold else None,
+                }
                 for n, k in ((1, 0.0), (2, 0.2), (4, 0.6))
             ],
         },
         "probes": [
-            {**probe, "name": name, "kind": kind, "kl": kl, "proxy": kl, "gold": kl / 2 if gold else None,
-             "agreement": estimate(0.8) if gold else None, "within": estimate(0.7) if gold and kl < 5 else None}
+            {
+                **probe,
+                "name": name,
+                "kind": kind,
+                "kl": kl,
+                "proxy": kl,
+                "gold": kl / 2 if gold else None,
+                "agreement": estimate(0.8) if gold else None,
+                "within": estimate(0.7) if gold and kl < 5 else None,
+            }
             for name, kind, kl in (("itself", "best-of-n", 0.0), ("best of 2", "best-of-n", 0.2), (text, "policy", 6.0))
         ],
         "mistakes": [{"prompt": text, "preferred": text, "preferred_score": -1.0, "other": text, "other_score": 2.0}],
         "favourites": [{"prompt": text, "completion": text, "score": 3.0, "gold": 0.1 if gold else None}],
-    }  # fmt: skip
+    }
 
 
 def page_of(folder: Path, card: dict[str, Any]) -> Path:

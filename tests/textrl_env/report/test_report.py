@@ -15,10 +15,24 @@ from textrl_env.report import write_learning_curve, write_report
 
 HOSTILE = '</td></table><script>alert("x")</script><img src=http://evil.example/a.png onerror=alert(1)>{{ 7 * 7 }}'
 FIGURES = {
-    "scores_by_update", "scores_by_kl", "kl", "entropy", "length", "approx_kl", "clip_fraction", "explained_variance",
-    "value_loss", "policy_gradient_loss", "rlhf_reward", "sft_loss", "rm_loss", "rm_accuracy", "rm_reliability",
-    "rm_margin", "gold_components",
-}  # fmt: skip
+    "scores_by_update",
+    "scores_by_kl",
+    "kl",
+    "entropy",
+    "length",
+    "approx_kl",
+    "clip_fraction",
+    "explained_variance",
+    "value_loss",
+    "policy_gradient_loss",
+    "rlhf_reward",
+    "sft_loss",
+    "rm_loss",
+    "rm_accuracy",
+    "rm_reliability",
+    "rm_margin",
+    "gold_components",
+}
 WORSE = {"gold_win_rate": 0.3, "gold_win_rate_low": 0.27, "gold_win_rate_high": 0.34, "gold_ppo": 0.5}
 REQUIRED = ["manifest.json", "summary.json", "ppo/progress.jsonl", "evaluation/completions.jsonl"]
 
