@@ -40,21 +40,20 @@ class Balance:
         from textrl_env.reward_models import preference_rows, write_preferences
         from textrl_env.reward_models.slices import balanced_rows, balancing_weights, slices_of
 
-        rows: list[dict[str, Any]] = [
-            dict(row.values) for row in preference_rows(self.data, on_bad_row=self.on_bad_row)
-        ]
+        file_rows = preference_rows(self.data, on_bad_row=self.on_bad_row)
+        rows: list[dict[str, Any]] = [dict(row.values) for row in file_rows]
         before = slices_of(rows, self.by)
+        counts = dict(zip(before.names, before.counts.tolist(), strict=True))
         if self.how == "weights":
             weights = balancing_weights(before, cap=self.cap).tolist()
             rows = [{**row, "weight": weight} for row, weight in zip(rows, weights, strict=True)]
-            of_slice = dict(zip(before.index.tolist(), weights, strict=True))
-            told = [f"{name} {of_slice[number]:.2f}" for number, name in enumerate(before.names)]
+            slice_weights = dict(zip(before.index.tolist(), weights, strict=True))
+            changes = [f"{name} {slice_weights[number]:.2f}" for number, name in enumerate(before.names)]
         else:
             rows = balanced_rows(rows, before, cap=self.cap, rng=np.random.default_rng(self.seed))
             after = slices_of(rows, self.by)
-            n_after = dict(zip(after.names, after.counts.tolist(), strict=True))
-            counts = zip(before.names, before.counts.tolist(), strict=True)
-            told = [f"{name} {n} -> {n_after.get(name, 0)}" for name, n in counts]
+            new_counts = dict(zip(after.names, after.counts.tolist(), strict=True))
+            changes = [f"{name} {n} -> {new_counts.get(name, 0)}" for name, n in counts.items()]
         write_preferences(self.out, rows)
-        print(f"{'weights' if self.how == 'weights' else 'rows'} by {self.by}: {', '.join(told)}")
+        print(f"{'weights' if self.how == 'weights' else 'rows'} by {self.by}: {', '.join(changes)}")
         print(f"{len(rows)} rows in {self.out}; next: textrl reward-model --preferences {self.out}")

@@ -17,8 +17,6 @@ from textrl_env.reward_models.lint import LintOptions
 if TYPE_CHECKING:
     from textrl_env.reward_models.lint import LintReport, TokenBudget
 
-PATH = tyro.conf.arg(metavar="PATH", help_behavior_hint="")
-
 
 @dataclass(frozen=True)
 class Lint:
@@ -26,16 +24,16 @@ class Lint:
 
     data: tyro.conf.Positional[Path]
     """JSONL, JSON, CSV or Parquet with prompt, chosen, rejected (or ranking), texts or messages; annotator, shown."""
-    against: Annotated[Path | None, PATH] = None
+    against: Path | None = None
     """A file of held-out preferences, with which `data` should have nothing in common."""
-    tokenizer: Annotated[Path | None, PATH] = None
+    tokenizer: Path | None = None
     """A folder with the tokenizer of the model that will read the rows."""
-    max_tokens: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    max_tokens: int | None = None
     """Most tokens of prompt and completion; by default the context of the model in TOKENIZER."""
     options: Annotated[LintOptions, tyro.conf.arg(name="", help="")] = field(default_factory=LintOptions)
     fail_on: Literal["notice", "warning", "error"] = "warning"
     """The least grave finding that makes the exit code 1."""
-    json: Annotated[Path | None, PATH] = None
+    json: Path | None = None
     """A file for the findings, for machines; - is the terminal, instead of the table."""
 
     def run(self) -> None:
