@@ -1,4 +1,4 @@
-"""What `textrl lint` costs: CPU time beside that of reading the same file as preferences, and memory.
+"""The cost of `textrl lint`: CPU time beside that of reading the same file as preferences, and memory.
 
 `python benchmarks/lint.py` makes 100,000 pairs of texts of random words (8 to 40 in a prompt, 20 to 100 in a
 completion, as frequent as a word of its rank is in English), and lints them against as many held out.
@@ -35,21 +35,21 @@ def main(args: Args) -> dict[str, float]:
     rng = np.random.default_rng(args.seed)
     with tempfile.TemporaryDirectory() as folder:
         files = [write(Path(folder) / name, args.n_pairs, rng) for name in ("train.jsonl", "heldout.jsonl")]
-        started = time.process_time()
+        start = time.process_time()
         read_preferences(files[0])
-        read = time.process_time() - started
-        started = time.process_time()
+        read_seconds = time.process_time() - start
+        start = time.process_time()
         report = lint(read_corpus(files[0], LintOptions(), against=files[1]))
-        linted = time.process_time() - started
-    found = {
-        "read_seconds": round(read, 1),
-        "lint_seconds": round(linted, 1),
-        "ratio": round(linted / read, 1),
+        lint_seconds = time.process_time() - start
+    figures = {
+        "read_seconds": round(read_seconds, 1),
+        "lint_seconds": round(lint_seconds, 1),
+        "ratio": round(lint_seconds / read_seconds, 1),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "findings": len(report.at_least("notice")),
     }
-    print(json.dumps(found))
-    return found
+    print(json.dumps(figures))
+    return figures
 
 
 def write(path: Path, n: int, rng: np.random.Generator) -> Path:

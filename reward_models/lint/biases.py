@@ -1,11 +1,14 @@
-"""Habits that predict the choice whatever the texts say: length, position, single words, one-sided annotators."""
+"""Habits of labels whatever the texts say: length, position, words, annotators, and an uneven spread of labels."""
+
+from collections import Counter
 
 import numpy as np
 
 from textrl_env.checks import Check, Effect, Evidence, Finding
 from textrl_env.reward_models.lint.corpus import PreferenceCorpus
-from textrl_env.reward_models.lint.report import grade_effect
+from textrl_env.reward_models.lint.report import grade_effect, quote
 from textrl_env.reward_models.lint.word_odds import compute_word_odds, list_one_sided_words
+from textrl_env.reward_models.slices import slice_shares, slices_of
 from textrl_env.stats import Estimate, estimate_share, estimate_standardised_mean, normal_quantile
 
 SMALL, MEDIUM = 0.1, 0.3
@@ -19,6 +22,10 @@ MIN_PAIRS = 20
 """Of fewer choices nobody is judged."""
 ONE_SIDED = 0.85
 """The whole interval of a share is beyond this, or below its complement."""
+CONCENTRATION = 0.5
+"""Effective number of prompts over their number."""
+SLICE_RATIO = 3.0
+"""How many times as many labels the largest slice has as the smallest."""
 
 
 def _find_length_bias(corpus: PreferenceCorpus) -> Finding:
@@ -38,9 +45,9 @@ def _find_length_bias(corpus: PreferenceCorpus) -> Finding:
 
 
 def _find_position_bias(corpus: PreferenceCorpus) -> Finding:
-    known = corpus.pairs.place != 0
-    place = corpus.pairs.place[known]
-    first = estimate_share((1 + place) / 2, corpus.pair_cluster[known])
+    has_place = corpus.pairs.place != 0
+    place = corpus.pairs.place[has_place]
+    first = estimate_share((1 + place) / 2, corpus.pair_cluster[has_place])
     return Finding(
         # Order is no merit, so half of what counts as small elsewhere is worth a look.
         grade_effect(_distance(first), notice=SMALL / 2, warning=SMALL),
@@ -103,12 +110,12 @@ def _find_one_sided_annotators(corpus: PreferenceCorpus) -> Finding | None:
     for side, sign in sides.items():
         n_pairs = np.bincount(annotator[(sign != 0) & (annotator >= 0)], minlength=len(names))
         for index in np.flatnonzero(n_pairs >= MIN_PAIRS).tolist():
-            signed, rest = (sign != 0) & (annotator == index), (sign != 0) & (annotator != index)
-            hits = (1 + sign[signed].astype(np.float64)) / 2
-            share = estimate_share(hits, corpus.pair_cluster[signed], tests=len(sides) * len(names))
+            mask, rest = (sign != 0) & (annotator == index), (sign != 0) & (annotator != index)
+            hits = (1 + sign[mask].astype(np.float64)) / 2
+            share = estimate_share(hits, corpus.pair_cluster[mask], tests=len(sides) * len(names))
             usual = float((sign[rest] > 0).mean()) if rest.any() else 0.5
             if (share.low > ONE_SIDED or share.high < 1 - ONE_SIDED) and not share.low <= usual <= share.high:
-                rows = list(dict.fromkeys(pairs.row[signed].tolist()))[:2]
+                rows = list(dict.fromkeys(pairs.row[mask].tolist()))[:2]
                 text = f"{names[index]!r} takes what is {side} in {hits.mean():.0%} of pairs, others in {usual:.0%}"
                 effects.append(Effect.of(f"{names[index]}: {side}", share))
                 examples.append(Evidence(tuple(corpus.labels[row].where for row in rows), text))
@@ -125,12 +132,69 @@ def _find_one_sided_annotators(corpus: PreferenceCorpus) -> Finding | None:
     )
 
 
+def _find_concentration(corpus: PreferenceCorpus) -> Finding | None:
+    """Computes how many prompts would count as much if all had as many labels, (sum n)^2 / sum n^2 (Kish 1965)."""
+    counter = Counter(label.prompt for label in corpus.labels)
+    counts = np.array(list(counter.values()))
+    effective = float(counts.sum() ** 2 / (counts**2).sum())
+    if effective >= CONCENTRATION * len(counts):
+        return None
+    ((prompt, n_labels),) = counter.most_common(1)
+    where = [label.where for label in corpus.labels if label.prompt == prompt]
+    return Finding(
+        "notice",
+        f"hold the labels unevenly: they count as {effective:.0f} prompts",
+        count=len(counts),
+        of=len(counts),
+        unit="prompts",
+        examples=(Evidence(tuple(where[:2]), f"{n_labels} labels of {quote(corpus.texts[prompt])}"),),
+    )
+
+
+def _find_ties(corpus: PreferenceCorpus) -> Finding | None:
+    ties = np.array([all(p == 0.5 for p in label.probabilities) for label in corpus.labels])
+    share = estimate_share(ties.astype(np.float64), corpus.cluster)
+    if share.low <= 0.5:
+        return None
+    return Finding(
+        "notice",
+        "are ties",
+        count=int(ties.sum()),
+        of=len(ties),
+        unit="rows",
+        effects=(Effect.of("P(tie)", share),),
+        examples=corpus.cite_labels(np.flatnonzero(ties).tolist()),
+    )
+
+
+def _compare_slices(corpus: PreferenceCorpus) -> Finding:
+    by = str(corpus.options.by)
+    slices = slices_of([{by: label.attribute} for label in corpus.labels], by)
+    table = slice_shares(slices, corpus.cluster, rng=np.random.default_rng(0))
+    lines = sorted(table.lines, key=lambda line: -line.count)
+    largest, smallest = lines[0], lines[-1]
+    uneven = table.gap is not None and table.gap.low > 0 and largest.count >= SLICE_RATIO * smallest.count
+    return Finding(
+        "notice" if uneven else "ok",
+        f"by {by!r} hold from {smallest.count} labels ({smallest.name!r}) to {largest.count} ({largest.name!r})",
+        remedy=f"textrl balance --by {by} writes weights, or a balanced sample",
+        count=len(lines),
+        of=len(lines),
+        unit="slices",
+        effects=tuple(Effect(line.name, line.value, line.low, line.high) for line in lines),
+    )
+
+
 def _lacks_places(corpus: PreferenceCorpus) -> str | None:
     return None if corpus.pairs.place.any() else "no column 'shown' says which stood first"
 
 
 def _lacks_annotators(corpus: PreferenceCorpus) -> str | None:
     return None if any(label.annotator for label in corpus.labels) else "no column 'annotator'"
+
+
+def _lacks_column(corpus: PreferenceCorpus) -> str | None:
+    return None if corpus.options.by else "no column to slice by (--by)"
 
 
 length = Check(
@@ -155,3 +219,10 @@ one_sided_annotators = Check(
     remedy="ask them, or leave their labels out; textrl raters judges everybody",
     missing=_lacks_annotators,
 )
+labels_per_prompt = Check(
+    "labels per prompt",
+    _find_concentration,
+    remedy="weigh rows by 1 / labels of the prompt, or label other prompts",
+)
+labels_per_slice = Check("labels per slice", _compare_slices, missing=_lacks_column)
+ties = Check("ties", _find_ties, remedy="most labels say nothing; show completions that differ more")

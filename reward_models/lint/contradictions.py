@@ -25,11 +25,11 @@ def _find_contradictions(corpus: PreferenceCorpus) -> list[Finding]:
     n_questions = int(question.max()) + 1
     findings = []
     if by_one:
-        who = "by the same annotator" if set(names) - {None} else "by rows without an annotator"
+        source = "by the same annotator" if set(names) - {None} else "by rows without an annotator"
         findings.append(
             Finding(
                 "warning",
-                f"are preferred both ways {who}",
+                f"are preferred both ways {source}",
                 remedy="ask again, or drop both: together they teach nothing",
                 count=len(by_one),
                 of=n_questions,

@@ -105,8 +105,8 @@ class _LabelReader:
             raise InputError(f"column 'prompt' {fault}")
         texts = [_plain_text(value) for value in completions]
         if len(set(texts)) < len(texts):
-            which = "two completions of 'ranking' are" if _has_ranking(row) else "'chosen' and 'rejected' are"
-            raise _IdenticalTextsError(f"{which} the same text: {texts[0]!r:.80}")
+            pair = "two completions of 'ranking' are" if _has_ranking(row) else "'chosen' and 'rejected' are"
+            raise _IdenticalTextsError(f"{pair} the same text: {texts[0]!r:.80}")
         question = _plain_text(prompt)
         (preference,) = preferences_of([{**row, "prompt": question, "ranking": texts, "where": where}])
         number = self._number(question)

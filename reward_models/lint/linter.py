@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from textrl_env.checks import Check, run_checks
-from textrl_env.reward_models.lint import balance, biases, contradictions, repetitions, row_faults
+from textrl_env.reward_models.lint import biases, contradictions, repetitions, row_faults
 from textrl_env.reward_models.lint.corpus import PreferenceCorpus
 from textrl_env.reward_models.lint.report import LintReport, sort_findings
 
@@ -32,9 +32,9 @@ CHECKS: tuple[Check[PreferenceCorpus], ...] = (
             biases.position,
             biases.lexical,
             biases.one_sided_annotators,
-            balance.labels_per_prompt,
-            balance.labels_per_slice,
-            balance.ties,
+            biases.labels_per_prompt,
+            biases.labels_per_slice,
+            biases.ties,
         ),
     ),
 )
@@ -47,7 +47,7 @@ def lint(corpus: PreferenceCorpus) -> LintReport:
     Args:
         corpus: preferences, as `read_corpus` reads them.
     """
-    findings, clean, skipped = sort_findings(list(run_checks(corpus, CHECKS)))
+    findings, clean, gaps = sort_findings(list(run_checks(corpus, CHECKS)))
     return LintReport(
         source=corpus.data.source,
         n_rows=len(corpus.labels),
@@ -55,5 +55,5 @@ def lint(corpus: PreferenceCorpus) -> LintReport:
         n_prompts=len({label.prompt for label in corpus.labels}),
         findings=findings,
         clean=clean,
-        skipped=skipped,
+        skipped=gaps,
     )

@@ -71,13 +71,13 @@ def find_candidates(bands: NDArray[np.uint64]) -> IntArray:
     return np.unique(np.concatenate(pairs), axis=0)
 
 
-def find_candidates_across(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> IntArray:
-    """Finds pairs (N, 2) of a text of `left` and one of `right`: the first and the last that share a band."""
+def find_candidates_across(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> IntArray:
+    """Finds pairs (N, 2) of a text of `first` and one of `second`: the first and the last that share a band."""
     pairs = [np.zeros((0, 2), dtype=np.int64)]
-    for left_band, right_band in zip(left.T, right.T, strict=True):
-        order = np.argsort(left_band, kind="stable")
-        begin = np.searchsorted(left_band[order], right_band, side="left")
-        end = np.searchsorted(left_band[order], right_band, side="right")
+    for first_band, second_band in zip(first.T, second.T, strict=True):
+        order = np.argsort(first_band, kind="stable")
+        begin = np.searchsorted(first_band[order], second_band, side="left")
+        end = np.searchsorted(first_band[order], second_band, side="right")
         matches = np.flatnonzero(end > begin)
         pairs += [np.stack([order[place[matches]], matches], axis=1) for place in (begin, end - 1)]
     return np.unique(np.concatenate(pairs), axis=0)

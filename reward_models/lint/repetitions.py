@@ -143,14 +143,14 @@ def _find_near_prompts(
     corpus: PreferenceCorpus, rest: dict[int, PreferenceLabel], heldout: dict[int, PreferenceLabel]
 ) -> list[Evidence]:
     """Finds labels, by text number in `rest`, whose prompt is nearly one of `heldout`, each with the closest."""
-    left, right = (sorted(labels.items(), key=lambda item: item[1].where) for labels in (heldout, rest))
-    if not left or not right:
+    first, second = (sorted(labels.items(), key=lambda item: item[1].where) for labels in (heldout, rest))
+    if not first or not second:
         return []
     ids = corpus.words.ids
-    bands = [compute_sketches(Ragged.of(ids[label.prompt] for _, label in labels)) for labels in (left, right)]
+    bands = [compute_sketches(Ragged.of(ids[label.prompt] for _, label in labels)) for labels in (first, second)]
     closest: dict[int, tuple[float, PreferenceLabel]] = {}
     for i, j in find_candidates_across(*bands).tolist():
-        (_, twin), (number, label) = left[i], right[j]
+        (_, twin), (number, label) = first[i], second[j]
         alike = compute_similarity(ids[twin.prompt], ids[label.prompt])
         if alike >= corpus.options.similar and alike > closest.get(number, (0.0, twin))[0]:
             closest[number] = alike, twin

@@ -78,8 +78,8 @@ def sort_findings(findings: Sequence[Finding]) -> tuple[tuple[Finding, ...], tup
     """Returns what a report holds: findings with a severity, the gravest first, clean checks, and skipped ones."""
     grave = sorted((finding for finding in findings if finding.outcome in SEVERITIES), key=_gravity, reverse=True)
     clean = tuple(finding.check for finding in findings if finding.outcome == "passed")
-    skipped = {finding.check: finding.message for finding in findings if finding.outcome == "not applicable"}
-    return tuple(grave), clean, skipped
+    gaps = {finding.check: finding.message for finding in findings if finding.outcome == "not applicable"}
+    return tuple(grave), clean, gaps
 
 
 def _gravity(finding: Finding) -> int:

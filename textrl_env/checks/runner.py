@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from textrl_env.checks.findings import Finding
 
@@ -54,15 +54,17 @@ class Check(Generic[Subject]):
         )
 
 
-def check(
-    name: str,
-    *,
-    consequence: str = "",
-    remedy: str = "",
-    needs: tuple[Check[Subject], ...] = (),
-) -> Callable[[Callable[[Subject], Answer]], Check[Subject]]:
+class _Decorator(Protocol):
+    def __call__(self, examine: Callable[[Subject], Answer]) -> Check[Subject]: ...
+
+
+def check(name: str, *, consequence: str = "", remedy: str = "", needs: tuple[Check[Any], ...] = ()) -> _Decorator:
     """Makes a check of the function that is decorated; arguments as of `Check`."""
-    return lambda examine: Check(name, examine, consequence=consequence, remedy=remedy, needs=needs)
+
+    def decorate(examine: Callable[[Subject], Answer]) -> Check[Subject]:
+        return Check(name, examine, consequence=consequence, remedy=remedy, needs=needs)
+
+    return decorate
 
 
 def run_checks(
@@ -77,9 +79,9 @@ def run_checks(
         checks: the questions; those that others need come first.
         exceptions_fail: a check that raises has failed, with the exception as its message; else it is raised.
     """
-    blocked: set[str] = set()
+    unmet_names: set[str] = set()
     for question in checks:
-        unmet = [need.name for need in question.needs if need.name in blocked]
+        unmet = [need.name for need in question.needs if need.name in unmet_names]
         if unmet:
             reason = f"not looked at before these pass: {', '.join(unmet)}"
             findings = [question.complete(Finding("not applicable", reason))]
@@ -91,5 +93,5 @@ def run_checks(
                     raise
                 findings = [question.complete(Finding("failed", f"{type(error).__name__}: {error}"))]
         if unmet or any(finding.outcome == "failed" for finding in findings):
-            blocked.add(question.name)
+            unmet_names.add(question.name)
         yield from findings

@@ -94,13 +94,13 @@ def strip_padding(rollout: Rollout, row: int) -> Rollout:
     return replace(episode, prompt_ids=prompt_ids, prompt_mask=prompt_mask, **shorter)
 
 
-def add_padding(rollout: Rollout, fill: int, *, left: int = 5, right: int = 3) -> Rollout:
+def add_padding(rollout: Rollout, fill: int, *, front: int = 5, back: int = 3) -> Rollout:
     """Pads prompts in front and completions behind with `fill`, so that no row is without any padding."""
-    longer = {name: pad(getattr(rollout, name), (0, right)) for name in ("completion_mask", "logprobs", "rewards")}
+    longer = {name: pad(getattr(rollout, name), (0, back)) for name in ("completion_mask", "logprobs", "rewards")}
     return replace(
         rollout,
-        prompt_ids=pad(rollout.prompt_ids, (left, 0), value=fill),
-        prompt_mask=pad(rollout.prompt_mask, (left, 0)),
-        completion_ids=pad(rollout.completion_ids, (0, right), value=fill),
+        prompt_ids=pad(rollout.prompt_ids, (front, 0), value=fill),
+        prompt_mask=pad(rollout.prompt_mask, (front, 0)),
+        completion_ids=pad(rollout.completion_ids, (0, back), value=fill),
         **longer,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from textrl_env.checks import Check, Finding, run_checks
-from textrl_env.pipeline.doctor import episode_checks, file_checks, policy_checks, reward_model_checks
+from textrl_env.pipeline.doctor import episode_checks, file_checks, reward_model_checks
 from textrl_env.pipeline.doctor.setup import TrainingSetup
 
 CHECKS: tuple[Check[TrainingSetup], ...] = (
@@ -18,12 +18,12 @@ CHECKS: tuple[Check[TrainingSetup], ...] = (
     reward_model_checks.padding_and_batch,
     reward_model_checks.survives_disk,
     episode_checks.episodes_run,
-    policy_checks.deterministic,
-    policy_checks.policy_padding,
-    policy_checks.critic_padding,
-    policy_checks.ratio_is_one,
-    policy_checks.kl_is_zero,
-    policy_checks.samples_from_scores,
+    episode_checks.deterministic,
+    episode_checks.policy_padding,
+    episode_checks.critic_padding,
+    episode_checks.ratio_is_one,
+    episode_checks.kl_is_zero,
+    episode_checks.samples_from_scores,
     episode_checks.rewards_add_up,
     episode_checks.masks_never_empty,
 )
