@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
 
 from textrl_env.cli.finding_tables import severity_table
+from textrl_env.cli.stages import print_lines
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.pipeline.runs import require_path, write_json
 from textrl_env.reward_models.lint import LintOptions
@@ -48,9 +48,7 @@ class Lint:
         if self.json and str(self.json) == "-":
             print(json.dumps(values, indent=1, ensure_ascii=False))
         else:
-            console = Console()
-            for line in render_report(report):
-                console.print(line, soft_wrap=isinstance(line, str), highlight=False)
+            print_lines(render_report(report))
         if self.json and str(self.json) != "-":
             write_json(self.json, values)
         if grave:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 
 from textrl_env.checks import json_ready
+from textrl_env.cli.stages import print_lines
 from textrl_env.errors import require_at_least
 from textrl_env.pipeline.runs import require_model, require_path, write_json
 
@@ -73,9 +74,7 @@ class Slices:
                 resamples=self.resamples,
             )
             tables |= {"accuracy": gaps.accuracy, "reward": gaps.reward}
-        console = Console()
-        for line in render_tables(self.by, tables):
-            console.print(line, soft_wrap=isinstance(line, str), highlight=False)
+        print_lines(render_tables(self.by, tables))
         if self.json:
             write_json(self.json, {"by": self.by, **json_ready(tables)})
 
