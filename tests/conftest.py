@@ -39,22 +39,38 @@ def tiny_model(
         if kind == "gpt2":
             model: Any = GPT2LMHeadModel(
                 GPT2Config(
-                    vocab_size=vocab_size, n_positions=64, n_embd=width, n_layer=layers, n_head=2, bos_token_id=0,
-                    eos_token_id=0, pad_token_id=0, resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout,
+                    vocab_size=vocab_size,
+                    n_positions=64,
+                    n_embd=width,
+                    n_layer=layers,
+                    n_head=2,
+                    bos_token_id=0,
+                    eos_token_id=0,
+                    pad_token_id=0,
+                    resid_pdrop=dropout,
+                    embd_pdrop=dropout,
+                    attn_pdrop=dropout,
                 )
-            )  # fmt: skip
+            )
         else:
             # Qwen2 is a Llama with biases that runs through transformers' own forward, not through the packed one.
-            causal_lm, config = {
-                "llama": (LlamaForCausalLM, LlamaConfig), "qwen2": (Qwen2ForCausalLM, Qwen2Config)
-            }[kind]  # fmt: skip
+            classes = {"llama": (LlamaForCausalLM, LlamaConfig), "qwen2": (Qwen2ForCausalLM, Qwen2Config)}
+            causal_lm, config = classes[kind]
             model = causal_lm(
                 config(
-                    vocab_size=vocab_size, max_position_embeddings=64, hidden_size=width, intermediate_size=2 * width,
-                    num_hidden_layers=layers, num_attention_heads=4, num_key_value_heads=2, bos_token_id=0,
-                    eos_token_id=0, pad_token_id=0, attention_dropout=dropout,
+                    vocab_size=vocab_size,
+                    max_position_embeddings=64,
+                    hidden_size=width,
+                    intermediate_size=2 * width,
+                    num_hidden_layers=layers,
+                    num_attention_heads=4,
+                    num_key_value_heads=2,
+                    bos_token_id=0,
+                    eos_token_id=0,
+                    pad_token_id=0,
+                    attention_dropout=dropout,
                 )
-            )  # fmt: skip
+            )
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, std=1.5 / parameter.shape[-1] ** 0.5)

@@ -49,17 +49,21 @@ def options(name: str, folder: Path) -> dict[str, Any]:
         "tour_of_the_env": {"seed": 3},
         "kl_estimators": {},
         "train_sft": {
-            "run_dir": folder, "demonstrations": demonstrations, "training": SFTConfig(n_steps=4, batch_size=4),
+            "run_dir": folder,
+            "demonstrations": demonstrations,
+            "training": SFTConfig(n_steps=4, batch_size=4),
         },
         "train_reward_model": {
-            "run_dir": folder, "n_prompts": 30, "training": RewardModelConfig(n_epochs=1, batch_size=8),
+            "run_dir": folder,
+            "n_prompts": 30,
+            "training": RewardModelConfig(n_epochs=1, batch_size=8),
         },
         "train_ppo": {"n_updates": 3, "n_episodes": 8, "log_dir": folder / "ppo"},
         "train_with_sb3": {"total_timesteps": 300, "num_envs": 64},
         "write_your_own_algorithm": {"n_steps": 60, "num_envs": 8},
         "cleanrl_style_ppo": {"total_timesteps": 200, "num_envs": 8},
         "check_your_agent": {"budget": 0.001},
-    }[name]  # fmt: skip
+    }[name]
 
 
 @pytest.mark.parametrize("name", NAMES)

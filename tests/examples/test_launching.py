@@ -17,11 +17,24 @@ CONFIGS = ROOT / "examples" / "accelerate"
 def test_the_example_runs_in_two_processes(tmp_path: Path) -> None:
     done = subprocess.run(
         [
-            sys.executable, "-m", "accelerate.commands.launch", "--config_file", CONFIGS / "cpu.yaml",
-            ROOT / "examples" / "train_ppo.py", "--n-updates", "3", "--n-episodes", "8", "--log-dir", tmp_path,
+            sys.executable,
+            "-m",
+            "accelerate.commands.launch",
+            "--config_file",
+            CONFIGS / "cpu.yaml",
+            ROOT / "examples" / "train_ppo.py",
+            "--n-updates",
+            "3",
+            "--n-episodes",
+            "8",
+            "--log-dir",
+            tmp_path,
         ],
-        capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr
     # Two processes, and one of them speaks and writes.
     assert [line.split()[:2] for line in done.stdout.splitlines()[:3]] == [["update", str(n)] for n in (1, 2, 3)]

@@ -51,9 +51,14 @@ def test_people_who_answer_at_random_are_found(tmp_path: Path, monkeypatch: pyte
 def test_raters_are_weighed_from_answers_to_policies(tmp_path: Path) -> None:
     module = load("weigh_the_raters")
     options = {
-        "seeds": (0, 1), "n_prompts": 150, "sft_steps": 3, "n_updates": 1, "n_evaluated": 8, "n_chosen": 4,
+        "seeds": (0, 1),
+        "n_prompts": 150,
+        "sft_steps": 3,
+        "n_updates": 1,
+        "n_evaluated": 8,
+        "n_chosen": 4,
         "out": tmp_path,
-    }  # fmt: skip
+    }
     summary = module.main(module.Args(**options))
     assert all(math.isfinite(value) for value in summary.values() if isinstance(value, float))
     assert summary["weighted_pairs"] > summary["majority_pairs"] + 0.1

@@ -23,7 +23,10 @@ def task() -> Task:
     tree = world.tree(world.prompts[0])
     uniform = [np.full(scores.shape, -np.log(world.vocab_size)) for scores in tree.scores]
     arguments = {
-        "prompts": world.prompts, "reward": world.reward, "tokenizer": world.tokenizer, "max_new_tokens": world.horizon,
-    }  # fmt: skip
+        "prompts": world.prompts,
+        "reward": world.reward,
+        "tokenizer": world.tokenizer,
+        "max_new_tokens": world.horizon,
+    }
     best = max(scores[ends].max() for scores, ends in zip(tree.scores, tree.ends, strict=True))
     return Task(arguments, evaluate(tree, uniform, uniform, coef=1.0).score, float(best))

@@ -24,9 +24,13 @@ def short(prompts: list[str], completions: list[str], **columns: Any) -> list[fl
 
 
 OPTIONS: dict[str, Any] = {
-    "prompts": ["abc", "de"], "reward": short, "tokenizer": LetterTokenizer(V), "max_new_tokens": C,
-    "min_new_tokens": MIN, "banned_tokens": BANNED,
-}  # fmt: skip
+    "prompts": ["abc", "de"],
+    "reward": short,
+    "tokenizer": LetterTokenizer(V),
+    "max_new_tokens": C,
+    "min_new_tokens": MIN,
+    "banned_tokens": BANNED,
+}
 
 
 class Recorded(gymnasium.Wrapper[Any, Any, Any, Any]):

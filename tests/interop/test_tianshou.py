@@ -76,7 +76,13 @@ def test_one_train_step_moves_the_policy_and_five_more_improve_it(task: Any) -> 
 
 def train(algorithm: PPO, collector: Collector[CollectStats], *, n_updates: int) -> None:
     params = OnPolicyTrainerParams(
-        training_collector=collector, max_epochs=n_updates, epoch_num_steps=200, collection_step_num_env_steps=200,
-        batch_size=64, update_step_num_repetitions=4, verbose=False, show_progress=False,
-    )  # fmt: skip
+        training_collector=collector,
+        max_epochs=n_updates,
+        epoch_num_steps=200,
+        collection_step_num_env_steps=200,
+        batch_size=64,
+        update_step_num_repetitions=4,
+        verbose=False,
+        show_progress=False,
+    )
     algorithm.run_training(params)

@@ -15,8 +15,11 @@ from textrl_env.worlds import EnumerableWorld
 N, STEPS = 3, 40
 WORLD = EnumerableWorld(vocab_size=5, horizon=3, n_prompts=4)
 OPTIONS: dict[str, Any] = {
-    "prompts": WORLD.prompts, "reward": WORLD.reward, "tokenizer": WORLD.tokenizer, "max_new_tokens": WORLD.horizon,
-}  # fmt: skip
+    "prompts": WORLD.prompts,
+    "reward": WORLD.reward,
+    "tokenizer": WORLD.tokenizer,
+    "max_new_tokens": WORLD.horizon,
+}
 MAKERS: dict[str, Callable[[], EnvBase]] = {
     "GymWrapper": lambda: GymWrapper(TextGenEnv(**OPTIONS)),
     "GymEnv": lambda: GymEnv("TextRL/TextGen-v0", **OPTIONS),

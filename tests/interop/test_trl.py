@@ -28,9 +28,15 @@ from textrl_env.reward_models.training.losses import batch_loss
 
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
 SETTINGS: dict[str, Any] = {
-    "max_steps": 2, "per_device_train_batch_size": 2, "report_to": [], "save_strategy": "no", "use_cpu": True,
-    "bf16": False, "logging_steps": 1, "disable_tqdm": True,
-}  # fmt: skip
+    "max_steps": 2,
+    "per_device_train_batch_size": 2,
+    "report_to": [],
+    "save_strategy": "no",
+    "use_cpu": True,
+    "bf16": False,
+    "logging_steps": 1,
+    "disable_tqdm": True,
+}
 
 
 def labelled(path: Path, task: LabelTask, *, chat: bool) -> Path:
@@ -63,10 +69,16 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(folder)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        max_position_embeddings=128, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
         bos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
+    )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
 
@@ -85,14 +97,18 @@ def test_trls_trainers_learn_from_the_export(task: LabelTask, chat: bool, model:
     tokenizer = AutoTokenizer.from_pretrained(model)
     trainers: list[Any] = [
         DPOTrainer(
-            model=AutoModelForCausalLM.from_pretrained(model), processing_class=tokenizer, train_dataset=dataset,
+            model=AutoModelForCausalLM.from_pretrained(model),
+            processing_class=tokenizer,
+            train_dataset=dataset,
             args=DPOConfig(output_dir=str(tmp_path / "dpo"), **SETTINGS),
         ),
         RewardTrainer(
-            model=AutoModelForSequenceClassification.from_pretrained(model, num_labels=1), processing_class=tokenizer,
-            train_dataset=dataset, args=RewardConfig(output_dir=str(tmp_path / "reward"), **SETTINGS),
+            model=AutoModelForSequenceClassification.from_pretrained(model, num_labels=1),
+            processing_class=tokenizer,
+            train_dataset=dataset,
+            args=RewardConfig(output_dir=str(tmp_path / "reward"), **SETTINGS),
         ),
-    ]  # fmt: skip
+    ]
     for trainer in trainers:
         assert math.isfinite(trainer.train().training_loss) and trainer.state.global_step == 2
         assert len(trainer.train_dataset) == len(dataset), "no row was dropped"
@@ -108,9 +124,11 @@ def test_the_loss_with_margins_and_centring_is_that_of_trls_reward_trainer(
     classifier = AutoModelForSequenceClassification.from_pretrained(model, num_labels=1)
     settings = SETTINGS | {"per_device_train_batch_size": 4, "center_rewards_coefficient": coefficient}
     trainer: Any = RewardTrainer(
-        model=classifier, processing_class=AutoTokenizer.from_pretrained(model), train_dataset=Dataset.from_list(rows),
+        model=classifier,
+        processing_class=AutoTokenizer.from_pretrained(model),
+        train_dataset=Dataset.from_list(rows),
         args=RewardConfig(output_dir=str(tmp_path), **settings),
-    )  # fmt: skip
+    )
     inputs = next(iter(trainer.get_train_dataloader()))
     margins = inputs["margin"].tolist()
     assert sorted(margins) == [0, 0.25, 0.5, 0.75]
@@ -130,10 +148,25 @@ def test_trls_commands_read_the_export(command: str, model: Path, tmp_path: Path
     data = labelled(tmp_path, "pair", chat=False).parent
     program = str(Path(sys.executable).with_name("trl"))
     options = [
-        "--model_name_or_path", str(model), "--dataset_name", str(data), "--output_dir", str(tmp_path / "out"),
-        "--max_steps", "1", "--per_device_train_batch_size", "2", "--report_to", "none", "--bf16", "False",
-        "--use_cpu", "True", "--save_strategy", "no",
-    ]  # fmt: skip
+        "--model_name_or_path",
+        str(model),
+        "--dataset_name",
+        str(data),
+        "--output_dir",
+        str(tmp_path / "out"),
+        "--max_steps",
+        "1",
+        "--per_device_train_batch_size",
+        "2",
+        "--report_to",
+        "none",
+        "--bf16",
+        "False",
+        "--use_cpu",
+        "True",
+        "--save_strategy",
+        "no",
+    ]
     done = subprocess.run([program, command, *options], capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert (tmp_path / "out" / "model.safetensors").is_file()
