@@ -3,6 +3,8 @@
 Forwards of a sharded model gather each layer's parameters when they reach it, so all processes must run the same ones.
 A rollout's steps differ from process to process, and a checkpoint's files are those of a whole model: both take a copy
 with whole parameters.
+
+Sharding is experimental: it has not yet run on several GPUs.
 """
 
 import copy
