@@ -1,6 +1,7 @@
 """An OpenAI-compatible endpoint, good, slow, broken and hostile: a local server that the tests start."""
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,20 @@ def test_what_cannot_work_is_said_before_anything_is_asked(
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     with pytest.raises(InputError, match=fault):
         Endpoint(url, EndpointConfig(**{"model": "tiny"} | options))
+
+
+@pytest.mark.parametrize("name", ["httpx2", "tenacity"])
+def test_a_missing_extra_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(InputError, match=rf"needs {name}; install it with: pip install 'textrl-env\[judge\]'"):
+        Endpoint("http://127.0.0.1:1/v1", EndpointConfig(model="tiny"))
+
+
+def test_a_key_that_no_header_can_hold_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", f"{KEY}\nx")
+    with pytest.raises(InputError, match="holds characters that no header can hold") as error:
+        Endpoint("http://127.0.0.1:1/v1", EndpointConfig(model="tiny", api_key_env="MY_KEY"))
+    assert KEY not in str(error.value)
 
 
 @pytest.mark.parametrize(
