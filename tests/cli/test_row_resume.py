@@ -1,5 +1,6 @@
 """`textrl sft --resume` and `textrl dpo --resume`: stopped by a signal, they end as the run that was left alone."""
 
+import json
 import os
 import shutil
 import signal
@@ -10,9 +11,18 @@ import pytest
 from textrl_env.cli import main
 from textrl_env.training import SupervisedTraining
 from textrl_env.training.checkpoints.run_checkpoints import list_checkpoints
+from textrl_env.worlds import support_desk
 
-SFT = "--n-demonstrations 60 --n-steps 6 --hidden-size 32 --vocab-size 300"
+SFT = "--demonstrations rows.jsonl --n-steps 6 --hidden-size 32 --vocab-size 300"
 DPO = "--n-steps 6 --batch-size 4"
+
+
+@pytest.fixture(autouse=True)
+def demonstrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that SFT names: of few rows few are held out, and evaluated at every step."""
+    monkeypatch.chdir(tmp_path)
+    rows = support_desk.demonstrations(60, seed=0)
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def textrl(folder: Path, command: str, options: str) -> int:
@@ -38,7 +48,8 @@ def left(folder: Path, command: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("command", "options", "number", "code"), [("sft", SFT, signal.SIGTERM, 143), ("dpo", DPO, signal.SIGINT, 130)]
+    ("command", "options", "number", "code"),
+    [("sft", SFT, signal.SIGTERM, 143), ("sft", SFT, signal.SIGINT, 130), ("dpo", DPO, signal.SIGINT, 130)],
 )
 def test_a_signal_saves_and_resume_auto_ends_as_if_there_had_been_none(
     command: str,
@@ -47,7 +58,6 @@ def test_a_signal_saves_and_resume_auto_ends_as_if_there_had_been_none(
     code: int,
     request: pytest.FixtureRequest,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folders = tmp_path / "straight", tmp_path / "stopped"
@@ -63,9 +73,9 @@ def test_a_signal_saves_and_resume_auto_ends_as_if_there_had_been_none(
         if training.step == 3:
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(SupervisedTraining, "_take_step", send)
-    assert textrl(stopped, command, f"{options} --resume auto") == code
-    monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SupervisedTraining, "_take_step", send)
+        assert textrl(stopped, command, f"{options} --resume auto") == code
     assert "go on with --resume auto" in capsys.readouterr().err
     assert list_checkpoints(stopped / command / "checkpoints")[0].name == "update-000003"
     assert not (stopped / command / "metrics.json").exists()

@@ -25,7 +25,7 @@ class SFTOptions:
     demonstrations: Path | None = None
     """JSONL or CSV with columns prompt and completion; by default the support desk's."""
     model: Path | None = None
-    """A causal LM's folder to start from; by default a small Llama-type model from scratch."""
+    """A causal LM to start from, folder or hub id; by default a small Llama-type model from scratch."""
     n_demonstrations: int = 16_000
     """How many demonstrations of the support desk."""
     vocab_size: int = 1024
