@@ -117,7 +117,7 @@ def test_imports_point_in_the_agreed_direction() -> None:
 @pytest.mark.parametrize(
     ("importer", "imported"),
     [
-        ("textrl_env/brand_new.py", "textrl_env.agents.maths.advantages"),
+        ("textrl_env/brand_new.py", "textrl_env.agents.maths.policy_gradient"),
         ("textrl_env/worlds/brand_new.py", "textrl_env.reward_models"),
         ("textrl_env/__init__.py", "textrl_env.agents"),
         ("agents/brand_new.py", "textrl_env.reward_models"),

@@ -88,9 +88,9 @@ def test_examples_docs_and_benchmarks_import_through_doors() -> None:
 
 
 def test_a_room_past_whose_door_somebody_reached_would_be_noticed() -> None:
-    assert passes_a_door("textrl_env.agents.ppo", "textrl_env.agents.maths.losses")
+    assert passes_a_door("textrl_env.agents.ppo", "textrl_env.agents.maths.policy_gradient")
     assert not passes_a_door("textrl_env.agents.ppo", "textrl_env.agents.maths")
-    assert not passes_a_door("textrl_env.agents.maths.advantages", "textrl_env.agents.maths.losses")
+    assert not passes_a_door("textrl_env.agents.maths.policy_gradient", "textrl_env.agents.maths.policy_gradient")
     assert not passes_a_door("textrl_env.agents.on_policy.loop", "textrl_env.agents.rollout")
     assert not passes_a_door("textrl_env.mdp.env", "textrl_env.errors")
 

@@ -1,7 +1,6 @@
 from .actor_critic import ActorCriticLM as ActorCriticLM
-from .distribution import TokenEvaluation as TokenEvaluation, draw as draw
 from .export import ModelCard as ModelCard, export_policy as export_policy
-from .networks import CriticKind as CriticKind
+from .networks import CriticKind as CriticKind, TokenEvaluation as TokenEvaluation, draw as draw
 from .parameters import init_critic_from as init_critic_from
 from .sb3_policy import CausalLMPolicy as CausalLMPolicy
 from .small_models import small_llama as small_llama, train_tokenizer as train_tokenizer

@@ -9,8 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from textrl_env.agents.policy.distribution import TokenEvaluation, compute_entropies, draw
-from textrl_env.agents.policy.networks import ActorCriticNetworks, CriticKind
+from textrl_env.agents.policy.networks import ActorCriticNetworks, CriticKind, TokenEvaluation, compute_entropies, draw
 from textrl_env.agents.policy.parameters import load_critic, load_networks, load_policy, save_networks
 from textrl_env.agents.rollout import Rollout
 from textrl_env.lm import Precision, as_device, autocast, rounded_copy

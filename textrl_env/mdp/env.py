@@ -10,10 +10,9 @@ from textrl_env.data import PromptSource
 from textrl_env.data.text import Tokenizer
 from textrl_env.errors import InputError
 from textrl_env.mdp.actions import action_masks, check_action
-from textrl_env.mdp.episode_state import Observation
+from textrl_env.mdp.episode_state import Observation, choose_start
 from textrl_env.mdp.episodes import EpisodeBatch
 from textrl_env.mdp.rendering import ansi_episode, ansi_token, html_episode
-from textrl_env.mdp.reset_options import choose_start
 from textrl_env.mdp.rewards import RewardSource
 from textrl_env.mdp.task import TaskOptions, TextGenTask
 

@@ -1,16 +1,122 @@
 """The MDP itself, on N slots at once: tokens in, the next state and a ledger of rewards out."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
 from textrl_env.mdp.actions import Action
-from textrl_env.mdp.episode_state import Bools, EpisodeState, Floats, Ints
-from textrl_env.mdp.kl import ReferenceDecoder
-from textrl_env.mdp.ledger import Ledger, pay_episode_kl, pay_scores, pay_step_kl
-from textrl_env.mdp.reset_options import EpisodeStart
+from textrl_env.mdp.episode_state import Bools, EpisodeStart, EpisodeState, Floats, Ints
+from textrl_env.mdp.kl import ReferenceDecoder, exact_kl
 from textrl_env.mdp.task import TextGenTask
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Payments of the last step. Its arrays are never written in place, so a caller may keep them.
+
+    Attributes:
+        terms: per name (N,); their sum is the reward.
+        score: (N,) sum of the reward functions' terms, 0 until paid.
+        kl: (N,) KL estimate of the completion so far, in nats (unweighted; modes `sampled` and `exact`).
+        token_rewards: the finished episode's reward by token, (N, C) where KL is paid by episode, else (N, 0).
+    """
+
+    terms: Mapping[str, Floats]
+    score: Floats
+    kl: Floats
+    token_rewards: Floats
+
+    @classmethod
+    def empty(cls, task: TextGenTask, n: int, *, kl: Floats | None = None) -> Self:
+        """Returns the ledger of n slots before anything is paid, with the KL of their completions so far."""
+        return cls(
+            terms={name: np.zeros(n) for name in task.term_names},
+            score=np.zeros(n),
+            kl=np.zeros(n) if kl is None else kl,
+            token_rewards=np.zeros((n, task.n_recorded_tokens)),
+        )
+
+    @property
+    def rewards(self) -> Floats:
+        """(N,) the rewards: the sum of the terms."""
+        total: Floats = np.sum(list(self.terms.values()), axis=0)
+        return total
+
+    def clear(self, slots: Sequence[int] | Ints) -> Self:
+        """Returns the ledger with nothing in some slots, as at the start of an episode."""
+        keep = np.ones(len(self.score), dtype=np.bool_)
+        keep[slots] = False
+        return replace(
+            self,
+            terms={name: np.where(keep, values, 0.0) for name, values in self.terms.items()},
+            score=np.where(keep, self.score, 0.0),
+            kl=np.where(keep, self.kl, 0.0),
+            token_rewards=np.where(keep[:, None], self.token_rewards, 0.0),
+        )
+
+
+def pay_step_kl(ledger: Ledger, before: EpisodeState, action: Action, *, reference: Floats, coef: float) -> Ledger:
+    """Pays the KL term of one step.
+
+    Args:
+        ledger: of the step.
+        before: the state in which the actions were chosen.
+        action: of N slots.
+        reference: (N, V) the reference's log-probabilities in that state.
+        coef: the KL coefficient, score per nat.
+    """
+    shaping, live = before.task.kl, before.live
+    assert shaping is not None
+    if action.logprobs is not None:
+        logprobs = np.where(live[:, None], action.logprobs, -np.inf)
+        kl = exact_kl(logprobs, reference[:, before.task.action_tokens])
+        payment = -coef * kl
+    else:
+        ref_logprob = reference[np.arange(len(live)), action.tokens]
+        kl = np.zeros(len(live)) if action.logprob is None else action.logprob - ref_logprob
+        payment = shaping.pay_tokens(ref_logprob, action.logprob, coef=coef)
+    terms = {**ledger.terms, shaping.term: np.where(live, payment, 0.0)}
+    return replace(ledger, terms=terms, kl=ledger.kl + np.where(live, kl, 0.0))
+
+
+def pay_scores(ledger: Ledger, state: EpisodeState, slots: Ints) -> Ledger:
+    """Pays the reward functions' terms to finished episodes, in one call of every function."""
+    if not slots.size:
+        return ledger
+    indices, reasons = state.prompt_index[slots].tolist(), state.finish_reason[slots].tolist()
+    prompts = [state.prompts[slot] for slot in slots]
+    completions = [state.completion_ids(slot) for slot in slots]
+    terms, score, token_rewards = dict(ledger.terms), ledger.score.copy(), ledger.token_rewards.copy()
+    for name, values in state.task.score(indices, prompts, completions, reasons).items():
+        terms[name] = terms[name].copy()
+        terms[name][slots] = values
+        score[slots] += values
+    if state.task.pays_per_episode:
+        token_rewards[slots, state.n_tokens[slots] - 1] += score[slots]
+    return replace(ledger, terms=terms, score=score, token_rewards=token_rewards)
+
+
+def pay_episode_kl(ledger: Ledger, state: EpisodeState, slots: Ints, *, coef: float) -> Ledger:
+    """Pays the KL terms of finished episodes, whose completions the reference scores in one pass."""
+    shaping, reference = state.task.kl, state.task.reference
+    assert shaping is not None and reference is not None
+    longest = int(state.n_tokens[slots].max())
+    width = int(state.attention_mask[slots].sum(axis=1).max())
+    ids, mask = state.input_ids[slots, -width:], state.attention_mask[slots, -width:]
+    ref_logprobs = reference.completion_logprobs(ids, mask, longest).astype(np.float64)
+    term, kl, token_rewards = ledger.terms[shaping.term].copy(), ledger.kl.copy(), ledger.token_rewards.copy()
+    for row, slot in enumerate(slots):
+        count = int(state.n_tokens[slot])
+        ref_logprob = ref_logprobs[row, longest - count :]
+        logprob = None if shaping.mode == "reference" else state.logprobs[slot, :count]
+        payments = shaping.pay_tokens(ref_logprob, logprob, coef=coef)
+        term[slot] = payments.sum()
+        token_rewards[slot, :count] += payments
+        if logprob is not None:
+            kl[slot] = (logprob - ref_logprob).sum()
+    return replace(ledger, terms={**ledger.terms, shaping.term: term}, kl=kl, token_rewards=token_rewards)
 
 
 class EpisodeBatch:

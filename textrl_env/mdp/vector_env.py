@@ -15,9 +15,8 @@ from textrl_env.data import PromptSource
 from textrl_env.data.text import Tokenizer
 from textrl_env.errors import InputError, require_at_least
 from textrl_env.mdp.actions import action_masks, check_action
-from textrl_env.mdp.episode_state import Observation
+from textrl_env.mdp.episode_state import Observation, check_reset_mask, choose_start, split_options
 from textrl_env.mdp.episodes import EpisodeBatch
-from textrl_env.mdp.reset_options import check_reset_mask, choose_start, split_options
 from textrl_env.mdp.rewards import RewardSource
 from textrl_env.mdp.task import TaskOptions, TextGenTask
 

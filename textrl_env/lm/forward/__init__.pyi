@@ -1,3 +1,3 @@
 from .decoding import CachedDecoder as CachedDecoder
-from .scoring import read_logits as read_logits, read_states as read_states, token_logprobs as token_logprobs
+from .packing import read_logits as read_logits, read_states as read_states, token_logprobs as token_logprobs
 from .trunk_cache import cache_for as cache_for
