@@ -1,6 +1,5 @@
 """Dry runs: a stage at tiny sizes in a temporary folder, and what the whole will take."""
 
-import resource
 import shutil
 import sys
 import tempfile
@@ -75,6 +74,9 @@ def measure_peak_memory() -> tuple[int, bool]:
 
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated(), True
+
+    import resource  # Windows has none.
+
     # Linux counts in kilobytes, macOS in bytes.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024), False
 
