@@ -5,6 +5,7 @@ import json
 import math
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ def load(name: str) -> Any:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def shrink(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives an example's stages small default data: the models are tiny all the same."""
+    monkeypatch.setattr(
+        module, "SFTOptions", partial(module.SFTOptions, n_demonstrations=300, vocab_size=400, hidden_size=32, layers=1)
+    )
+    monkeypatch.setattr(module, "PPOOptions", partial(module.PPOOptions, n_prompts=64))
 
 
 @pytest.mark.parametrize("name", ["human_raters", "weigh_the_raters", "slice_bias"])
@@ -48,8 +57,9 @@ def test_people_who_answer_at_random_are_found(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.slow
-def test_raters_are_weighed_from_answers_to_policies(tmp_path: Path) -> None:
+def test_raters_are_weighed_from_answers_to_policies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = load("weigh_the_raters")
+    shrink(module, monkeypatch)
     options = {
         "seeds": (0, 1),
         "n_prompts": 150,
@@ -67,8 +77,11 @@ def test_raters_are_weighed_from_answers_to_policies(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_slices_are_treated_in_four_ways_and_a_finished_seed_is_not_run_again(tmp_path: Path) -> None:
+def test_slices_are_treated_in_four_ways_and_a_finished_seed_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module = load("slice_bias")
+    shrink(module, monkeypatch)
     options = {"n_labels": 60, "rare": 0.1, "sft_steps": 3, "n_updates": 1, "n_evaluated": 6, "out": tmp_path}
     alone = module.main(module.Args(seeds=(0,), **options))
     assert all(0 <= alone[f"{label} policy harmful"]["mean"] <= 1 for label in module.LABELS)
