@@ -29,7 +29,9 @@ def test_what_is_ranked_on_the_screen_is_learned_and_judged(tmp_path: Path) -> N
             n_items=4,
             n_judged=2,
             noise=1e-9,
-            sft=SFTOptions(n_demonstrations=500, training=SFTConfig(n_steps=60)),
+            sft=SFTOptions(
+                n_demonstrations=500, hidden_size=32, layers=1, vocab_size=400, training=SFTConfig(n_steps=60)
+            ),
             training=RewardModelConfig(n_epochs=1),
         )
     )
