@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,27 @@ def test_equal_seeds_give_equal_answers_and_lines_have_seeds_of_their_own(talk: 
     assert alone.strip() and talk("hello\n/quit\nhello\n", folders["one"]) == alone
     cold = [talk("hello\n", folders["one"], "--temperature", 0, "--seed", seed) for seed in (1, 2)]
     assert cold[0] == cold[1]
+
+
+@pytest.mark.parametrize("command", ["chat", "generate"])
+def test_the_code_of_a_folder_is_not_run(
+    command: str, folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, sprung = tmp_path / "evil", tmp_path / "sprung"
+    shutil.copytree(folders["one"], folder)
+    (folder / "evil.py").write_text(f"open({str(sprung)!r}, 'w')\nclass Evil: pass\n")
+    config = json.loads((folder / "config.json").read_text())
+    mapped = {"AutoConfig": "evil.Evil", "AutoModelForCausalLM": "evil.Evil"}
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "evil", "auto_map": mapped}))
+    (tmp_path / "prompts.txt").write_text("hello\n")
+    # Asked at the terminal, a hasty user says yes.
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\nhello\n"))
+    options = {"chat": [], "generate": ["--prompts", tmp_path / "prompts.txt", "--out", tmp_path / "out.jsonl"]}
+    model = [folder] if command == "chat" else ["--policy", folder]
+    with pytest.raises(SystemExit) as end:
+        main([command, *map(str, [*model, *options[command]])])
+    assert end.value.code == 2 and "code of its own, which is not run" in capsys.readouterr().err
+    assert not sprung.exists()
 
 
 def test_two_models_stand_side_by_side(talk: Any, folders: Any) -> None:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textrl_env.data.text import Prompt
+from textrl_env.lm import load_model, load_tokenizer
 from textrl_env.pipeline import GenerationOptions, check_sampling, choose_sampling, run_generation
 from textrl_env.pipeline.runs import find_policy
 
@@ -61,10 +62,10 @@ class Speaker:
     """A model with its tokenizer, its way of sampling and, with a chat template, the conversation so far."""
 
     def __init__(self, folder: Path, temperature: float | None, max_new_tokens: int | None) -> None:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
 
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        self.model: Any = AutoModelForCausalLM.from_pretrained(folder).eval()
+        self.tokenizer = load_tokenizer(folder)
+        self.model = load_model(AutoModelForCausalLM, folder).eval()
         self.temperature, self.max_new_tokens = choose_sampling(self.model, temperature, max_new_tokens)
         self.forget()
 

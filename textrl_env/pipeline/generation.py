@@ -8,6 +8,7 @@ from typing import Any
 from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.data.text import as_completion
 from textrl_env.errors import InputError, require_at_least
+from textrl_env.lm import load_model
 from textrl_env.pipeline.runs import encode_fitting_prompts, find_policy, write_jsonl
 
 LONGEST = 128
@@ -60,7 +61,7 @@ def run_generation(options: GenerationOptions) -> dict[str, int]:
 
     from textrl_env.agents import sample_completions
 
-    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    model = load_model(AutoModelForCausalLM, folder)
     temperature, limit = choose_sampling(model, options.temperature, options.max_new_tokens)
     tokenizer = encode_fitting_prompts(folder, dataset, max_new_tokens=limit).tokenizer
     completions = sample_completions(
