@@ -3,23 +3,21 @@
 In the losses, log-ratios are log π(y|x) - log π_ref(y|x) of whole completions, in nats.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from textrl_env.agents.offline.configs import DPOConfig
-from textrl_env.agents.offline.loop import train_on_rows
+from textrl_env.agents.offline.loop import RowRun, train_on_rows
 from textrl_env.agents.offline.sequences import TokenizedRow, reference_logprobs, sequence_logprobs, tokenize_row
 from textrl_env.data.text import pad_id
 from textrl_env.errors import InputError
 from textrl_env.training import Metrics
-from textrl_env.training.checkpoints import CheckpointSaver
 
 
 def dpo_loss(chosen: Tensor, rejected: Tensor, probability: Tensor, *, beta: float) -> Tensor:
@@ -83,11 +81,7 @@ def train_dpo(
     *,
     reference: Any = None,
     heldout: Sequence[Mapping[str, Any]] = (),
-    log_dir: str | Path | None = None,
-    seed: int = 0,
-    should_stop: Callable[[], bool] = lambda: False,
-    saver: CheckpointSaver | None = None,
-    resume: Path | None = None,
+    **run: Unpack[RowRun],
 ) -> Metrics:
     """Trains a causal LM in place on pairs; dropout stays off, so that it starts at the reference exactly.
 
@@ -100,11 +94,7 @@ def train_dpo(
         reference: the causal LM to stay near; by default the model as it is at the start. Its log-probabilities are
             computed once.
         heldout: rows measured at the end and ten times on the way, logged as `heldout/...`.
-        log_dir: for `progress.jsonl`, `progress.csv` and TensorBoard.
-        seed: of the order of the pairs.
-        should_stop: asked before every step; True ends the training early, with the model as it is.
-        saver: of checkpoints.
-        resume: a checkpoint to go on from; everything else must be as it was, the model too.
+        **run: `log_dir`, `seed`, `should_stop`, `saver` and `resume`, see `RowRun`.
 
     Returns:
         `loss`, and TRL's `rewards/chosen`, `rewards/rejected`, `rewards/margins` (β times log-ratios, their
@@ -139,11 +129,7 @@ def train_dpo(
         config,
         description=f"DPO ({config.loss})",
         heldout=lambda: {f"heldout/{name}": value for name, value in measure_heldout().items()},
-        log_dir=log_dir,
-        seed=seed,
-        should_stop=should_stop,
-        saver=saver,
-        resume=resume,
+        **run,
     )
     return measure_heldout() or metrics
 

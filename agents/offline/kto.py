@@ -1,20 +1,18 @@
 """Kahneman-Tversky optimisation (Ethayarajh et al. 2024): a policy from completions that were good or not, unpaired."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from textrl_env.agents.offline.configs import KTOConfig
-from textrl_env.agents.offline.loop import train_on_rows
+from textrl_env.agents.offline.loop import RowRun, train_on_rows
 from textrl_env.agents.offline.sequences import TokenizedRow, reference_logprobs, sequence_logprobs, tokenize_row
 from textrl_env.data.text import pad_id
 from textrl_env.errors import InputError
 from textrl_env.training import Metrics
-from textrl_env.training.checkpoints import CheckpointSaver
 
 
 def kto_loss(
@@ -51,11 +49,7 @@ def train_kto(
     config: KTOConfig,
     *,
     reference: Any = None,
-    log_dir: str | Path | None = None,
-    seed: int = 0,
-    should_stop: Callable[[], bool] = lambda: False,
-    saver: CheckpointSaver | None = None,
-    resume: Path | None = None,
+    **run: Unpack[RowRun],
 ) -> Metrics:
     """Trains a causal LM in place on judged completions; dropout stays off.
 
@@ -69,11 +63,7 @@ def train_kto(
             `where`; at least 2.
         config: β, weights, steps and so on.
         reference: the causal LM to stay near; by default the model as it is at the start.
-        log_dir: for `progress.jsonl`, `progress.csv` and TensorBoard.
-        seed: of the order of the rows.
-        should_stop: asked before every step; True ends the training early, with the model as it is.
-        saver: of checkpoints.
-        resume: a checkpoint to go on from; everything else must be as it was, the model too.
+        **run: `log_dir`, `seed`, `should_stop`, `saver` and `resume`, see `RowRun`.
 
     Returns:
         the last step's `loss`, `kl` (z_0), and TRL's `rewards/chosen` and `rewards/rejected`, the mean of β times the
@@ -138,11 +128,7 @@ def train_kto(
         loss_of,
         config,
         description="KTO",
-        log_dir=log_dir,
-        seed=seed,
-        should_stop=should_stop,
-        saver=saver,
-        resume=resume,
+        **run,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -15,6 +15,24 @@ from textrl_env.training import Metrics, SupervisedTraining
 from textrl_env.training.checkpoints import CheckpointSaver
 
 LossOfRows = Callable[[list[int]], tuple[Tensor, Metrics]]
+
+
+class RowRun(TypedDict, total=False):
+    """Keywords of one run of a training on rows, which SFT, DPO and KTO hand on to `train_on_rows`.
+
+    Attributes:
+        log_dir: for `progress.jsonl`, `progress.csv` and TensorBoard.
+        seed: of the order of the rows and of dropout.
+        should_stop: asked before every step; True ends the training early, with the model as it is.
+        saver: of checkpoints.
+        resume: a checkpoint to go on from; everything else must be as it was, the model too.
+    """
+
+    log_dir: str | Path | None
+    seed: int
+    should_stop: Callable[[], bool]
+    saver: CheckpointSaver | None
+    resume: Path | None
 
 
 class RowTraining(SupervisedTraining):
@@ -97,11 +115,11 @@ def train_on_rows(
         config: learning rate, steps and so on.
         description: of the progress bar.
         heldout: numbers to log ten times on the way.
-        log_dir: for `progress.jsonl`, `progress.csv` and TensorBoard.
-        seed: of the order of the rows and of dropout.
-        should_stop: asked before every step; True ends the training early, with the model as it is.
-        saver: of checkpoints.
-        resume: a checkpoint to go on from.
+        log_dir: as in `RowRun`.
+        seed: as in `RowRun`.
+        should_stop: as in `RowRun`.
+        saver: as in `RowRun`.
+        resume: as in `RowRun`.
 
     Returns:
         `loss` and the further numbers of the last step; NaN as the loss where no step was made.

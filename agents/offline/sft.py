@@ -1,20 +1,18 @@
 """Supervised fine-tuning: next-token cross-entropy on completions, with the prompt's tokens left out of the loss."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from textrl_env.agents.offline.configs import SFTConfig
-from textrl_env.agents.offline.loop import train_on_rows
+from textrl_env.agents.offline.loop import RowRun, train_on_rows
 from textrl_env.agents.offline.sequences import TokenizedRow, pad_rows, tokenize_row
 from textrl_env.data.text import pad_id
 from textrl_env.training import Metrics
-from textrl_env.training.checkpoints import CheckpointSaver
 
 
 def encode_demonstrations(
@@ -44,11 +42,7 @@ def train_sft(
     config: SFTConfig,
     *,
     heldout: Sequence[Mapping[str, str]] = (),
-    log_dir: str | Path | None = None,
-    seed: int = 0,
-    should_stop: Callable[[], bool] = lambda: False,
-    saver: CheckpointSaver | None = None,
-    resume: Path | None = None,
+    **run: Unpack[RowRun],
 ) -> float:
     """Trains a causal LM in place on prompt-completion rows.
 
@@ -58,11 +52,7 @@ def train_sft(
         demonstrations: rows with `prompt` and `completion`.
         config: learning rate, steps and so on.
         heldout: rows whose loss is measured at the end and ten times on the way.
-        log_dir: for `progress.jsonl`, `progress.csv` and TensorBoard.
-        seed: of the order of the demonstrations and of dropout.
-        should_stop: asked before every step; True ends the training early, with the model as it is.
-        saver: of checkpoints.
-        resume: a checkpoint to go on from; everything else must be as it was, the model too.
+        **run: `log_dir`, `seed`, `should_stop`, `saver` and `resume`, see `RowRun`.
 
     Returns:
         the held-out loss in nats per token, or the last training loss where nothing is held out.
@@ -86,11 +76,7 @@ def train_sft(
         config,
         description="supervised fine-tuning",
         heldout=measure_heldout,
-        log_dir=log_dir,
-        seed=seed,
-        should_stop=should_stop,
-        saver=saver,
-        resume=resume,
+        **run,
     )
     model.eval()
     return measure_heldout().get("heldout_loss", metrics["loss"])
