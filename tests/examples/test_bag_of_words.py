@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from bag_of_words import bag_of_words_ridge
 
-pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 VALUES = {"superb": 2.0, "good": 1.0, "plain": 0.0, "weak": -1.0, "awful": -2.0}
 
 

@@ -1,6 +1,7 @@
 """Options of on-policy training, and the models and prompts that they name: found and checked before it starts."""
 
 import warnings
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from textrl_env.reward_models.model import require_pessimism
 
 
 @dataclass(frozen=True)
-class PolicyOptions:
+class PolicyOptions(ABC):
     """Options of every on-policy algorithm."""
 
     policy: Path | None = None
@@ -70,9 +71,9 @@ class PolicyOptions:
             require_above(0, max_kl=self.max_kl)
 
     @property
+    @abstractmethod
     def folder(self) -> str:
         """The stage's folder in the run's."""
-        raise NotImplementedError
 
     @property
     def exports(self) -> str:

@@ -81,16 +81,19 @@ def measure_peak_memory() -> tuple[int, bool]:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024), False
 
 
+NO_DRY_RUN = "this command has no dry run; sft, preferences, reward-model, ppo, train and dpo have one"
+
+
 @singledispatch
 def shrink(options: Any) -> tuple[Any, Any]:
     """Returns a stage's options at their tiniest, and with a few iterations more."""
-    raise InputError("this command has no dry run; sft, preferences, reward-model, ppo, train and dpo have one")
+    raise InputError(NO_DRY_RUN)
 
 
 @singledispatch
 def count_work(options: Any, run_dir: Path) -> int:
     """Returns how much a stage has to do, in a unit that its time is proportional to."""
-    raise NotImplementedError(type(options))
+    raise InputError(NO_DRY_RUN)
 
 
 def list_written_folders(options: Any) -> set[str]:
