@@ -1,10 +1,9 @@
-"""The algorithms beside PPO climb the ladder of `check_agent`; `test_ppo_ladder.py` asks PPO all of it.
+"""Every on-policy algorithm beside PPO climbs the ladder of `check_agent`; rejection sampling all rungs but one.
 
 On the rungs without a KL term each is held near the policy it started from by a KL term in the loss: what has no
 clipped ratio and no entropy bonus settles on a good answer before it has found the best one (docs/check_agent.md).
-The lowest rung, whose fault every other one shows too, is left to PPO. The longest, "reverse", is asked of one
-algorithm with a critic and of one that compares completions: GRPO fails it with one seed in seven, rejection sampling
-with any. REINFORCE and Dr. GRPO are held to exact gradients in `test_policy_gradients.py` instead.
+GRPO still does so on the rung "reverse" with one seed in seven: a fault would show with every seed, so there, and for
+GRPO alone, one of three seeds has to pass.
 """
 
 from typing import Any
@@ -12,12 +11,14 @@ from typing import Any
 import pytest
 
 from textrl_env import TextGenVectorEnv
-from textrl_env.agent_checker import LADDER, check_agent
+from textrl_env.agent_checker import LADDER, AgentReport, check_agent
 from textrl_env.agents import (
     A2C,
     GRPO,
+    REINFORCE,
     RLOO,
     ActorCriticLM,
+    DrGRPO,
     OnPolicyAlgorithm,
     RejectionSampling,
     small_llama,
@@ -28,12 +29,14 @@ from textrl_env.reference import FrozenReference
 # rollouts, and small steps: at 3e-3 some seeds of A2C and RLOO stay below the mark of one rung.
 OPTIONS = {
     A2C: (32, 2e-3, 0.1),
+    REINFORCE: (32, 2e-3, 0.1),
     RLOO: (32, 2e-3, 0.1),
     GRPO: (64, 3e-3, 0.05),
+    DrGRPO: (64, 3e-3, 0.03),
     RejectionSampling: (64, 3e-3, 0.0),
 }
 
-ON_REVERSE = (A2C, RLOO)
+UNSURE_SEEDS = (1, 2)
 
 
 @pytest.mark.slow
@@ -56,10 +59,14 @@ def test_it_climbs_the_ladder(algorithm: Any) -> None:
         )
         return made
 
-    names = {"delayed credit", "copy", "preferences"} | ({"reverse"} if algorithm in ON_REVERSE else set())
-    ladder = [rung for rung in LADDER if rung.name in names]
-    assert len(ladder) == len(names)
-    report = check_agent(
-        make, seed=0, ladder=ladder, num_envs=n_episodes, autoreset_mode="Disabled", kl_mode="sampled", verbose=0
-    )
+    def climb(seed: int, *left_out: str) -> AgentReport:
+        ladder = [rung for rung in LADDER if rung.name not in left_out]
+        return check_agent(
+            make, seed=seed, ladder=ladder, num_envs=n_episodes, autoreset_mode="Disabled", kl_mode="sampled", verbose=0
+        )
+
+    report = climb(0, *(["reverse"] if algorithm is RejectionSampling else []))
+    for seed in UNSURE_SEEDS if algorithm is GRPO else ():
+        if report.failed == ["reverse"]:
+            report = climb(seed, *(rung.name for rung in LADDER if rung.name != "reverse"))
     assert report.passed, str(report)

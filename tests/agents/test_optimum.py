@@ -24,6 +24,7 @@ def falling(peak: float) -> Schedule:
 # Algorithm, options, coef, updates and the share of the gap to be closed.
 CASES: dict[str, tuple[Any, dict[str, Any], float, int, float]] = {
     "PPO": (PPO, {"batch_size": 64, "gae_lambda": 1.0}, 0.1, 60, 0.9),
+    "PPO, coef 1": (PPO, {"batch_size": 64, "gae_lambda": 1.0}, 1.0, 60, 0.9),
     "rejection sampling": (RejectionSampling, {"batch_size": 64, "group_size": 4}, 0.1, 20, 0.8),
 }
 

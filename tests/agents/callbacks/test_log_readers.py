@@ -77,7 +77,7 @@ def test_along_the_optimal_policies_of_a_hackable_world_only_the_hacking_half_is
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flaw", ["keyword", None])
+@pytest.mark.parametrize("flaw", ["keyword", "repetition", None])
 def test_ppo_on_a_flawed_proxy_is_noticed_and_on_gold_is_not(flaw: Any) -> None:
     world = HackableWorld(flaw=flaw)
     tokenizer = world.tokenizer

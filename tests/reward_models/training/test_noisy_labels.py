@@ -74,7 +74,7 @@ def gold_pairs(utility: Any, n: int, rng: np.random.Generator) -> tuple[list[str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0])
+@pytest.mark.parametrize("seed", range(2))
 def test_weights_by_reliability_beat_plain_training_where_three_labels_of_ten_are_wrong(seed: int) -> None:
     rng = np.random.default_rng(seed)
     utility = worths(rng)

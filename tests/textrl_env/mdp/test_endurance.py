@@ -55,7 +55,7 @@ def play_vector(**options: Any) -> Callable[[int], None]:
     return play
 
 
-@pytest.fixture(params=["single", "vector, reference", "vector, sampled by episode"])
+@pytest.fixture(params=["single", "vector", "vector, reference", "vector, sampled by episode"])
 def play(request: pytest.FixtureRequest, make_model: Any) -> Callable[[int], None]:
     """Plays a number of episodes in an environment of its own."""
     name, _, shaping = request.param.partition(", ")

@@ -131,11 +131,11 @@ def rankings(n: int, k: int = 4) -> list[Item]:
     return [Item("ranking", f"Question {i}?", tuple(f"text {j} of {i}" for j in range(k))) for i in range(n)]
 
 
-def test_ten_items_by_keyboard_alone(serve: Callable[..., Served], open_page: Callable[..., Page]) -> None:
-    served = serve(10)
+def test_twenty_items_by_keyboard_alone(serve: Callable[..., Served], open_page: Callable[..., Page]) -> None:
+    served = serve(20)
     page = open_page(served)
     wanted = {}
-    for number in range(10):
+    for number in range(20):
         shown, item = texts(page), str(page.locator("#question").get_attribute("data-item"))
         good = 1 + next(place for place, text in enumerate(shown) if text.startswith("good"))
         if number % 5 == 3:
