@@ -1,3 +1,15 @@
+from . import (
+    agent_checker as agent_checker,
+    agents as agents,
+    oracle as oracle,
+    pipeline as pipeline,
+    reference as reference,
+    report as report,
+    reward_models as reward_models,
+    sb3 as sb3,
+    stats as stats,
+    worlds as worlds,
+)
 from .data.prompts import PromptDataset as PromptDataset
 from .errors import InputError as InputError
 from .mdp.env import TextGenEnv as TextGenEnv
