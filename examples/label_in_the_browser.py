@@ -16,12 +16,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tyro
-from playwright.sync_api import Page, sync_playwright
 
 from textrl_env.pipeline import RewardModelOptions, SFTOptions, run_reward_model, run_sft
 from textrl_env.pipeline.report_card import ReportCardOptions, write_report_card
@@ -29,6 +29,9 @@ from textrl_env.pipeline.runs import read_json, run_stage, write_jsonl
 from textrl_env.reward_models import RaterPopulation, RewardModelConfig, write_preferences
 from textrl_env.reward_models.feedback.exchange import export_labels
 from textrl_env.worlds import support_desk
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Args:
 
 def main(args: Args) -> dict[str, Any]:
     """Labels, trains and judges on rankings by simulated raters; returns the report card."""
+    if not args.by_hand and find_spec("playwright") is None:
+        raise SystemExit("the simulated person needs: pip install playwright; or label yourself, with --by-hand")
     policy, labels = args.run_dir / "sft", args.run_dir / "labels.jsonl"
     if not policy.is_dir():
         run_stage(run_sft, args.sft, args.run_dir, args.seed)
@@ -115,9 +120,11 @@ def serve_desk(command: list[str]) -> Iterator[str]:
 
 
 @contextmanager
-def open_page(address: str) -> Iterator[Page]:
+def open_page(address: str) -> Iterator["Page"]:
     """The page in headless Chromium, signed in."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         # Root, as in a container, has no sandbox.
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -130,7 +137,7 @@ def open_page(address: str) -> Iterator[Page]:
         browser.close()
 
 
-def rank(page: Page, rng: np.random.Generator, noise: float) -> None:
+def rank(page: "Page", rng: np.random.Generator, noise: float) -> None:
     """Reads the question on the screen and ranks by key, as a person who perceives gold + noise * Gumbel."""
     page.wait_for_timeout(200)  # The page takes no answer in the first moments of a question.
     prompt = page.locator(".prompt .text").inner_text()
