@@ -4,11 +4,12 @@ import copy
 import multiprocessing
 import os
 import pickle
+import shutil
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,23 @@ def exact_logprobs() -> Callable[..., Callable[[Any], np.ndarray]]:
         return logprobs
 
     return of
+
+
+# For a module, not the session: while Playwright runs, no other test can run an event loop.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        names = ("chromium", "chromium-browser", "google-chrome")
+        path = next(filter(None, map(shutil.which, names)), playwright.chromium.executable_path)
+        if not Path(path).exists():
+            pytest.fail("no Chromium found; install one: apt-get install chromium, or: playwright install chromium")
+        # Root, as in a container, has no sandbox.
+        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield running
+        running.close()
 
 
 COUNT = 2

@@ -2,14 +2,12 @@
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from textrl_env.errors import InputError
 from textrl_env.report import write_card
@@ -195,19 +193,6 @@ def test_what_is_no_card_is_said(tmp_path: Path, text: str) -> None:
     (tmp_path / "report_card.json").write_text(text)
     with pytest.raises(InputError, match=r"report card.*textrl report rm"):
         write_card(tmp_path / "report_card.json")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        names = ("chromium", "chromium-browser", "google-chrome")
-        path = next(filter(None, map(shutil.which, names)), playwright.chromium.executable_path)
-        if not Path(path).exists():
-            pytest.fail("no Chromium found; install one: apt-get install chromium, or: playwright install chromium")
-        # Root, as in a container, has no sandbox.
-        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark")])

@@ -1,34 +1,18 @@
 """The page as people use it, in a real Chromium: keys, drag, undo, reload, a phone."""
 
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from textrl_env.reward_models.feedback.desk import Desk
 from textrl_env.reward_models.feedback.store import Item
 from textrl_env.reward_models.feedback.web import Access, allowed_hosts, listen, make_server
 
 HOSTILE = "</div><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> {{ 7 * 7 }}"
-
-
-# For this module, not the session: while Playwright runs, no other test can run an event loop.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        names = ("chromium", "chromium-browser", "google-chrome")
-        path = next(filter(None, map(shutil.which, names)), playwright.chromium.executable_path)
-        if not Path(path).exists():
-            pytest.fail("no Chromium found; install one: apt-get install chromium, or: playwright install chromium")
-        # Root, as in a container, has no sandbox.
-        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 class Served:
