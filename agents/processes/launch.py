@@ -1,6 +1,8 @@
 """Joining the processes that were launched as one run, as accelerate was configured for."""
 
+import atexit
 import os
+from functools import cache
 from typing import Any
 
 import torch
@@ -35,6 +37,7 @@ def join_processes(device: torch.device) -> Processes:
     from textrl_env.agents.processes.sharded import ShardedProcesses
 
     accelerator = Accelerator(cpu=device.type == "cpu")
+    _leave_at_exit()
     _check_accelerator(accelerator, device)
     if accelerator.is_fsdp2:
         return ShardedProcesses(accelerator)
@@ -45,6 +48,17 @@ def join_processes(device: torch.device) -> Processes:
             "GPU; see examples/accelerate"
         )
     return AcceleratedProcesses(accelerator)
+
+
+@cache
+def _leave_at_exit() -> None:
+    """Has this process leave the group of processes when it ends.
+
+    torch's threads of the group, if they still run while Python is taken down, now and then abort the process.
+    """
+    from accelerate.state import PartialState
+
+    atexit.register(lambda: PartialState().destroy_process_group())
 
 
 def _check_accelerator(accelerator: Any, device: torch.device) -> None:
