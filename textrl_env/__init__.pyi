@@ -14,12 +14,11 @@ from .data.prompts import PromptDataset as PromptDataset
 from .errors import InputError as InputError
 from .mdp.env import TextGenEnv as TextGenEnv
 from .mdp.kl import AdaptiveKL as AdaptiveKL, FixedKL as FixedKL, KLShaping as KLShaping
-from .mdp.rewards import (
+from .mdp.penalties import (
     LengthPenalty as LengthPenalty,
     MissingEOSPenalty as MissingEOSPenalty,
     RepetitionPenalty as RepetitionPenalty,
-    RewardFunction as RewardFunction,
-    Weighted as Weighted,
 )
+from .mdp.rewards import RewardFunction as RewardFunction, Weighted as Weighted
 from .mdp.vector_env import TextGenVectorEnv as TextGenVectorEnv
 from .registry import register_environments as register_environments

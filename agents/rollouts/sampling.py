@@ -168,11 +168,12 @@ def best_of_n(
     """Samples n completions per prompt and keeps the one with the highest score (the first of equals).
 
     The arguments are those of `sample_completions`, and `reward`, as the environment takes it (see `textrl_env.mdp`);
-    it is called once with all completions.
+    it is called once with all completions, and there are no columns.
 
     Returns:
         the best of each prompt's completions, in the order of the prompts.
     """
+    rewards = RewardSum(reward)
     groups = sample_completions(
         model,
         tokenizer,
@@ -186,13 +187,17 @@ def best_of_n(
     )
     prompt_indices = [index for index, group in enumerate(groups) for _ in group]
     completions = [completion for group in groups for completion in group]
-    terms = RewardSum(reward)(
-        [prompts[index] for index in prompt_indices],
-        [as_completion(prompts[index], c.text) for index, c in zip(prompt_indices, completions, strict=True)],
-        prompt_indices=prompt_indices,
-        completion_ids=[completion.ids for completion in completions],
-        finish_reason=["eos" if c.ids[-1] == tokenizer.eos_token_id else "length" for c in completions],
-    )
+    arguments = {
+        "prompts": [prompts[index] for index in prompt_indices],
+        "completions": [
+            as_completion(prompts[index], c.text) for index, c in zip(prompt_indices, completions, strict=True)
+        ],
+        "prompt_ids": [completion.prompt_ids for completion in completions],
+        "completion_ids": [completion.ids for completion in completions],
+        "finish_reason": ["eos" if c.ids[-1] == tokenizer.eos_token_id else "length" for c in completions],
+        "tokenizer": tokenizer,
+    }
+    terms = rewards(arguments, prompt_indices=prompt_indices)
     scores = np.sum(list(terms.values()), axis=0).reshape(-1, n)
     return [
         BestCompletion(group[best], float(row[best]), tuple(row.tolist()))

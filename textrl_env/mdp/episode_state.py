@@ -212,6 +212,12 @@ class EpisodeState:
         ids: list[int] = self.input_ids[slot, self.task.length - self.n_tokens[slot] :].tolist()
         return ids
 
+    def prompt_ids(self, slot: int) -> list[int]:
+        """Returns the prompt's token ids."""
+        end = self.task.length - self.n_tokens[slot]
+        ids: list[int] = self.input_ids[slot, :end][self.attention_mask[slot, :end] != 0].tolist()
+        return ids
+
     def completion(self, slot: int) -> str:
         """Returns the completion's text so far, without the end token and from no stop string on."""
         return self.task.completion_text(self.completion_ids(slot), self.finish_reason[slot])

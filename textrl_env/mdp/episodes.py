@@ -87,9 +87,9 @@ def pay_scores(ledger: Ledger, state: EpisodeState, slots: Ints) -> Ledger:
         return ledger
     indices, reasons = state.prompt_index[slots].tolist(), state.finish_reason[slots].tolist()
     prompts = [state.prompts[slot] for slot in slots]
-    completions = [state.completion_ids(slot) for slot in slots]
+    ids = [(state.prompt_ids(slot), state.completion_ids(slot)) for slot in slots]
     terms, score, token_rewards = dict(ledger.terms), ledger.score.copy(), ledger.token_rewards.copy()
-    for name, values in state.task.score(indices, prompts, completions, reasons).items():
+    for name, values in state.task.score(indices, prompts, ids, reasons).items():
         terms[name] = terms[name].copy()
         terms[name][slots] = values
         score[slots] += values

@@ -111,8 +111,11 @@ def _pay_scores(
         return
     indices = [episodes[row].prompt_index for row in rows]
     prompts = [task.prompts.prompts[index] for index in indices]
-    completions = [episodes[row].completion_ids for row in rows]
-    for name, values in task.score(indices, prompts, completions, [reasons[row] for row in rows]).items():
+    ids = [
+        (task.prompt_ids[index].tolist(), episodes[row].completion_ids)
+        for index, row in zip(indices, rows, strict=True)
+    ]
+    for name, values in task.score(indices, prompts, ids, [reasons[row] for row in rows]).items():
         for row, value in zip(rows, values, strict=True):
             payments[row][name][-1] = value
 

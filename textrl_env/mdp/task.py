@@ -1,7 +1,7 @@
 """A text-generation MDP's parts and rules: everything that its single and vector environments share."""
 
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -101,7 +101,7 @@ class TextGenTask:
         self.prompts = prompts.dataset if isinstance(prompts, PromptIds) else PromptDataset.of(prompts)
         self.prompt_order: OrderName = prompt_order
         self.new_order()
-        self.rewards = RewardSum(reward)
+        self.rewards = RewardSum(reward, columns=self.prompts.columns)
         self.tokenizer = tokenizer
         self.vocab_size = len(tokenizer)
         self.max_new_tokens = max_new_tokens
@@ -160,7 +160,7 @@ class TextGenTask:
         self,
         prompt_indices: Sequence[int],
         prompts: Sequence[Prompt],
-        completions: Sequence[Sequence[int]],
+        ids: Sequence[tuple[Sequence[int], Sequence[int]]],
         finish_reasons: Sequence[str],
     ) -> dict[str, npt.NDArray[np.float64]]:
         """Returns the reward terms of B finished completions, (B,) each, from one call of every reward function.
@@ -169,17 +169,23 @@ class TextGenTask:
             prompt_indices: B rows of the dataset, whose columns the functions receive; -1 for a prompt from elsewhere,
                 whose columns are None.
             prompts: B texts or conversations.
-            completions: B lists of token ids.
+            ids: B pairs of lists, the token ids of prompt and completion.
             finish_reasons: B of "eos", "stop" and "length".
         """
-        columns = self.prompts.columns_of(prompt_indices)
-        columns["completion_ids"] = [list(ids) for ids in completions]
-        columns["finish_reason"] = list(finish_reasons)
         texts = [
-            as_completion(prompt, self.completion_text(ids, reason))
-            for prompt, ids, reason in zip(prompts, completions, finish_reasons, strict=True)
+            as_completion(prompt, self.completion_text(completion, reason))
+            for prompt, (_, completion), reason in zip(prompts, ids, finish_reasons, strict=True)
         ]
-        return self.rewards(list(prompts), texts, prompt_indices=prompt_indices, **columns)
+        arguments: dict[str, Any] = {
+            **self.prompts.columns_of(prompt_indices),
+            "prompts": list(prompts),
+            "completions": texts,
+            "prompt_ids": [list(prompt) for prompt, _ in ids],
+            "completion_ids": [list(completion) for _, completion in ids],
+            "finish_reason": list(finish_reasons),
+            "tokenizer": self.tokenizer,
+        }
+        return self.rewards(arguments, prompt_indices=prompt_indices)
 
     def _token_ids(self, option: str, tokens: Sequence[int]) -> npt.NDArray[np.int64]:
         """The option's token ids, checked."""

@@ -47,7 +47,7 @@ def play(env: TextGenEnv | TextGenVectorEnv, tokens: Any) -> None:
 @pytest.mark.parametrize("limit", [None, 5])
 def test_environments_encode_every_prompt_once(limit: int | None) -> None:
     options: dict[str, Any] = {"max_new_tokens": 1, "max_prompt_tokens": limit}
-    prompts, reward = ["abc"] * 10 + ["de"] * 10, lambda p, c: [0.0] * len(p)
+    prompts, reward = ["abc"] * 10 + ["de"] * 10, lambda prompts: [0.0] * len(prompts)
 
     tokenizer = Counting(8)
     play(TextGenEnv(prompts, reward, tokenizer, **options), 0)
@@ -59,7 +59,7 @@ def test_environments_encode_every_prompt_once(limit: int | None) -> None:
 
 
 def test_what_was_encoded_for_a_check_serves_the_environments_too() -> None:
-    tokenizer, prompts, reward = Counting(8), ["abc"] * 10 + ["de"] * 10, lambda p, c: [0.0] * len(p)
+    tokenizer, prompts, reward = Counting(8), ["abc"] * 10 + ["de"] * 10, lambda prompts: [0.0] * len(prompts)
     ids = PromptIds(PromptDataset.of(prompts), tokenizer, room=4)
     single = TextGenEnv(ids, reward, tokenizer, max_new_tokens=1)
     vector = TextGenVectorEnv(ids, reward, tokenizer, max_new_tokens=1, num_envs=4)
@@ -76,9 +76,9 @@ def test_ids_that_do_not_fit_or_are_of_another_tokenizer_are_named() -> None:
         PromptIds(dataset, tokenizer, room=2)
     ids = PromptIds(dataset, tokenizer)
     with pytest.raises(InputError, match="encoded by another tokenizer"):
-        TextGenEnv(ids, lambda p, c: [0.0], Counting(8))
+        TextGenEnv(ids, lambda prompts: [0.0], Counting(8))
     with pytest.raises(InputError, match="max_prompt_tokens must be that of the PromptIds, 3, or None, got 5"):
-        TextGenEnv(ids, lambda p, c: [0.0], tokenizer, max_prompt_tokens=5)
+        TextGenEnv(ids, lambda prompts: [0.0], tokenizer, max_prompt_tokens=5)
 
 
 def test_without_a_limit_the_longest_of_all_prompts_decides() -> None:
@@ -91,13 +91,13 @@ def test_a_long_prompt_among_many_is_named_at_once(tmp_path: Path) -> None:
     path = tmp_path / "p.txt"
     path.write_text("abc\n" * SHORT + "abcdef\n" + "abc\n" * SHORT)
     with pytest.raises(InputError, match=rf"p\.txt:{SHORT + 1}: the prompt has 6 tokens, at most 5 fit"):
-        TextGenEnv(path, lambda p, c: [0.0], LetterTokenizer(8), max_prompt_tokens=5)
+        TextGenEnv(path, lambda prompts: [0.0], LetterTokenizer(8), max_prompt_tokens=5)
 
 
 def test_a_short_text_of_many_tokens_is_named_when_drawn_and_by_a_full_check(tmp_path: Path) -> None:
     path = tmp_path / "p.txt"
     path.write_text("ab\n" * SHORT + "z\n")
-    env = TextGenEnv(path, lambda p, c: [0.0], Counting(8), max_prompt_tokens=2)
+    env = TextGenEnv(path, lambda prompts: [0.0], Counting(8), max_prompt_tokens=2)
     env.reset(options={"prompt_index": 0})
     message = rf"p\.txt:{SHORT + 1}: the prompt has 3 tokens, at most 2 fit \(max_prompt_tokens\)"
     with pytest.raises(InputError, match=message):
@@ -121,4 +121,4 @@ def test_batches_are_encoded_as_single_prompts(conversations: bool) -> None:
 
 def test_a_limit_below_one_token_is_named() -> None:
     with pytest.raises(InputError, match="max_prompt_tokens must be at least 1, got 0"):
-        TextGenEnv(["a"], lambda p, c: [0.0], LetterTokenizer(8), max_prompt_tokens=0)
+        TextGenEnv(["a"], lambda prompts: [0.0], LetterTokenizer(8), max_prompt_tokens=0)

@@ -164,13 +164,13 @@ def test_another_column_may_hold_the_prompt(tmp_path: Path) -> None:
 )
 def test_bad_prompts_in_memory_are_named(prompts: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        TextGenEnv(prompts, lambda p, c: [0.0], LetterTokenizer(8), max_prompt_tokens=4)
+        TextGenEnv(prompts, lambda prompts: [0.0], LetterTokenizer(8), max_prompt_tokens=4)
 
 
 def test_a_prompt_too_long_is_named_by_its_row_in_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, "p.jsonl", GOOD + "\n" + '{"prompt": "abcdef"}\n')
     with pytest.raises(InputError, match=r"p\.jsonl:3: the prompt has 6 tokens, at most 4 fit"):
-        TextGenEnv(path, lambda p, c: [0.0], LetterTokenizer(8), max_prompt_tokens=4)
+        TextGenEnv(path, lambda prompts: [0.0], LetterTokenizer(8), max_prompt_tokens=4)
 
 
 def test_a_prompt_of_no_tokens_is_named() -> None:
@@ -179,4 +179,4 @@ def test_a_prompt_of_no_tokens_is_named() -> None:
             return [] if text == "!" else super().encode(text)
 
     with pytest.raises(InputError, match="prompt 1: the tokenizer makes no token"):
-        TextGenEnv(["a", "!"], lambda p, c: [0.0], Silent(8))
+        TextGenEnv(["a", "!"], lambda prompts: [0.0], Silent(8))

@@ -1,0 +1,104 @@
+"""What reward functions return, read: one real number a completion, of whatever type, or None."""
+
+from collections.abc import Iterable, Mapping, Sequence, Set, Sized
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from textrl_env.errors import InputError
+
+LARGEST_SCORE = 1e15
+"""Rollouts hold float32 and square what they hold (value losses, variances); sums of such squares must be finite."""
+
+
+@dataclass(frozen=True)
+class ScoredCompletions:
+    """B completions that are scored, for messages.
+
+    Attributes:
+        prompt_indices: B rows of the dataset.
+        completions: B texts, or lists with the assistant's message.
+    """
+
+    prompt_indices: Sequence[int]
+    completions: Sequence[Any]
+
+    def __len__(self) -> int:
+        return len(self.completions)
+
+    def place(self, index: int) -> str:
+        """Names a completion."""
+        return f"prompt {self.prompt_indices[index]}, completion {self.completions[index]!r:.200}"
+
+
+def read_scores(label: str, scores: Any, completions: ScoredCompletions) -> npt.NDArray[np.float64]:
+    """Reads what a reward function returned: (B,) finite numbers, NaN where it returned None.
+
+    Args:
+        label: the function's name.
+        scores: B numbers of any type (of Python, NumPy, torch, …) in a list, an array, a tensor, a series.
+        completions: that they are for.
+
+    Raises:
+        InputError: another count or shape; an entry that is no real number, not finite or beyond `LARGEST_SCORE`.
+    """
+    entries = _entries(label, scores, completions)
+    values = np.full(len(completions), np.nan)
+    for index, entry in enumerate(entries):
+        if entry is None:
+            continue
+        try:
+            values[index] = _real_number(entry)
+        except ValueError as fault:
+            raise InputError(
+                f"reward function {label} returned {entry!r:.80} for {completions.place(index)}; {fault}"
+            ) from None
+    return values
+
+
+def _entries(label: str, scores: Any, completions: ScoredCompletions) -> Iterable[Any]:
+    """The B entries of a list, array, tensor or series."""
+    n = len(completions)
+    expected = f"reward function {label} must return {n} numbers, one per completion"
+    first = f"(first: {completions.place(0)})"
+    if scores is None:
+        raise InputError(f"{expected}, got None; is a `return` missing? {first}")
+    if isinstance(scores, str | bytes | Mapping | Set) or not isinstance(scores, Iterable):
+        raise InputError(f"{expected}, got {type(scores).__name__} {scores!r:.80} {first}")
+    shape = getattr(scores, "shape", None)
+    if shape is not None:
+        if tuple(shape) != (n,):
+            advice = "; drop its last axis: [:, 0]" if n > 1 and tuple(shape) == (n, 1) else ""
+            raise InputError(f"{expected}, got shape {tuple(shape)}{advice} {first}")
+        if getattr(getattr(scores, "dtype", None), "kind", "") in ("m", "M"):
+            raise InputError(f"{expected}, got times {scores!r:.80} {first}")
+        if hasattr(scores, "tolist"):
+            entries: list[Any] = scores.tolist()
+            return entries
+    elif isinstance(scores, Sized) and len(scores) != n:
+        raise InputError(f"{expected}, got {len(scores)} {first}")
+    return list(scores)
+
+
+def _real_number(value: Any) -> float:
+    """A score as a finite float; ValueError says what is wrong with it."""
+    if getattr(value, "shape", ()) or isinstance(value, list | tuple):
+        raise ValueError("a completion has one score; for rewards token by token, return their sum")
+    if hasattr(value, "dtype") and hasattr(value, "item") and getattr(value.dtype, "kind", "") not in ("m", "M"):
+        value = value.item()
+    try:
+        if isinstance(value, str | bytes | complex) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+            raise TypeError
+        number = float(value)
+    except OverflowError:
+        number = np.inf
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"a score must be a real number, and this is of type {type(value).__name__}") from None
+    if not abs(number) <= LARGEST_SCORE:
+        raise ValueError(
+            f"a score must be finite and at most {LARGEST_SCORE:g} in magnitude, since rollouts hold float32 and "
+            "square it; None says that the function does not apply to a completion"
+        )
+    return number
