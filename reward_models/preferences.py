@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textrl_env.data import OnBadRow, Row, read_rows
+from textrl_env.data import OnBadRow, Row, iterate_rows, read_rows
 from textrl_env.errors import InputError
 
 
@@ -45,13 +45,14 @@ def preferences_of(rows: Iterable[Mapping[str, Any]]) -> list[Preference]:
 
     Args:
         rows: with `prompt`, `chosen`, `rejected`, and optionally `ranking`, `soft_label`, `tie`, `margin`, `weight`;
-            or with `ranking` and `soft_labels`, one per pair of the ranking.
+            or with `ranking` and `soft_labels`, one per pair of the ranking; in any container that
+            `textrl_env.data.iterate_rows` reads.
 
     Raises:
         InputError: names the row where one of these is not as it should be.
     """
     preferences = []
-    for index, row in enumerate(rows):
+    for index, row in enumerate(iterate_rows(rows, name="preferences")):
         where = str(row.get("where", f"preference {index}"))
         if fault := _fault(row):
             raise InputError(f"{where}: {fault}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textrl_env.data import OnBadRow, find_text_fault, parse_rows, read_rows
+from textrl_env.data import OnBadRow, find_text_fault, iterate_rows, parse_rows, read_rows
 from textrl_env.errors import InputError
 from textrl_env.reward_models.preferences import Preference, parse_number, read_preferences, weight_fault
 
@@ -41,10 +41,10 @@ def completions_of(row: TrainingRow) -> tuple[str, ...]:
 def rated_completions_of(rows: Iterable[Mapping[str, Any]]) -> list[RatedCompletion]:
     """Makes rated completions of rows with `completion`, `rating`, and optionally `prompt` and `weight`.
 
-    InputError names a bad row.
+    They may be in any container that `textrl_env.data.iterate_rows` reads; InputError names a bad row.
     """
     ratings = []
-    for index, row in enumerate(rows):
+    for index, row in enumerate(iterate_rows(rows, name="ratings")):
         where = str(row.get("where", f"rating {index}"))
         if fault := _text_fault(row) or _fault(row):
             raise InputError(f"{where}: {fault}")

@@ -3,7 +3,7 @@
 In the losses, log-ratios are log π(y|x) - log π_ref(y|x) of whole completions, in nats.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Unpack
@@ -15,6 +15,7 @@ from torch.nn.functional import logsigmoid
 from textrl_env.agents.offline.configs import DPOConfig
 from textrl_env.agents.offline.loop import RowRun, train_on_rows
 from textrl_env.agents.offline.sequences import TokenizedRow, reference_logprobs, sequence_logprobs, tokenize_row
+from textrl_env.data import iterate_rows
 from textrl_env.data.text import pad_id
 from textrl_env.errors import InputError
 from textrl_env.training import Metrics
@@ -76,11 +77,11 @@ class TokenizedPairs:
 def train_dpo(
     model: Any,
     tokenizer: Any,
-    preferences: Sequence[Mapping[str, Any]],
+    preferences: Iterable[Mapping[str, Any]],
     config: DPOConfig,
     *,
     reference: Any = None,
-    heldout: Sequence[Mapping[str, Any]] = (),
+    heldout: Iterable[Mapping[str, Any]] = (),
     **run: Unpack[RowRun],
 ) -> Metrics:
     """Trains a causal LM in place on pairs; dropout stays off, so that it starts at the reference exactly.
@@ -89,7 +90,8 @@ def train_dpo(
         model: a causal LM of transformers; its parameters that need gradients are trained.
         tokenizer: its tokenizer; V = `len(tokenizer)` tokens have probability.
         preferences: rows with `prompt`, `chosen` and `rejected`, and optionally `soft_label`, how likely people prefer
-            the chosen one, in [0, 1] (1 where it is missing), and `where` (`file:line`) for messages.
+            the chosen one, in [0, 1] (1 where it is missing), and `where` (`file:line`) for messages; in any container
+            that `textrl_env.data.iterate_rows` reads.
         config: loss, β, steps and so on.
         reference: the causal LM to stay near; by default the model as it is at the start. Its log-probabilities are
             computed once.
@@ -104,6 +106,9 @@ def train_dpo(
     Raises:
         InputError: no pairs, a soft label outside [0, 1] or a row longer than the model's context, named.
     """
+    preferences, heldout = (
+        list(iterate_rows(rows, name=name)) for name, rows in (("preferences", preferences), ("heldout", heldout))
+    )
     if not preferences:
         raise InputError("no preferences to train on")
     model.eval()

@@ -1,6 +1,6 @@
 """Kahneman-Tversky optimisation (Ethayarajh et al. 2024): a policy from completions that were good or not, unpaired."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Unpack
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from textrl_env.agents.offline.configs import KTOConfig
 from textrl_env.agents.offline.loop import RowRun, train_on_rows
 from textrl_env.agents.offline.sequences import TokenizedRow, reference_logprobs, sequence_logprobs, tokenize_row
+from textrl_env.data import iterate_rows
 from textrl_env.data.text import pad_id
 from textrl_env.errors import InputError
 from textrl_env.training import Metrics
@@ -45,7 +46,7 @@ def kto_loss(
 def train_kto(
     model: Any,
     tokenizer: Any,
-    verdicts: Sequence[Mapping[str, Any]],
+    verdicts: Iterable[Mapping[str, Any]],
     config: KTOConfig,
     *,
     reference: Any = None,
@@ -60,7 +61,7 @@ def train_kto(
         model: a causal LM of transformers; its parameters that need gradients are trained.
         tokenizer: its tokenizer.
         verdicts: rows with `prompt`, `completion` and `label` (True: desirable), as TRL names them, and optionally
-            `where`; at least 2.
+            `where`; at least 2, in any container that `textrl_env.data.iterate_rows` reads.
         config: β, weights, steps and so on.
         reference: the causal LM to stay near; by default the model as it is at the start.
         **run: `log_dir`, `seed`, `should_stop`, `saver` and `resume`, see `RowRun`.
@@ -72,6 +73,7 @@ def train_kto(
     Raises:
         InputError: fewer than two rows, a label that is not True or False or a row longer than the context, named.
     """
+    verdicts = list(iterate_rows(verdicts, name="verdicts"))
     if len(verdicts) < 2:
         raise InputError(f"KTO compares with other rows' completions and needs two rows or more, got {len(verdicts)}")
     for index, row in enumerate(verdicts):

@@ -1,6 +1,6 @@
 """Supervised fine-tuning: next-token cross-entropy on completions, with the prompt's tokens left out of the loss."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Unpack
 
@@ -11,19 +11,20 @@ from torch.nn.functional import cross_entropy
 from textrl_env.agents.offline.configs import SFTConfig
 from textrl_env.agents.offline.loop import RowRun, train_on_rows
 from textrl_env.agents.offline.sequences import TokenizedRow, pad_rows, tokenize_row
+from textrl_env.data import iterate_rows
 from textrl_env.data.text import pad_id
 from textrl_env.training import Metrics
 
 
 def encode_demonstrations(
-    tokenizer: Any, demonstrations: Sequence[Mapping[str, str]], *, max_length: int
+    tokenizer: Any, demonstrations: Iterable[Mapping[str, str]], *, max_length: int
 ) -> list[TokenizedRow]:
     """Encodes rows with `prompt` and `completion`; InputError names a row of more than `max_length` tokens.
 
     A row may have its place (`file:line`) under `where`; else it is named by its index.
     """
     encode = partial(tokenize_row, tokenizer, column="completion", kind="demonstration", max_length=max_length)
-    return [encode(row, index=index) for index, row in enumerate(demonstrations)]
+    return [encode(row, index=index) for index, row in enumerate(iterate_rows(demonstrations, name="demonstrations"))]
 
 
 def sft_loss(logits: Tensor, ids: Tensor, completion_mask: Tensor) -> Tensor:
@@ -38,10 +39,10 @@ def sft_loss(logits: Tensor, ids: Tensor, completion_mask: Tensor) -> Tensor:
 def train_sft(
     model: Any,
     tokenizer: Any,
-    demonstrations: Sequence[Mapping[str, str]],
+    demonstrations: Iterable[Mapping[str, str]],
     config: SFTConfig,
     *,
-    heldout: Sequence[Mapping[str, str]] = (),
+    heldout: Iterable[Mapping[str, str]] = (),
     **run: Unpack[RowRun],
 ) -> float:
     """Trains a causal LM in place on prompt-completion rows.
@@ -49,7 +50,7 @@ def train_sft(
     Args:
         model: a causal LM of transformers; its parameters that need gradients are trained.
         tokenizer: its tokenizer.
-        demonstrations: rows with `prompt` and `completion`.
+        demonstrations: rows with `prompt` and `completion`, in any container that `textrl_env.data.iterate_rows` reads.
         config: learning rate, steps and so on.
         heldout: rows whose loss is measured at the end and ten times on the way.
         **run: `log_dir`, `seed`, `should_stop`, `saver` and `resume`, see `RowRun`.

@@ -1,3 +1,4 @@
+from .containers import iterate_rows as iterate_rows
 from .prompt_ids import PromptIds as PromptIds, PromptSource as PromptSource
 from .prompts import PromptDataset as PromptDataset
 from .row_formats import Fault as Fault, parse_rows as parse_rows

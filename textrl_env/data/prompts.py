@@ -2,6 +2,7 @@
 
 import heapq
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from textrl_env.data.containers import iterate_rows
 from textrl_env.data.row_formats import parse_rows
 from textrl_env.data.rows import OnBadRow, check_prompt_rows
 from textrl_env.data.text import Prompt, Tokenizer, encode_rendered, encode_texts, render
@@ -61,8 +63,8 @@ class PromptDataset:
         """
         if isinstance(prompts, PromptDataset):
             return prompts
-        if isinstance(prompts, str | Path):
-            return cls.from_file(prompts, prompt_column=prompt_column)
+        if isinstance(prompts, str | os.PathLike):
+            return cls.from_file(os.fspath(prompts), prompt_column=prompt_column)
         return cls.from_rows(prompts, prompt_column=prompt_column)
 
     @classmethod
@@ -73,22 +75,19 @@ class PromptDataset:
         prompt_column: str = "prompt",
         on_bad_row: OnBadRow = "error",
     ) -> "PromptDataset":
-        """Makes a dataset of texts, conversations, or mappings such as the rows of a `datasets.Dataset`.
+        """Makes a dataset of texts, conversations or mappings, in any container that `iterate_rows` reads.
 
         Args:
-            rows: the prompts; a mapping has its prompt in `prompt_column`.
+            rows: the prompts; a mapping has its prompt in `prompt_column`. They are copied.
             prompt_column: the name of the prompts' column.
             on_bad_row: as for `textrl_env.data.read_rows`.
 
         Raises:
             InputError: no usable row, or (with `"error"`) a bad row, named by its index, from 0.
         """
-        if isinstance(rows, Mapping):
-            keys = ", ".join(map(repr, rows))
-            raise InputError(f"prompts must be rows, got a mapping of {keys or 'nothing'}; pass one of its values")
         places = (
-            (f"prompt {index}", {prompt_column: row} if isinstance(row, str | list | tuple) else row)
-            for index, row in enumerate(rows)
+            (f"prompt {index}", row if isinstance(row, Mapping) else {prompt_column: row})
+            for index, row in enumerate(iterate_rows(rows, name="prompts"))
         )
         return cls._collect(places, prompt_column, on_bad_row=on_bad_row, source="prompts")
 

@@ -154,11 +154,11 @@ def test_another_column_may_hold_the_prompt(tmp_path: Path) -> None:
     [
         ([], "no usable row; expected columns 'prompt'"),
         (["ab", ""], "prompt 1: column 'prompt' is empty"),
-        (["ab", None], "prompt 1: expected an object with columns 'prompt', got NoneType"),
+        (["ab", None], "prompt 1: column 'prompt' must be text, got null"),
         ([{"prompt": "ab"}, {"question": "c"}], r"prompt 1: no column 'prompt' \(found: 'question'\)"),
         ([{"prompt": None}], "prompt 0: column 'prompt' must be text, got null"),
         (["a\ud800"], "prompt 0: .*half a surrogate pair"),
-        ({"train": ["a"], "test": ["b"]}, "must be rows, got a mapping of 'train', 'test'; pass one of its values"),
+        ({"train": ["a"], "test": ["b"]}, "must be rows, got a dict of 'train', 'test'; pass one of its values"),
         (["ab", "abcdef"], "prompt 1: the prompt has 6 tokens, at most 4 fit .max_prompt_tokens.; shorten"),
     ],
 )
