@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
+from torch import Tensor
 
 from textrl_env.agents.rollout import Rollout
 from textrl_env.data.text import as_completion, completion_text
 from textrl_env.errors import require_at_least
-from textrl_env.mdp import RewardCallable, TextGenTask
+from textrl_env.mdp import RewardCallable, RewardSum, TextGenTask
 
 FILE = "samples.jsonl"
 
@@ -21,10 +22,15 @@ def rollout_texts(rollout: Rollout, task: TextGenTask) -> tuple[list[Any], list[
     """Returns B prompts as the dataset has them and B completions, in the form that reward functions take."""
     prompts = [task.prompts.prompts[index] for index in rollout.prompt_index.tolist()]
     completions = [
-        as_completion(prompt, task.tokenizer.decode(ids[mask].tolist(), skip_special_tokens=True))
-        for prompt, ids, mask in zip(prompts, rollout.completion_ids, rollout.completion_mask, strict=True)
+        as_completion(prompt, task.completion_text(ids, task.finish_reason(ids)))
+        for prompt, ids in zip(prompts, _counted(rollout.completion_ids, rollout.completion_mask), strict=True)
     ]
     return prompts, completions
+
+
+def _counted(ids: Tensor, mask: Tensor) -> list[list[int]]:
+    """The ids of each row where the mask is True."""
+    return [row[row_mask.bool()].tolist() for row, row_mask in zip(ids, mask, strict=True)]
 
 
 def record_samples(logger: Logger, tag: str, rows: Sequence[Mapping[str, Any]], *, n_updates: int) -> None:
@@ -104,17 +110,33 @@ class TrackReward(BaseCallback):
 
     Args:
         name: of the tag.
-        reward: a reward function; it receives prompts and completions.
+        reward: a reward function, which receives what the environment's receive.
+
+    Raises:
+        InputError: as training starts, a parameter of the function that nothing fills.
     """
 
     def __init__(self, name: str, reward: RewardCallable) -> None:
         super().__init__()
         self.name, self.reward = name, reward
 
+    def _on_training_start(self) -> None:
+        algorithm: Any = self.model
+        self._rewards = RewardSum(self.reward, columns=algorithm.env.task.prompts.columns)
+
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_end(self) -> None:
         algorithm: Any = self.model
-        prompts, completions = rollout_texts(algorithm.rollout, algorithm.env.task)
-        self.logger.record(f"objective/{self.name}", float(np.mean(self.reward(prompts, completions))))
+        rollout, task = algorithm.rollout, algorithm.env.task
+        indices = rollout.prompt_index.tolist()
+        completions = _counted(rollout.completion_ids, rollout.completion_mask)
+        terms = task.score(
+            indices,
+            [task.prompts.prompts[index] for index in indices],
+            list(zip(_counted(rollout.prompt_ids, rollout.prompt_mask), completions, strict=True)),
+            [task.finish_reason(ids) for ids in completions],
+            rewards=self._rewards,
+        )
+        self.logger.record(f"objective/{self.name}", float(np.mean(terms["score"])))

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textrl_env.agents.rollouts.sampling import completion_logprobs, sample_completions
-from textrl_env.mdp import RewardCallable
+from textrl_env.mdp import RewardCallable, RewardSum
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def side_by_side(
         samples[name] = [completion for (completion,) in groups]
     texts = {name: [completion.text for completion in completions] for name, completions in samples.items()}
     scores: dict[str, dict[str, Sequence[float]]] = {
-        name: {policy: list(judge(list(prompts), completions)) for policy, completions in texts.items()}
+        name: {policy: RewardSum.score_texts(judge, prompts, completions) for policy, completions in texts.items()}
         for name, judge in judges.items()
     }
     logprobs = [completion_logprobs(model, samples["ppo"], vocab_size=len(tokenizer)) for model in (ppo, sft)]

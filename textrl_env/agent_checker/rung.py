@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 from textrl_env.agent_checker.completions import Completions, best_of_n
 from textrl_env.data.text import Tokenizer, encode_prompt
 from textrl_env.errors import InputError, require_above, require_at_least
-from textrl_env.mdp import KLShaping, RewardCallable, TextGenVectorEnv
+from textrl_env.mdp import KLShaping, RewardCallable, RewardSum, TextGenVectorEnv
 from textrl_env.oracle import PrefixTree, evaluate, prefix_tree, solve, uniform_policy
 
 Floats = npt.NDArray[np.float64]
@@ -154,7 +154,7 @@ class Rung:
     def _tree(self, prompt: str) -> PrefixTree:
         def score(completions: npt.NDArray[np.int64]) -> list[float]:
             texts = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in completions.tolist()]
-            return list(self.reward([prompt] * len(texts), texts))
+            return RewardSum.score_texts(self.reward, [prompt] * len(texts), texts)
 
         end = self.tokenizer.eos_token_id
         return prefix_tree(len(self.tokenizer), self.max_new_tokens, eos_id=end, score=score)

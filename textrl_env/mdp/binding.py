@@ -21,7 +21,8 @@ BATCH_ARGUMENTS = ("prompts", "completions", "prompt_ids", "completion_ids", "fi
 """What every reward function is offered, whether it names them or takes `**columns`; B entries each."""
 REQUESTED_ARGUMENTS = ("tokenizer",)
 """What only those receive that name them."""
-RESERVED_NAMES = frozenset((*BATCH_ARGUMENTS, *REQUESTED_ARGUMENTS, "rendered_prompts", "raw_completions"))
+ALL_ARGUMENTS = (*BATCH_ARGUMENTS, *REQUESTED_ARGUMENTS)
+RESERVED_NAMES = frozenset((*ALL_ARGUMENTS, "rendered_prompts", "raw_completions"))
 """Names that no column may have."""
 SHARED_ARGUMENTS = frozenset({"tokenizer"})
 """What is handed out itself, not as a copy."""
@@ -34,6 +35,7 @@ class BoundReward:
         reward: any callable whose signature can be read: a function, a method, an object with `__call__`, a
             `functools.partial`, a decorated function; coroutine functions are awaited.
         columns: names of the dataset's columns.
+        offers: names of the other arguments that there are.
 
     Attributes:
         label: the function's name in messages.
@@ -43,12 +45,13 @@ class BoundReward:
         InputError: a required parameter that no argument fills, or a callable that takes no argument there is.
     """
 
-    def __init__(self, reward: RewardCallable, columns: Collection[str]) -> None:
+    def __init__(
+        self, reward: RewardCallable, columns: Collection[str], offers: Collection[str] = ALL_ARGUMENTS
+    ) -> None:
         self.reward = reward
         self.label = _label(reward)
         parameters, preset = _parameters(reward, self.label), _preset(reward)
-        offers = [*BATCH_ARGUMENTS, *columns]
-        available = dict.fromkeys((*offers, *REQUESTED_ARGUMENTS))
+        available = dict.fromkeys((*offers, *columns))
         for parameter in parameters:
             if _is_required(parameter) and parameter.name not in available:
                 raise InputError(self._missing(parameter.name, parameters, columns, available))
@@ -58,7 +61,7 @@ class BoundReward:
         self._positional = tuple(positional[:n_filled])
         names = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         if any(p.kind is p.VAR_KEYWORD for p in parameters):
-            names += [name for name in offers if name not in self._positional]
+            names += [name for name in available if name not in (*REQUESTED_ARGUMENTS, *self._positional)]
         self._keywords = tuple(name for name in dict.fromkeys(names) if name in available and name not in preset)
         self.names = frozenset(self._positional) | frozenset(self._keywords)
         if not self.names:

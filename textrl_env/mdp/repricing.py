@@ -89,17 +89,12 @@ def _finish_reason(task: TextGenTask, episode: Episode, index: int) -> str:
     ids = episode.completion_ids
     if not 0 <= episode.prompt_index < len(task.prompts):
         raise InputError(f"episode {index}: prompt_index {episode.prompt_index} is not of the task's prompts")
-    if ids and task.is_end[ids[-1]]:
-        return "eos"
-    text = task.tokenizer.decode(list(ids), skip_special_tokens=True)
-    if any(stop in text for stop in task.stop_strings):
-        return "stop"
-    if len(ids) != task.max_new_tokens:
-        raise InputError(
-            f"episode {index}: its {len(ids)} tokens end with neither an end token, a stop string nor the limit of "
-            f"{task.max_new_tokens}; reprice it under the rules it was recorded with"
-        )
-    return "length"
+    if reason := task.finish_reason(ids):
+        return reason
+    raise InputError(
+        f"episode {index}: its {len(ids)} tokens end with neither an end token, a stop string nor the limit of "
+        f"{task.max_new_tokens}; reprice it under the rules it was recorded with"
+    )
 
 
 def _pay_scores(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textrl_env.errors import InputError
-from textrl_env.mdp.binding import RESERVED_NAMES, BoundReward, RewardCallable
+from textrl_env.mdp.binding import ALL_ARGUMENTS, RESERVED_NAMES, BoundReward, RewardCallable
 from textrl_env.mdp.scores import LARGEST_SCORE, ScoredCompletions, read_scores
 
 
@@ -64,6 +64,7 @@ class RewardSum:
     Args:
         source: a reward function, or a mapping of names to (weighted) reward functions.
         columns: names of the dataset's columns, which the functions' parameters may have.
+        offers: names of the other arguments that every call has.
 
     Attributes:
         terms: by name, each function with its weight.
@@ -73,19 +74,24 @@ class RewardSum:
             a column with the name of another argument.
     """
 
-    def __init__(self, source: RewardSource, *, columns: Collection[str] = ()) -> None:
+    def __init__(
+        self, source: RewardSource, *, columns: Collection[str] = (), offers: Collection[str] = ALL_ARGUMENTS
+    ) -> None:
         terms = source if isinstance(source, Mapping) else {"score": source}
         if not terms:
             raise InputError("no reward function: expected one, or a mapping of names to reward functions")
         self.terms = {name: term if isinstance(term, Weighted) else Weighted(term) for name, term in terms.items()}
         for name, term in self.terms.items():
             _check_term(name, term)
-        if clashes := [column for column in columns if column in RESERVED_NAMES]:
-            raise InputError(
-                f"the prompts have a column {clashes[0]!r}, a name that another argument of reward functions has; "
-                "rename the column"
-            )
-        self._functions = {name: BoundReward(term.reward, columns) for name, term in self.terms.items()}
+        for column in columns:
+            if column in RESERVED_NAMES:
+                raise InputError(
+                    f"the prompts have a column {column!r}, a name that another argument of reward functions has; "
+                    "rename the column"
+                )
+            if not isinstance(column, str):
+                raise InputError(f"the prompts have a column {column!r}; names of columns must be texts, rename it")
+        self._functions = {name: BoundReward(term.reward, columns, offers) for name, term in self.terms.items()}
         self.argument_names = frozenset[str]().union(*(function.names for function in self._functions.values()))
 
     def __call__(
@@ -111,6 +117,19 @@ class RewardSum:
                     f"at most {LARGEST_SCORE:g} in magnitude can be summed in float32"
                 )
         return terms
+
+    @classmethod
+    def score_texts(cls, source: RewardSource, prompts: Sequence[Any], completions: Sequence[Any]) -> list[float]:
+        """Scores B texts by reward functions that need nothing else; returns B sums of their terms.
+
+        Raises:
+            InputError: a function needs more than prompts and completions, fails, or does not return B scores.
+        """
+        rewards = cls(source, offers=("prompts", "completions"))
+        arguments = {"prompts": list(prompts), "completions": list(completions)}
+        terms = rewards(arguments, prompt_indices=range(len(prompts)))
+        scores: list[float] = np.sum(list(terms.values()), axis=0).tolist()
+        return scores
 
     def _check_that_one_applies(
         self, scores: Mapping[str, npt.NDArray[np.float64]], completions: ScoredCompletions
@@ -141,8 +160,9 @@ def _call(
     try:
         scores = function(arguments, len(completions))
     except Exception as error:
+        first = f"; the first: {completions.place(0)}" if len(completions) else ""
         raise InputError(
             f"reward function {function.label} raised {type(error).__name__}: {error} "
-            f"(a batch of {len(completions)} completions; the first: {completions.place(0)})"
+            f"(a batch of {len(completions)} completions{first})"
         ) from error
     return read_scores(function.label, scores, completions)

@@ -62,7 +62,7 @@ def _entries(label: str, scores: Any, completions: ScoredCompletions) -> Iterabl
     """The B entries of a list, array, tensor or series."""
     n = len(completions)
     expected = f"reward function {label} must return {n} numbers, one per completion"
-    first = f"(first: {completions.place(0)})"
+    first = f"(first: {completions.place(0)})" if n else ""
     if scores is None:
         raise InputError(f"{expected}, got None; is a `return` missing? {first}")
     if isinstance(scores, str | bytes | Mapping | Set) or not isinstance(scores, Iterable):

@@ -144,6 +144,16 @@ class TextGenTask:
         """Returns an order over the prompts, or every `count`-th from `index` on, at its beginning."""
         return new_order(self.prompt_order, len(self.prompts), index=index, count=count)
 
+    def finish_reason(self, ids: Sequence[int]) -> str:
+        """Returns why a completion of these tokens ended: "eos", "stop" or "length", or "" where it would still run."""
+        if ids and self.is_end[ids[-1]]:
+            return "eos"
+        if self.stop_strings:
+            text = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+            if any(stop in text for stop in self.stop_strings):
+                return "stop"
+        return "length" if len(ids) == self.max_new_tokens else ""
+
     def completion_text(self, ids: Sequence[int], finish_reason: str) -> str:
         """Returns the text of a completion that ended for a reason: without the end token, and from no stop string on.
 
@@ -162,6 +172,8 @@ class TextGenTask:
         prompts: Sequence[Prompt],
         ids: Sequence[tuple[Sequence[int], Sequence[int]]],
         finish_reasons: Sequence[str],
+        *,
+        rewards: RewardSum | None = None,
     ) -> dict[str, npt.NDArray[np.float64]]:
         """Returns the reward terms of B finished completions, (B,) each, from one call of every reward function.
 
@@ -171,6 +183,7 @@ class TextGenTask:
             prompts: B texts or conversations.
             ids: B pairs of lists, the token ids of prompt and completion.
             finish_reasons: B of "eos", "stop" and "length".
+            rewards: other functions than the task's own, bound to the columns of its prompts.
         """
         texts = [
             as_completion(prompt, self.completion_text(completion, reason))
@@ -185,7 +198,7 @@ class TextGenTask:
             "finish_reason": list(finish_reasons),
             "tokenizer": self.tokenizer,
         }
-        return self.rewards(arguments, prompt_indices=prompt_indices)
+        return (rewards or self.rewards)(arguments, prompt_indices=prompt_indices)
 
     def _token_ids(self, option: str, tokens: Sequence[int]) -> npt.NDArray[np.int64]:
         """The option's token ids, checked."""

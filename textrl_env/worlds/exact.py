@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.mdp import RewardCallable
+from textrl_env.mdp import RewardCallable, RewardSum
 from textrl_env.oracle import PrefixTree, evaluate, prefix_tree, solve, uniform_policy
 from textrl_env.worlds.world import World
 
@@ -17,7 +17,7 @@ def completion_tree(world: World, prompt: str, *, reward: RewardCallable | None 
     Args:
         world: any.
         prompt: one of its prompts.
-        reward: `(prompts, completions) -> scores`, the world's own by default.
+        reward: a function of prompts and completions, the world's own by default.
 
     Raises:
         InputError: there are more completions than `textrl_env.oracle.prefix_tree` takes.
@@ -26,7 +26,7 @@ def completion_tree(world: World, prompt: str, *, reward: RewardCallable | None 
 
     def score(completions: npt.NDArray[np.int64]) -> list[float]:
         texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in completions.tolist()]
-        return list(reward([prompt] * len(texts), texts))
+        return RewardSum.score_texts(reward, [prompt] * len(texts), texts)
 
     return prefix_tree(len(tokenizer), world.max_new_tokens, eos_id=tokenizer.eos_token_id, score=score)
 
