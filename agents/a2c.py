@@ -7,7 +7,7 @@ from torch import Tensor
 from textrl_env.agents.maths import gae, policy_gradient_loss, value_loss, weighted_sum
 from textrl_env.agents.on_policy import OnPolicyAlgorithm
 from textrl_env.agents.rollout import Batch, Rollout, Targets
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import require_at_least, require_within
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -33,8 +33,7 @@ class A2C(OnPolicyAlgorithm):
     """Weight of the critic's loss, 0 or more."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.gae_lambda <= 1:
-            raise InputError(f"gae_lambda must be in [0, 1], got {self.gae_lambda}")
+        require_within("[0, 1]", gae_lambda=self.gae_lambda)
         require_at_least(0, ent_coef=self.ent_coef, vf_coef=self.vf_coef)
         super().__post_init__()
 

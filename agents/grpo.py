@@ -7,7 +7,7 @@ from torch import Tensor
 from textrl_env.agents.maths import group_normalised, ppo_policy_loss, returns_to_go, to_tokens
 from textrl_env.agents.on_policy import OnPolicyAlgorithm
 from textrl_env.agents.rollout import Batch, Rollout, Targets
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import require_count, require_within
 from textrl_env.mdp import Estimator
 
 
@@ -30,10 +30,9 @@ class GRPO(OnPolicyAlgorithm):
     """The policy ratio may leave 1 by this much before its gradient stops, in (0, 1)."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.clip_range < 1:
-            raise InputError(f"clip_range must be in (0, 1), got {self.clip_range}")
+        require_within("(0, 1)", clip_range=self.clip_range)
         super().__post_init__()
-        require_at_least(2, group_size=self.group_size)
+        require_count(2, group_size=self.group_size)
 
     def advantages(self, rollout: Rollout) -> Targets:
         """Normalises the returns within each group."""

@@ -7,7 +7,7 @@ from torch import Tensor
 from textrl_env.agents.maths import gae, ppo_policy_loss, value_loss, weighted_sum, whiten
 from textrl_env.agents.on_policy import OnPolicyAlgorithm
 from textrl_env.agents.rollout import Batch, Rollout, Targets
-from textrl_env.errors import InputError, require_above, require_at_least
+from textrl_env.errors import require_above, require_at_least, require_within
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -34,12 +34,10 @@ class PPO(OnPolicyAlgorithm):
     """Weight of the critic's loss, 0 or more."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.clip_range < 1:
-            raise InputError(f"clip_range must be in (0, 1), got {self.clip_range}")
+        require_within("(0, 1)", clip_range=self.clip_range)
         if self.clip_range_vf is not None:
             require_above(0, clip_range_vf=self.clip_range_vf)
-        if not 0 <= self.gae_lambda <= 1:
-            raise InputError(f"gae_lambda must be in [0, 1], got {self.gae_lambda}")
+        require_within("[0, 1]", gae_lambda=self.gae_lambda)
         require_at_least(0, ent_coef=self.ent_coef, vf_coef=self.vf_coef)
         super().__post_init__()
 

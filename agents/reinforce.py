@@ -7,7 +7,7 @@ from torch import Tensor
 from textrl_env.agents.maths import others_mean, policy_gradient_loss, returns_to_go
 from textrl_env.agents.on_policy import OnPolicyAlgorithm
 from textrl_env.agents.rollout import Batch, Rollout, Targets
-from textrl_env.errors import require_at_least
+from textrl_env.errors import require_count
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -22,7 +22,7 @@ class REINFORCE(OnPolicyAlgorithm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(2, n_episodes=self.n_episodes)
+        require_count(2, n_episodes=self.n_episodes)
 
     def advantages(self, rollout: Rollout) -> Targets:
         """Subtracts the mean return of the other completions from the rewards that followed a token."""

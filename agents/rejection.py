@@ -8,7 +8,7 @@ from torch.nn.functional import one_hot
 from textrl_env.agents.maths import policy_gradient_loss, returns_to_go, to_tokens
 from textrl_env.agents.on_policy import OnPolicyAlgorithm
 from textrl_env.agents.rollout import Batch, Rollout, Targets
-from textrl_env.errors import require_at_least
+from textrl_env.errors import require_count
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -26,7 +26,7 @@ class RejectionSampling(OnPolicyAlgorithm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(2, group_size=self.group_size)
+        require_count(2, group_size=self.group_size)
 
     def advantages(self, rollout: Rollout) -> Targets:
         """Returns `group_size` for the tokens of the best completion of a group, 0 for the others."""

@@ -7,7 +7,7 @@ from torch import Tensor
 from textrl_env.agents.maths import others_mean, policy_gradient_loss, returns_to_go, to_tokens
 from textrl_env.agents.on_policy import OnPolicyAlgorithm
 from textrl_env.agents.rollout import Batch, Rollout, Targets
-from textrl_env.errors import require_at_least
+from textrl_env.errors import require_count
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -24,7 +24,7 @@ class RLOO(OnPolicyAlgorithm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(2, group_size=self.group_size)
+        require_count(2, group_size=self.group_size)
 
     def advantages(self, rollout: Rollout) -> Targets:
         """Subtracts from each return the mean of the others of its group."""

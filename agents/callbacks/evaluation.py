@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from textrl_env.agents.callbacks.samples import begin_samples, record_samples
 from textrl_env.agents.policy import ActorCriticLM
 from textrl_env.data import PromptSource
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.mdp import RewardCallable, RewardSource, TextGenVectorEnv
 
 MEANS = {"score", "kl", "rlhf_reward", "length", "samples"}
@@ -66,8 +66,9 @@ class EvaluateOnPrompts(BaseCallback):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        require_at_least(1, every_updates=every_updates, n=n)
-        require_at_least(0, n_samples=n_samples)
+        require_count(1, every_updates=every_updates, n=n)
+        require_count(0, n_samples=n_samples)
+        require_seed(seed)
         self.prompts, self.rewards = prompts, dict(rewards or {})
         self.every_updates, self.n, self.n_samples, self.seed = every_updates, n, n_samples, seed
 
@@ -156,7 +157,7 @@ def evaluate_prompts(policy: ActorCriticLM, env: TextGenVectorEnv, n: int, *, se
     completions: list[str] = []
     parts: dict[str, list[Floats]] = {name: [] for name in (*env.task.rewards.terms, "kl", "length")}
     training_generator = policy.generator
-    policy.generator = torch.Generator(device=policy.device).manual_seed(seed)
+    policy.generator = torch.Generator(device=policy.device).manual_seed(require_seed(seed))
     try:
         for start in range(0, n, env.num_envs):
             size = min(env.num_envs, n - start)

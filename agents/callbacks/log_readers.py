@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter
 
 from textrl_env.agents.callbacks.verdicts import verdict
-from textrl_env.errors import require_above, require_at_least
+from textrl_env.errors import require_above, require_count
 from textrl_env.stats import mann_kendall
 
 
@@ -83,7 +83,7 @@ class HackingAlarm(RowCallback):
         threshold: float = 2.33,
     ) -> None:
         super().__init__()
-        require_at_least(8, window=window)
+        require_count(8, window=window)
         require_above(0, threshold=threshold)
         self.gold, self.proxy, self.threshold = gold, proxy, threshold
         self.onsets: list[int] = []
@@ -133,7 +133,7 @@ class SayVerdict(RowCallback):
 
     def __init__(self, every_updates: int = 10, *, say: Callable[[str], object] = print) -> None:
         super().__init__()
-        require_at_least(1, every_updates=every_updates)
+        require_count(1, every_updates=every_updates)
         self.every_updates, self.say = every_updates, say
         self._rows: list[dict[str, float]] = []
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from textrl_env.agents.rollout import Rollout
 from textrl_env.data.text import as_completion, completion_text
-from textrl_env.errors import require_at_least
+from textrl_env.errors import require_count
 from textrl_env.mdp import RewardCallable, RewardSum, TextGenTask
 
 FILE = "samples.jsonl"
@@ -79,7 +79,7 @@ class LogSamples(BaseCallback):
 
     def __init__(self, every_updates: int = 10, n: int = 4) -> None:
         super().__init__()
-        require_at_least(1, every_updates=every_updates, n=n)
+        require_count(1, every_updates=every_updates, n=n)
         self.every_updates, self.n = every_updates, n
 
     def _on_training_start(self) -> None:

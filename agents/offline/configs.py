@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from textrl_env.errors import InputError, require_above, require_at_least
+from textrl_env.errors import InputError, require_above, require_at_least, require_count, require_within
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,15 @@ class RowTrainingConfig:
     weight_decay: float = 0.01
     """AdamW's weight decay; 0 or more."""
     max_grad_norm: float = 1.0
-    """Longer gradients are scaled to it; above 0."""
+    """Longer gradients are scaled to it; above 0, or inf."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, n_steps=self.n_steps, batch_size=self.batch_size)
-        require_above(0, learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
+        require_count(1, n_steps=self.n_steps, batch_size=self.batch_size)
+        require_above(0, learning_rate=self.learning_rate)
+        if self.max_grad_norm != float("inf"):
+            require_above(0, max_grad_norm=self.max_grad_norm)
         require_at_least(0, weight_decay=self.weight_decay)
-        if not 0 < self.warmup_fraction < 1:
-            raise InputError(f"warmup_fraction must be in (0, 1), got {self.warmup_fraction}")
+        require_within("(0, 1)", warmup_fraction=self.warmup_fraction)
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,9 @@ class DPOConfig(RowTrainingConfig):
         require_above(0, beta=self.beta)
         if self.loss not in ("sigmoid", "ipo"):
             raise InputError(f"loss must be 'sigmoid' or 'ipo', got {self.loss!r}")
-        if not 0 <= self.label_smoothing < 0.5:
-            raise InputError(f"label_smoothing must be in [0, 0.5), got {self.label_smoothing}")
+        require_within("[0, 0.5)", label_smoothing=self.label_smoothing)
         if self.max_new_tokens is not None:
-            require_at_least(1, max_new_tokens=self.max_new_tokens)
+            require_count(1, max_new_tokens=self.max_new_tokens)
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class KTOConfig(RowTrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(2, batch_size=self.batch_size)
+        require_count(2, batch_size=self.batch_size)
         require_above(0, beta=self.beta)
         require_at_least(0, desirable_weight=self.desirable_weight, undesirable_weight=self.undesirable_weight)
         if self.max_new_tokens is not None:
-            require_at_least(1, max_new_tokens=self.max_new_tokens)
+            require_count(1, max_new_tokens=self.max_new_tokens)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from textrl_env.agents.offline.configs import RowTrainingConfig
 from textrl_env.agents.on_policy import run_logger
+from textrl_env.errors import require_seed
 from textrl_env.lm.adapters import load_saved, save_model, unwrap
 from textrl_env.training import Metrics, SupervisedTraining
 from textrl_env.training.checkpoints import CheckpointSaver
@@ -59,7 +60,7 @@ class RowTraining(SupervisedTraining):
             warmup_fraction=config.warmup_fraction,
         )
         self._model, self._rows, self._config, self._loss_of = model, rows, config, loss_of
-        self._order = torch.Generator().manual_seed(seed)
+        self._order = torch.Generator().manual_seed(require_seed(seed))
 
     def iterate_batches(self) -> Iterator[list[int]]:
         """Yields random row numbers without end."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from textrl_env.agents.on_policy.options import OnPolicyOptions
 from textrl_env.agents.processes import Processes
 from textrl_env.agents.rollout import Batch, Rollout, Targets
+from textrl_env.errors import require_at_least
 from textrl_env.training import adamw, require_finite
 
 
@@ -113,7 +114,9 @@ class Learner:
     def learning_rate(self, remaining: float) -> float:
         """Returns the learning rate where the share `remaining` of the training lies ahead, from 1 to 0."""
         rate = self.options.learning_rate
-        return rate(remaining) if callable(rate) else rate
+        rate = rate(remaining) if callable(rate) else rate
+        require_at_least(0, learning_rate=rate)
+        return rate
 
     def draw_minibatches(self, n_rows: int, generator: torch.Generator) -> Tensor:
         """Draws the rows of an update's minibatches, (S, B): every row once in each epoch."""

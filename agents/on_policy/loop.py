@@ -23,7 +23,7 @@ from textrl_env.agents.on_policy.training_state import TrainingPlan, TrainingSta
 from textrl_env.agents.processes import join_processes
 from textrl_env.agents.rollout import Batch, Rollout, Targets
 from textrl_env.agents.rollouts import collect_in_processes
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_seed
 from textrl_env.mdp import TextGenVectorEnv
 
 
@@ -59,8 +59,8 @@ class OnPolicyAlgorithm(OnPolicyOptions, ABC):
         self.interrupted = False
         self.last_checkpoint: Path | None = None
         self.learner = Learner(self, self.processes)
-        self.generator = torch.Generator().manual_seed(self.seed)
-        self.policy.generator.manual_seed(self.processes.seed(self.seed))
+        self.generator = torch.Generator().manual_seed(require_seed(self.seed))
+        self.policy.generator.manual_seed(require_seed(self.processes.seed(self.seed)))
         self.env.share_prompts(self.processes.index, self.processes.count)
         self.env.reset(seed=self.processes.seed(self.seed))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from textrl_env.agents.policy import ActorCriticLM
-from textrl_env.errors import InputError, require_above, require_at_least
+from textrl_env.errors import InputError, require_above, require_at_least, require_count, require_seed, require_within
 from textrl_env.mdp import Estimator, TextGenVectorEnv
 from textrl_env.reference import FrozenReference
 
@@ -49,7 +49,7 @@ class OnPolicyOptions:
     reference: FrozenReference | None = None
     """The frozen policy of that term."""
     max_grad_norm: float = 1.0
-    """Gradients are scaled down to this norm, above 0."""
+    """Gradients are scaled down to this norm, above 0; inf leaves all as they are."""
     adam_eps: float = 1e-5
     """Added to Adam's root of the second moment, above 0. Steps shrink along parameters whose gradients are small
     beside it."""
@@ -61,7 +61,9 @@ class OnPolicyOptions:
     """Of sampling, minibatch order and the environment."""
 
     def __post_init__(self) -> None:
-        require_at_least(
+        if not callable(self.learning_rate):
+            require_at_least(0, learning_rate=self.learning_rate)
+        require_count(
             1,
             n_episodes=self.n_episodes,
             group_size=self.group_size,
@@ -72,10 +74,13 @@ class OnPolicyOptions:
         for name, size in {"batch_size": self.minibatch_size, "group_size": self.group_size}.items():
             if self.n_episodes % size:
                 raise InputError(f"{name} must divide n_episodes={self.n_episodes}, got {size}")
-        if not 0 < self.gamma <= 1:
-            raise InputError(f"gamma must be in (0, 1], got {self.gamma}")
-        require_above(0, max_grad_norm=self.max_grad_norm, adam_eps=self.adam_eps)
+        require_within("(0, 1]", gamma=self.gamma)
+        require_above(0, adam_eps=self.adam_eps)
+        if self.max_grad_norm != float("inf"):
+            require_above(0, max_grad_norm=self.max_grad_norm)
         require_at_least(0, kl_loss_coef=self.kl_loss_coef)
+        require_count(0, verbose=self.verbose)
+        require_seed(self.seed)
         if self.kl_loss_coef and self.reference is None:
             raise InputError("a KL term in the loss needs a reference: pass reference=FrozenReference(...)")
         if self.kl_loss_estimator not in ("k2", "k3"):

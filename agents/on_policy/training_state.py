@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from textrl_env.agents.on_policy.learner import Update
 from textrl_env.agents.policy import ActorCriticLM
 from textrl_env.agents.processes import Processes
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_at_least
 from textrl_env.mdp import TextGenVectorEnv
 from textrl_env.training import checkpoints
 
@@ -34,8 +34,9 @@ class TrainingPlan:
     def __post_init__(self) -> None:
         if (self.total_timesteps is None) == (self.total_updates is None):
             raise InputError("learn() takes total_timesteps or total_updates, one of the two")
-        if (total := self.total_updates or self.total_timesteps or 0) < 1:
-            raise InputError(f"learn() takes total_timesteps or total_updates of at least 1, got {total}")
+        for name, total in {"total_timesteps": self.total_timesteps, "total_updates": self.total_updates}.items():
+            if total is not None:
+                require_at_least(1, **{f"{name} of learn()": total})
 
     def progress(self, *, timesteps: int, updates: int) -> float:
         """Returns the share that is behind: 0 at the start, 1 or more at the end."""

@@ -6,7 +6,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count
 from textrl_env.training import seeded
 
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
@@ -68,7 +68,7 @@ def small_llama(
     Raises:
         InputError: a size below 1, or a hidden size that the heads cannot share evenly in pairs of dimensions.
     """
-    require_at_least(1, hidden_size=hidden_size, layers=layers, heads=heads, context=context)
+    require_count(1, hidden_size=hidden_size, layers=layers, heads=heads, context=context)
     if hidden_size % (2 * heads):
         raise InputError(f"hidden_size must be a multiple of {2 * heads} (2 x {heads} heads), got {hidden_size}")
     config = LlamaConfig(

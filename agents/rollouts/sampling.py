@@ -11,7 +11,7 @@ import torch
 
 from textrl_env.agents.policy import draw
 from textrl_env.data.text import Prompt, as_completion, encode_prompt, pad_id
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_at_least, require_count, require_seed
 from textrl_env.lm.forward import CachedDecoder
 from textrl_env.mdp import RewardSource, RewardSum
 from textrl_env.reference import FrozenReference
@@ -60,14 +60,14 @@ def sample_completions(
         B lists of n completions.
     """
     require_at_least(0, temperature=temperature)
-    require_at_least(1, n=n, max_new_tokens=max_new_tokens, batch_size=batch_size)
+    require_count(1, n=n, max_new_tokens=max_new_tokens, batch_size=batch_size)
     prompt_ids = [encode_prompt(tokenizer, prompt) for prompt in prompts]
     if empty := [index for index, ids in enumerate(prompt_ids) if not ids]:
         raise InputError(f"prompt {empty[0]} has no tokens; a completion needs one at least to start from")
     jobs = [ids for ids in prompt_ids for _ in range(n)]
     # Neighbours of similar length waste little padding; the order is undone at the end.
     order = sorted(range(len(jobs)), key=lambda job: len(jobs[job]))
-    generator = torch.Generator(device=next(model.parameters()).device).manual_seed(seed)
+    generator = torch.Generator(device=next(model.parameters()).device).manual_seed(require_seed(seed))
     completions: dict[int, Completion] = {}
     model.eval()
     with progress_bar(description, len(jobs)) if description else _no_bar() as advance:

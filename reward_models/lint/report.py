@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from textrl_env.checks import SEVERITIES, Finding, Outcome, json_ready
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import require_count, require_within
 
 MAX_EXAMPLE = 100
 """Characters of a text in an example."""
@@ -37,11 +37,10 @@ class LintOptions:
     """Most examples per finding."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, examples=self.examples)
-        if not 0 < self.similar <= 1:
-            raise InputError(f"similar must be in (0, 1], got {self.similar}")
+        require_count(1, examples=self.examples)
+        require_within("(0, 1]", similar=self.similar)
         if self.max_chars is not None:
-            require_at_least(1, max_chars=self.max_chars)
+            require_count(1, max_chars=self.max_chars)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -138,7 +138,7 @@ def rankings_from_ratings(
         Rows `prompt`, `ranking` (best first), `soft_labels` (see `preference_probability`; of 1st and 2nd, 1st and 3rd,
         and so on) and `ranking_ids`.
     """
-    require_at_least(2, size=size)
+    require_count(2, size=size)
     _check_request(texts, 1, 0)
     means, histograms = _means(texts), rating_histograms([item.ratings for item in texts])
     order, rows = rng.permutation(len(texts)), []

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from textrl_env.data.text import Prompt
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count
 from textrl_env.lm import Precision
 from textrl_env.reward_models.model.reward_model import RewardModel, require_spread
 from textrl_env.reward_models.model.rewards import (
@@ -42,7 +42,7 @@ class RewardEnsemble(RewardModel):
 
     def __init__(self, model: Any, tokenizer: Any, members: nn.Linear, *, precision: Precision = "float32") -> None:
         super().__init__(model, tokenizer, precision=precision)
-        require_at_least(2, members=members.out_features)
+        require_count(2, members=members.out_features)
         # A preference says nothing about a score's zero: a gradient of the biases would be rounding errors.
         members.bias.requires_grad_(False)
         model.score = members.to(self.head.weight)
@@ -151,7 +151,7 @@ class IndependentEnsemble:
     """
 
     def __init__(self, models: Sequence[RewardModel]) -> None:
-        require_at_least(2, models=len(models))
+        require_count(2, models=len(models))
         self.models = list(models)
 
     def member_scores(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Floats:

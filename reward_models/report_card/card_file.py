@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_at_least
 
 CARD, PAGE = "report_card.json", "report_card.html"
 FORMAT = 1
@@ -42,9 +42,7 @@ class CardLimits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if not 0 <= value < float("inf"):
-                raise InputError(f"limit {field.name} must be a number >= 0, got {value}")
+            require_at_least(0, **{field.name: getattr(self, field.name)})
 
 
 def weights_digest(folder: Path) -> str:

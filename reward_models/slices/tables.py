@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from textrl_env.errors import require_at_least
+from textrl_env.errors import require_count
 from textrl_env.reward_models.measuring import pair_correctness, score_pairs
 from textrl_env.reward_models.model import TextScorer
 from textrl_env.reward_models.preferences import Preference
@@ -142,7 +142,7 @@ def slice_gaps(
 
 
 def _n_cells(slices: SliceIndex, cluster: IntArray) -> int:
-    require_at_least(1, n_units=len(cluster))
+    require_count(1, n_units=len(cluster))
     return int(cluster.max() + 1) * len(slices.names)
 
 
@@ -161,7 +161,7 @@ def _table(
     resamples: int,
 ) -> SliceTable:
     """Makes a table of ratios of sums over clusters, both (clusters, S), with percentile intervals."""
-    require_at_least(2, resamples=resamples)
+    require_count(2, resamples=resamples)
     above, below = ratio
     n_clusters = (counts > 0).sum(axis=0)
     with np.errstate(invalid="ignore"):

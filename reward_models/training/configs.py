@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from textrl_env.errors import InputError, require_above, require_at_least
+from textrl_env.errors import InputError, require_above, require_at_least, require_count, require_within
 
 Loss = Literal["pairs", "davidson", "plackett-luce", "regression", "ordinal"]
 
@@ -33,11 +33,12 @@ class RewardModelConfig:
     """Holds scores around 0, say 0.01."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, n_epochs=self.n_epochs, batch_size=self.batch_size)
-        require_above(0, learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
+        require_count(1, n_epochs=self.n_epochs, batch_size=self.batch_size)
+        require_above(0, learning_rate=self.learning_rate)
+        if self.max_grad_norm != float("inf"):
+            require_above(0, max_grad_norm=self.max_grad_norm)
         require_at_least(0, weight_decay=self.weight_decay, center_rewards_coefficient=self.center_rewards_coefficient)
-        if not 0 <= self.label_smoothing < 0.5:
-            raise InputError(f"label_smoothing must be in [0, 0.5), got {self.label_smoothing}")
+        require_within("[0, 0.5)", label_smoothing=self.label_smoothing)
         if self.label_smoothing and self.loss in ("plackett-luce", "regression", "ordinal"):
             raise InputError(f"label_smoothing is for the losses pairs and davidson, loss is {self.loss}")
         if self.center_rewards_coefficient and self.loss in ("regression", "ordinal"):
@@ -62,4 +63,4 @@ class RewardModelKind:
     def __post_init__(self) -> None:
         if self.train not in ("full", "lora", "head"):
             raise InputError(f"train must be full, lora or head, got {self.train!r}")
-        require_at_least(1, lora_rank=self.lora_rank, members=self.members)
+        require_count(1, lora_rank=self.lora_rank, members=self.members)

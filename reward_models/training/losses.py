@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from textrl_env.errors import require_seed
 from textrl_env.reward_models.training.configs import RewardModelConfig
 from textrl_env.reward_models.training.targets import LabelBatch
 
@@ -158,7 +159,7 @@ def bootstrap_counts(n_rows: int, n_members: int, *, seed: int) -> Tensor:
     The unit is the row: the pairs of a ranking come and go together (Efron 1979; as masks on the heads of one network,
     Osband et al. 2016).
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(require_seed(seed))
     draws = torch.randint(n_rows, (n_rows, n_members), generator=generator)
     return torch.zeros(n_rows, n_members).scatter_add(0, draws, torch.ones(n_rows, n_members))
 

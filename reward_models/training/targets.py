@@ -7,7 +7,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_seed
 from textrl_env.reward_models.preferences import Preference
 from textrl_env.reward_models.training.configs import Loss, RewardModelConfig
 from textrl_env.reward_models.training_rows import RatedCompletion, TrainingRow
@@ -166,7 +166,9 @@ def iterate_batches(
         seed: of the order.
         skip: batches to leave out at the start; a resumed training goes on after them.
     """
-    return islice(_all_batches(lengths, batch_size, n_epochs, torch.Generator().manual_seed(seed)), skip, None)
+    return islice(
+        _all_batches(lengths, batch_size, n_epochs, torch.Generator().manual_seed(require_seed(seed))), skip, None
+    )
 
 
 def n_batches(n_rows: int, *, batch_size: int, n_epochs: int) -> int:

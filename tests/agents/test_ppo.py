@@ -311,7 +311,7 @@ def test_impossible_options_are_named(make_ppo: Any, options: dict[str, Any], me
     "arguments", [{}, {"total_timesteps": 1, "total_updates": 1}, {"total_timesteps": 0}, {"total_updates": 0}]
 )
 def test_learn_takes_one_positive_length(make_ppo: Any, arguments: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="total_timesteps"):
+    with pytest.raises(InputError, match="total_"):
         make_ppo().learn(**arguments)
 
 

@@ -231,7 +231,7 @@ def test_ctrl_c_keeps_the_answers_and_the_same_command_goes_on(human: Path, tmp_
         (["ai-feedback"], "make it with: textrl sft"),
         (["ai-feedback", "--constitution", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
         (["ai-feedback", "--human", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
-        (["revise", "--n-revisions", "0"], "n_revisions must be 1 to 5"),
+        (["revise", "--n-revisions", "0"], "n_revisions must be at least 1, got 0"),
         (["revise", "--judge", "gpt"], "judge: expected 'rules', a causal LM's folder"),
         (["revise", "--max-written-tokens", "0"], "max_written_tokens must be at least 1"),
         (["revise", "--completions", "nowhere.jsonl"], "nowhere.jsonl: no such file"),

@@ -12,7 +12,7 @@ from textrl_env.agent_checker.completions import count, estimate
 from textrl_env.agent_checker.ladder import LADDER
 from textrl_env.agent_checker.report import AgentReport, RungResult
 from textrl_env.agent_checker.rung import KLMode, Rung
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.mdp import TextGenVectorEnv
 from textrl_env.training import progress_bar
 
@@ -75,7 +75,8 @@ def check_agent(
         InputError: an impossible option, or what `predict` returned is not actions. Errors of the agent itself are
             passed on; a note says on which rung they came.
     """
-    require_at_least(1, n_episodes=n_episodes)
+    require_count(1, n_episodes=n_episodes, num_envs=num_envs)
+    require_seed(seed)
     if not ladder:
         raise InputError("ladder must hold a rung at least")
     results = []

@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode
 
 from textrl_env.agent_checker.completions import Completions, best_of_n
 from textrl_env.data.text import Tokenizer, encode_prompt
-from textrl_env.errors import InputError, require_above, require_at_least
+from textrl_env.errors import require_at_least, require_count, require_within
 from textrl_env.mdp import KLShaping, RewardCallable, RewardSum, TextGenVectorEnv
 from textrl_env.oracle import PrefixTree, evaluate, prefix_tree, solve, uniform_policy
 
@@ -83,11 +83,10 @@ class Rung:
     """Completions that best-of-n draws."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, timesteps=self.timesteps, n=self.n)
+        require_count(1, max_new_tokens=self.max_new_tokens, timesteps=self.timesteps, n=self.n)
         require_at_least(0, coef=self.coef)
-        require_above(0, share=self.share)
-        if self.share >= 1:
-            raise InputError(f"share must be below 1, got {self.share}: no agent that samples beats the oracle")
+        # No agent that samples beats the oracle.
+        require_within("(0, 1)", share=self.share)
 
     @cached_property
     def reference(self) -> BigramReference:

@@ -15,7 +15,7 @@ from textrl_env.cli.config_file import find_config_files, read_config
 from textrl_env.cli.doctor import Doctor
 from textrl_env.cli.label import ExportLabels, ImportLabels, Label
 from textrl_env.cli.lint import Lint
-from textrl_env.cli.option_forms import OPTION_FORMS
+from textrl_env.cli.option_forms import OPTION_FORMS, Refusal
 from textrl_env.cli.quickstart import Quickstart, QuickstartHelp
 from textrl_env.cli.raters import Raters
 from textrl_env.cli.report import Report
@@ -103,7 +103,7 @@ def make_default(name: str) -> Any:
 def _parse_with_tyro(kind: Any, name: str, arguments: Sequence[str], **default: Any) -> Command:
     options = STAGES[name].options if name in STAGES else kind
     with OPTION_FORMS:
-        command: Command = tyro.cli(
+        command: Command | Refusal = tyro.cli(
             kind,
             prog=f"textrl {name}".rstrip(),
             description=options.__doc__ if name else DESCRIPTION,
@@ -111,6 +111,8 @@ def _parse_with_tyro(kind: Any, name: str, arguments: Sequence[str], **default: 
             config=(tyro.conf.OmitSubcommandPrefixes,),
             **default,
         )
+    if isinstance(command, Refusal):
+        raise InputError(command.message)
     return command
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import tyro
 
 from textrl_env.data import OnBadRow
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_at_least, require_seed
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,12 @@ class Balance:
     seed: int = 0
     """Of the sample."""
 
+    def __post_init__(self) -> None:
+        require_at_least(1, cap=self.cap)
+        require_seed(self.seed)
+
     def run(self) -> None:
         """Writes the file and prints what is in it."""
-        require_at_least(1, cap=self.cap)
         if self.out.resolve() == self.data.resolve():
             raise InputError(f"out: {self.out} is the data itself; name another file")
 
@@ -50,7 +53,7 @@ class Balance:
             slice_weights = dict(zip(before.index.tolist(), weights, strict=True))
             changes = [f"{name} {slice_weights[number]:.2f}" for number, name in enumerate(before.names)]
         else:
-            rows = balanced_rows(rows, before, cap=self.cap, rng=np.random.default_rng(self.seed))
+            rows = balanced_rows(rows, before, cap=self.cap, rng=np.random.default_rng(require_seed(self.seed)))
             after = slices_of(rows, self.by)
             new_counts = dict(zip(after.names, after.counts.tolist(), strict=True))
             changes = [f"{name} {n} -> {new_counts.get(name, 0)}" for name, n in counts.items()]

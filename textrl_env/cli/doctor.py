@@ -9,6 +9,7 @@ from rich.console import Console
 
 from textrl_env.checks import Outcome
 from textrl_env.cli.finding_tables import verdict_table
+from textrl_env.errors import require_count, require_seed
 from textrl_env.pipeline.runs import require_model, write_json
 
 LABELS: Mapping[Outcome, tuple[str, str]] = {
@@ -48,6 +49,10 @@ class Doctor:
     """Of the sampled episodes."""
     json: Path | None = None
     """A file for the results, for machines."""
+
+    def __post_init__(self) -> None:
+        require_count(1, max_new_tokens=self.max_new_tokens)
+        require_seed(self.seed)
 
     def run(self) -> None:
         """Prints the table of results; SystemExit(1) if a check fails, InputError for what cannot be read."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 
 from textrl_env.data import OnBadRow, PromptDataset
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_at_least, require_count, require_seed, require_within
 from textrl_env.pipeline.runs import encode_fitting_prompts, require_model, require_path
 from textrl_env.reward_models.feedback.exchange import LabelForm
 from textrl_env.reward_models.feedback.store import Item, LabelTask
@@ -61,6 +61,15 @@ class Label:
     on_bad_row: OnBadRow = "error"
     """What a bad row of a file does: stop, or be left out and counted."""
 
+    def __post_init__(self) -> None:
+        require_count(2 if self.task != "rating" else 1, k=self.k)
+        require_count(1, overlap=self.overlap, max_new_tokens=self.max_new_tokens)
+        require_within("[0, 1)", repeats=self.repeats)
+        require_count(0, port=self.port)
+        require_within("[0, 65535]", port=self.port)
+        require_at_least(0, temperature=self.temperature)
+        require_seed(self.seed)
+
     def run(self) -> None:
         """Adds the items, then serves until Ctrl-C."""
         from textrl_env.reward_models.feedback.desk import Desk, DeskConfig, label_in_terminal
@@ -96,7 +105,6 @@ class Label:
         store.close()
 
     def _check_options(self) -> None:
-        require_at_least(2 if self.task != "rating" else 1, k=self.k)
         if self.prompts and not self.policy:
             raise InputError("prompts: say which model completes them (--policy runs/mine/sft), or give --completions")
         if len(self.reward_models) == 1 and not is_ensemble(self.reward_models[0]):

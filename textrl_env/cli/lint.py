@@ -10,7 +10,7 @@ import tyro
 
 from textrl_env.cli.finding_tables import severity_table
 from textrl_env.cli.stages import print_lines
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count
 from textrl_env.pipeline.runs import require_path, write_json
 from textrl_env.reward_models.lint import LintOptions
 
@@ -35,6 +35,10 @@ class Lint:
     """The least grave finding that makes the exit code 1."""
     json: Path | None = None
     """A file for the findings, for machines; - is the terminal, instead of the table."""
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is not None:
+            require_count(1, max_tokens=self.max_tokens)
 
     def run(self) -> None:
         """Prints the findings; SystemExit(1) if one is as grave as `fail_on`."""
@@ -71,7 +75,7 @@ class Lint:
             most = getattr(config, "max_position_embeddings", None)
         if most is None:
             raise InputError(f"{self.tokenizer}: no config.json that says how long a text may be; give max_tokens")
-        require_at_least(1, max_tokens=most)
+        require_count(1, max_tokens=most)
         return TokenBudget(load_tokenizer(self.tokenizer), most)
 
 

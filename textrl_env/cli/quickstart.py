@@ -12,6 +12,7 @@ from rich.console import RenderableType
 from textrl_env.cli.config_file import RunOptions, as_yaml
 from textrl_env.cli.outcomes import describe_comparison
 from textrl_env.cli.stages import describe_rehearsal, print_lines
+from textrl_env.errors import require_count, require_seed
 from textrl_env.pipeline import QuickstartOptions, rehearse_quickstart, run_quickstart
 
 
@@ -28,6 +29,10 @@ class Quickstart:
     stages: QuickstartOptions = field(default_factory=QuickstartOptions)
     """Options of the stages."""
     how: RunOptions = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        require_seed(self.seed)
+        require_count(1, threads=self.threads)
 
     def run(self) -> None:
         """Runs all stages, and prints the figures and where everything is, or what was asked for instead."""

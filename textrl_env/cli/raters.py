@@ -11,7 +11,7 @@ from rich.box import SIMPLE
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from textrl_env.errors import require_at_least
+from textrl_env.errors import require_count, require_seed
 
 if TYPE_CHECKING:
     from textrl_env.reward_models.feedback.raters import RaterReport
@@ -35,10 +35,12 @@ class Raters:
     seed: int = 0
     """Decides the draws of the bootstrap and of Crowd-BT."""
 
+    def __post_init__(self) -> None:
+        require_count(1, shown=self.shown, resamples=self.resamples)
+        require_seed(self.seed)
+
     def run(self) -> None:
         """Prints the tables and where the files are."""
-        require_at_least(1, shown=self.shown, resamples=self.resamples)
-
         import numpy as np
 
         from textrl_env.reward_models import write_preferences
@@ -50,7 +52,7 @@ class Raters:
         )
 
         judgements = read_judgements(self.data)
-        report = report_raters(judgements, rng=np.random.default_rng(self.seed), resamples=self.resamples)
+        report = report_raters(judgements, rng=np.random.default_rng(require_seed(self.seed)), resamples=self.resamples)
         figures, picture = save_rater_report(report, self.out)
         console = Console(highlight=False)
         for line in render_report(report, self.shown):

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textrl_env.data.text import Prompt
+from textrl_env.errors import require_seed, shift_seed
 from textrl_env.lm import load_model, load_tokenizer
 from textrl_env.pipeline import GenerationOptions, check_sampling, choose_sampling, run_generation
 from textrl_env.pipeline.runs import find_policy
@@ -42,11 +43,14 @@ class Chat:
     seed: int = 0
     """Of sampling; the n-th line is answered with seed + n."""
 
+    def __post_init__(self) -> None:
+        check_sampling(self.temperature, self.max_new_tokens)
+        require_seed(self.seed)
+
     def run(self) -> None:
         """Reads lines until the end of input or /quit."""
         paths = [path for path in (self.run_dir, self.against) if path is not None]
         folders = [find_policy(path) for path in paths]
-        check_sampling(self.temperature, self.max_new_tokens)
         speakers = [Speaker(folder, self.temperature, self.max_new_tokens) for folder in folders]
         console = Console()
         for turn, line in enumerate(read_lines(console)):
@@ -54,7 +58,7 @@ class Chat:
                 for speaker in speakers:
                     speaker.forget()
                 continue
-            answers = [speaker.answer(line, seed=self.seed + turn) for speaker in speakers]
+            answers = [speaker.answer(line, seed=shift_seed(self.seed, turn)) for speaker in speakers]
             print_answers(console, list(map(str, paths)), answers)
 
 

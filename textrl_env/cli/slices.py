@@ -12,7 +12,7 @@ from rich.table import Table
 
 from textrl_env.checks import json_ready
 from textrl_env.cli.stages import print_lines
-from textrl_env.errors import require_at_least
+from textrl_env.errors import require_count, require_seed
 from textrl_env.pipeline.runs import require_model, require_path, write_json
 
 if TYPE_CHECKING:
@@ -40,9 +40,12 @@ class Slices:
     json: Path | None = None
     """A file for the figures, for machines."""
 
+    def __post_init__(self) -> None:
+        require_count(2, resamples=self.resamples)
+        require_seed(self.seed)
+
     def run(self) -> None:
         """Prints a table of the slices, and the largest gap of each figure."""
-        require_at_least(2, resamples=self.resamples)
         made_by = f"textrl preferences --run-dir {self.run_dir}"
         train = self.preferences or require_path(self.run_dir / "preferences" / "train.jsonl", made_by=made_by)
         reward_model = self.run_dir / "reward_model"
@@ -55,7 +58,7 @@ class Slices:
         from textrl_env.reward_models import preference_rows, preferences_of
         from textrl_env.reward_models.slices import number_clusters, slice_shares, slices_of
 
-        rng = np.random.default_rng(self.seed)
+        rng = np.random.default_rng(require_seed(self.seed))
         rows = [row.values for row in preference_rows(train)]
         prompts = number_clusters([row.get("prompt", "") for row in rows])
         tables = {"labels": slice_shares(slices_of(rows, self.by), prompts, rng=rng, resamples=self.resamples)}

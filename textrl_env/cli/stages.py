@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 from textrl_env.cli import outcomes
 from textrl_env.cli.ai_feedback import describe_ai_feedback, describe_revision
 from textrl_env.cli.config_file import RunOptions, as_yaml
+from textrl_env.errors import require_seed
 from textrl_env.pipeline import (
     DPOOptions,
     EvaluationOptions,
@@ -73,6 +74,9 @@ class StageCommand:
     seed: int = 0
     """Of everything random."""
     how: RunOptions = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        require_seed(self.seed)
 
     def run(self) -> None:
         """Runs the stage and prints its outcome, or what was asked for instead."""

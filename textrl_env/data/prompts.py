@@ -15,7 +15,7 @@ from textrl_env.data.containers import iterate_rows
 from textrl_env.data.row_formats import parse_rows
 from textrl_env.data.rows import OnBadRow, check_prompt_rows
 from textrl_env.data.text import Prompt, Tokenizer, encode_rendered, encode_texts, render
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_seed, require_within
 
 Ints = npt.NDArray[np.int64]
 
@@ -151,14 +151,13 @@ class PromptDataset:
         Raises:
             InputError: another fraction, or fewer than two distinct prompts.
         """
-        if not 0 < heldout_fraction < 1:
-            raise InputError(f"heldout_fraction must be in (0, 1), got {heldout_fraction}")
+        require_within("(0, 1)", heldout_fraction=heldout_fraction)
         first = self._first_rows()
         distinct = np.unique(first)
         if len(distinct) < 2:
             raise InputError("a split needs two distinct prompts or more; all rows have the same")
         n_heldout = min(max(round(heldout_fraction * len(distinct)), 1), len(distinct) - 1)
-        chosen = np.random.default_rng(seed).choice(distinct, n_heldout, replace=False)
+        chosen = np.random.default_rng(require_seed(seed)).choice(distinct, n_heldout, replace=False)
         heldout = np.isin(first, chosen)
         return self.select(np.flatnonzero(~heldout).tolist()), self.select(np.flatnonzero(heldout).tolist())
 

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.errors import InputError, require_above
+from textrl_env.errors import InputError, require_above, require_at_least
 
 Floats = npt.NDArray[np.floating]
 Estimator = Literal["k1", "k2", "k3"]
@@ -112,8 +112,7 @@ class KLShaping:
     completion when it ends, in one pass; the last step's reward holds the sum and `info["token_rewards"]` the parts."""
 
     def __post_init__(self) -> None:
-        if not (self.coef >= 0 and np.isfinite(self.coef)):
-            raise InputError(f"coef of KLShaping must be finite and at least 0, got {self.coef}")
+        require_at_least(0, **{"coef of KLShaping": self.coef})
         if self.mode not in ("reference", "sampled", "exact"):
             raise InputError(f"KLShaping mode must be 'reference', 'sampled' or 'exact', got {self.mode!r}")
         if self.estimator not in ESTIMATORS:

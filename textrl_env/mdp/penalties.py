@@ -3,12 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
+from textrl_env.errors import require_count
+
 
 @dataclass(frozen=True)
 class LengthPenalty:
     """-1 per token beyond `free` tokens; combine it with a small weight."""
 
     free: int
+
+    def __post_init__(self) -> None:
+        require_count(0, free=self.free)
 
     def __call__(self, completion_ids: list[list[int]], **columns: Any) -> list[float]:
         """Returns B penalties of 0 or less."""
@@ -29,6 +34,9 @@ class RepetitionPenalty:
     """Minus the share of n-grams of tokens that repeat an earlier one of the same completion, in [-1, 0]."""
 
     n: int = 3
+
+    def __post_init__(self) -> None:
+        require_count(1, n=self.n)
 
     def __call__(self, completion_ids: list[list[int]], **columns: Any) -> list[float]:
         """Returns B penalties in [-1, 0]."""

@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from textrl_env.data import PromptDataset, PromptIds, PromptSource
 from textrl_env.data.text import Prompt, Tokenizer, as_completion, pad_id
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count
 from textrl_env.mdp.kl import KLShaping, Reference
 from textrl_env.mdp.prompt_order import OrderName, PromptOrder, new_order
 from textrl_env.mdp.rewards import RewardSource, RewardSum
@@ -223,8 +223,8 @@ class TextGenTask:
 
 
 def _check_lengths(max_new_tokens: int, min_new_tokens: int, max_prompt_tokens: int | None) -> None:
-    require_at_least(1, max_new_tokens=max_new_tokens)
+    require_count(1, max_new_tokens=max_new_tokens)
     if not 0 <= min_new_tokens <= max_new_tokens:
         raise InputError(f"min_new_tokens must be in [0, max_new_tokens={max_new_tokens}], got {min_new_tokens}")
     if max_prompt_tokens is not None:
-        require_at_least(1, max_prompt_tokens=max_prompt_tokens)
+        require_count(1, max_prompt_tokens=max_prompt_tokens)

@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 
 from textrl_env.data import PromptSource
 from textrl_env.data.text import Tokenizer
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count
 from textrl_env.mdp.actions import action_masks, check_action
 from textrl_env.mdp.episode_state import Observation, check_reset_mask, choose_start, split_options
 from textrl_env.mdp.episodes import EpisodeBatch
@@ -48,7 +48,7 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         **options: Unpack[TaskOptions],
     ) -> None:
-        require_at_least(1, num_envs=num_envs)
+        require_count(1, num_envs=num_envs)
         self.task = TextGenTask(prompts, reward, tokenizer, **options)
         self.num_envs = num_envs
         self.autoreset_mode = AutoresetMode(autoreset_mode)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -53,7 +53,7 @@ def prefix_tree(
     Raises:
         InputError: an argument out of its range, a tree too large, scores of another number or not finite.
     """
-    require_at_least(1, vocab_size=vocab_size, horizon=horizon)
+    require_count(1, vocab_size=vocab_size, horizon=horizon)
     if eos_id is not None and not 0 <= eos_id < vocab_size:
         raise InputError(f"eos_id must be one of the {vocab_size} tokens or None, got {eos_id}")
     tokens = np.arange(vocab_size)

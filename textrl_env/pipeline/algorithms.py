@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_count, require_within
 from textrl_env.pipeline.on_policy import train_policy
 from textrl_env.pipeline.policy_inputs import PolicyInputs, PolicyOptions
 from textrl_env.pipeline.runs import require_model
@@ -39,6 +39,8 @@ class PPOOptions(PolicyOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_count(1, n_epochs=self.n_epochs)
+        require_within("[0, 1]", gae_lambda=self.gae_lambda)
         if self.critic_from is not None and self.critic != "separate":
             raise InputError(f"critic_from is for critic separate, got {self.critic}")
 
@@ -65,6 +67,13 @@ class TrainOptions(PolicyOptions):
     """Completions a prompt; else the algorithm's own number."""
     n_epochs: int | None = None
     """Passes over them; else the algorithm's own number."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.group_size is not None:
+            require_count(1, group_size=self.group_size)
+        if self.n_epochs is not None:
+            require_count(1, n_epochs=self.n_epochs)
 
     @property
     def folder(self) -> str:

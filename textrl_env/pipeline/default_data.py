@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from textrl_env.data import PromptDataset
+from textrl_env.errors import shift_seed
 from textrl_env.worlds import support_desk
 
 NAME = "the support desk"
@@ -30,27 +31,27 @@ def draw_demonstrations(n: int, *, seed: int) -> tuple[list[dict[str, str]], lis
 
 def draw_requests(n: int, *, seed: int) -> list[dict[str, Any]]:
     """Returns n rows whose replies are ranked: `prompt`, and what it is about (problem, product, harmful)."""
-    return support_desk.prompts(n, seed=seed + PREFERENCES)
+    return support_desk.prompts(n, seed=shift_seed(seed, PREFERENCES))
 
 
 def draw_training_prompts(n: int, *, seed: int) -> PromptDataset:
     """Returns n prompts to train a policy on."""
-    return _as_dataset(support_desk.prompts(n, seed=seed + TRAINING))
+    return _as_dataset(support_desk.prompts(n, seed=shift_seed(seed, TRAINING)))
 
 
 def draw_watching_prompts(*, seed: int) -> PromptDataset:
     """Returns 64 held-out prompts on which a policy is watched while it trains."""
-    return _as_dataset(support_desk.prompts(64, seed=seed + WATCHING, split="heldout"))
+    return _as_dataset(support_desk.prompts(64, seed=shift_seed(seed, WATCHING), split="heldout"))
 
 
 def draw_evaluation_prompts(n: int, *, seed: int) -> PromptDataset:
     """Returns n held-out prompts on which policies are compared."""
-    return _as_dataset(support_desk.prompts(n, seed=seed + EVALUATION, split="heldout"))
+    return _as_dataset(support_desk.prompts(n, seed=shift_seed(seed, EVALUATION), split="heldout"))
 
 
 def draw_reply_prompts(n: int, *, seed: int) -> PromptDataset:
     """Returns n prompts whose replies a constitution judges or revises."""
-    return _as_dataset(support_desk.prompts(n, seed=seed + REPLIES))
+    return _as_dataset(support_desk.prompts(n, seed=shift_seed(seed, REPLIES)))
 
 
 def draw_examined_prompts(n: int, *, seed: int) -> PromptDataset:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from textrl_env.agents.offline import DPOConfig
 from textrl_env.data import OnBadRow
-from textrl_env.errors import require_at_least
+from textrl_env.errors import require_count, require_seed
 from textrl_env.pipeline.reward_model import read_for_training
 from textrl_env.pipeline.runs import CheckpointOptions, StageStoppedError, command_line, require_start
 from textrl_env.reward_models import Preference, read_preferences
@@ -37,6 +37,10 @@ class DPOOptions:
     checkpoints: CheckpointOptions = field(default_factory=lambda: CheckpointOptions(save_every=100))
     """How often to save, and where to go on."""
 
+    def __post_init__(self) -> None:
+        if self.n_preferences is not None:
+            require_count(1, n_preferences=self.n_preferences)
+
 
 def run_dpo(options: DPOOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]:
     """Trains a policy on preferences and writes it to RUN/dpo/policy.
@@ -48,8 +52,7 @@ def run_dpo(options: DPOOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]
         InputError: an option or a row is wrong, or RUN/sft or RUN/preferences is missing.
         StageStoppedError: a signal ended the training; the policy so far is saved.
     """
-    if options.n_preferences is not None:
-        require_at_least(1, n_preferences=options.n_preferences)
+    require_seed(seed)
     train, heldout = read_dpo_rows(options, run_dir)
     own_data = options.preferences is not None
     start = require_start(options.policy, run_dir, own_data=own_data, kind="language model")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from textrl_env.data import OnBadRow, PromptDataset
-from textrl_env.errors import require_at_least
+from textrl_env.errors import require_count, require_seed
 from textrl_env.lm import load_model
 from textrl_env.pipeline import default_data
 from textrl_env.pipeline.runs import encode_fitting_prompts, find_policy, read_json, require_model, write_jsonl
@@ -41,6 +41,11 @@ class EvaluationOptions:
     """How many held-out prompts of the support desk."""
     max_new_tokens: int | None = None
     """Longest completion, in tokens; by default the policy's own."""
+
+    def __post_init__(self) -> None:
+        require_count(1, n_prompts=self.n_prompts)
+        if self.max_new_tokens is not None:
+            require_count(1, max_new_tokens=self.max_new_tokens)
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ def run_evaluation(options: EvaluationOptions, run_dir: Path, seed: int = 0) -> 
         name: completion_logprobs(model, samples["ppo"], vocab_size=len(tokenizer)) for name, model in models.items()
     }
     kl = np.array(logprobs["ppo"]) - np.array(logprobs["sft"])
-    metrics = compare(scores, texts, kl, rng=np.random.default_rng(seed))
+    metrics = compare(scores, texts, kl, rng=np.random.default_rng(require_seed(seed)))
     for name, completions in samples.items():
         metrics[f"length_{name}"] = float(np.mean([len(completion.ids) for completion in completions]))
     if options.prompts is None:
@@ -144,10 +149,7 @@ def compare(
 
 def _find_contest(options: EvaluationOptions, run_dir: Path, seed: int) -> Contest:
     """Returns what is compared, each model known to be there and all prompts to fit; nothing large is loaded."""
-    require_at_least(1, n_prompts=options.n_prompts)
-    if options.max_new_tokens is not None:
-        require_at_least(1, max_new_tokens=options.max_new_tokens)
-
+    require_seed(seed)
     policy = require_model(
         options.policy and find_policy(options.policy),
         run_dir / "policy",

@@ -7,7 +7,7 @@ from typing import Any
 
 from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.data.text import as_completion
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_at_least, require_count, require_seed
 from textrl_env.lm import load_model
 from textrl_env.pipeline.runs import encode_fitting_prompts, find_policy, write_jsonl
 
@@ -38,6 +38,11 @@ class GenerationOptions:
     on_bad_row: OnBadRow = "error"
     """What a bad row does: stop, or be left out and counted."""
 
+    def __post_init__(self) -> None:
+        require_count(1, n=self.n, batch_size=self.batch_size)
+        check_sampling(self.temperature, self.max_new_tokens)
+        require_seed(self.seed)
+
 
 def run_generation(options: GenerationOptions) -> dict[str, int]:
     """Writes the rows of the prompts' file, n times each, with `completion`, `finish_reason` and `n_tokens`.
@@ -48,8 +53,6 @@ def run_generation(options: GenerationOptions) -> dict[str, int]:
     Raises:
         InputError: an option or a row is wrong; it is named.
     """
-    require_at_least(1, n=options.n, batch_size=options.batch_size)
-    check_sampling(options.temperature, options.max_new_tokens)
     if options.out.is_dir():
         raise InputError(f"{options.out}: is a folder, expected the file to write")
     folder = find_policy(options.policy)
@@ -84,7 +87,7 @@ def check_sampling(temperature: float | None, max_new_tokens: int | None) -> Non
     if temperature is not None:
         require_at_least(0, temperature=temperature)
     if max_new_tokens is not None:
-        require_at_least(1, max_new_tokens=max_new_tokens)
+        require_count(1, max_new_tokens=max_new_tokens)
 
 
 def choose_sampling(model: Any, temperature: float | None, max_new_tokens: int | None) -> tuple[float, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from textrl_env.data import OnBadRow, PromptDataset, PromptIds
-from textrl_env.errors import require_above, require_at_least
+from textrl_env.errors import require_above, require_at_least, require_count, require_seed
 from textrl_env.pipeline import default_data
 from textrl_env.pipeline.report_card import require_passed
 from textrl_env.pipeline.runs import (
@@ -62,8 +62,8 @@ class PolicyOptions(ABC):
     """How often to save, and where to go on."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, n_updates=self.n_updates, n_prompts=self.n_prompts, max_new_tokens=self.max_new_tokens)
-        require_at_least(1, watch_every=self.watch_every)
+        require_count(1, n_updates=self.n_updates, n_prompts=self.n_prompts, max_new_tokens=self.max_new_tokens)
+        require_count(1, n_episodes=self.n_episodes, batch_size=self.batch_size, watch_every=self.watch_every)
         require_at_least(0, kl_coef=self.kl_coef)
         require_above(0, learning_rate=self.learning_rate)
         require_pessimism(self.pessimism)
@@ -105,6 +105,7 @@ class PolicyInputs:
 
 def find_inputs(options: PolicyOptions, run_dir: Path, seed: int) -> PolicyInputs:
     """Returns the models and prompts to train with, each known to be there and to fit; nothing large is loaded."""
+    require_seed(seed)
     own_data = options.prompts is not None
     start = require_start(options.policy, run_dir, own_data=own_data, kind="language model")
     judge = require_model(

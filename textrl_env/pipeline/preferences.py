@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from textrl_env.data import PromptDataset
-from textrl_env.errors import require_at_least
+from textrl_env.errors import require_count, require_seed
 from textrl_env.lm import load_model
 from textrl_env.pipeline import default_data
 from textrl_env.pipeline.runs import encode_fitting_prompts, require_model
@@ -32,6 +32,11 @@ class PreferencesOptions:
     max_new_tokens: int = 49
     """Longest completion, in tokens."""
 
+    def __post_init__(self) -> None:
+        require_count(2, k=self.k)
+        require_count(1, n_prompts=self.n_prompts, n_heldout=self.n_heldout, n_raters=self.n_raters)
+        require_count(1, max_new_tokens=self.max_new_tokens)
+
 
 def run_preferences(options: PreferencesOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]:
     """Writes rankings of K sampled completions a prompt to RUN/preferences/train.jsonl and heldout.jsonl.
@@ -42,8 +47,7 @@ def run_preferences(options: PreferencesOptions, run_dir: Path, seed: int = 0) -
     Raises:
         InputError: an option is wrong, or RUN/sft is missing.
     """
-    require_at_least(2, k=options.k)
-    require_at_least(1, n_prompts=options.n_prompts, n_heldout=options.n_heldout, n_raters=options.n_raters)
+    require_seed(seed)
     policy = require_model(options.policy, run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")
     rows = default_data.draw_requests(options.n_prompts + options.n_heldout, seed=seed)
     prompts = [row["prompt"] for row in rows]
@@ -52,7 +56,7 @@ def run_preferences(options: PreferencesOptions, run_dir: Path, seed: int = 0) -
     from textrl_env.reward_models import RaterPopulation, write_preferences
 
     population = RaterPopulation.default(default_data.gold_reward, options.n_raters, seed=seed)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(require_seed(seed))
     split = options.n_prompts
     train = population.rank(prompts[:split], completions[:split], rng=rng)
     heldout = population.rank(prompts[split:], completions[split:], rng=rng)

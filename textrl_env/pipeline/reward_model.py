@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textrl_env.data import OnBadRow
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.pipeline.runs import CheckpointOptions, StageStoppedError, read_json, require_path, require_start
 from textrl_env.reward_models import Preference, RatedCompletion, TrainingRow, read_training_rows
 from textrl_env.reward_models.training import RewardModelConfig, RewardModelKind
@@ -43,6 +43,10 @@ class RewardModelOptions:
     checkpoints: CheckpointOptions = field(default_factory=lambda: CheckpointOptions(save_every=100))
     """How often to save, and where to go on."""
 
+    def __post_init__(self) -> None:
+        if self.n_preferences is not None:
+            require_count(1, n_preferences=self.n_preferences)
+
 
 def run_reward_model(options: RewardModelOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]:
     """Trains a reward model and writes it to RUN/reward_model.
@@ -55,8 +59,7 @@ def run_reward_model(options: RewardModelOptions, run_dir: Path, seed: int = 0) 
         InputError: an option or a row is wrong, or RUN/sft or RUN/preferences is missing.
         StageStoppedError: a signal ended the training; the model so far is saved.
     """
-    if options.n_preferences is not None:
-        require_at_least(1, n_preferences=options.n_preferences)
+    require_seed(seed)
     train, heldout = read_reward_rows(options, run_dir)
     start = require_start(options.model, run_dir, own_data=options.preferences is not None)
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from textrl_env.agents.offline import SFTConfig
 from textrl_env.data import OnBadRow, read_rows
 from textrl_env.data.text import encode_completion
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.lm import load_model, load_tokenizer
 from textrl_env.pipeline import default_data
 from textrl_env.pipeline.runs import CheckpointOptions, StageStoppedError, command_line, require_model
@@ -43,6 +43,10 @@ class SFTOptions:
     checkpoints: CheckpointOptions = field(default_factory=lambda: CheckpointOptions(save_every=100))
     """How often to save, and where to go on."""
 
+    def __post_init__(self) -> None:
+        require_count(1, n_demonstrations=self.n_demonstrations, vocab_size=self.vocab_size)
+        require_count(1, hidden_size=self.hidden_size, layers=self.layers, context=self.context)
+
 
 def run_sft(options: SFTOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]:
     """Trains a causal LM and writes it to RUN/sft.
@@ -54,6 +58,7 @@ def run_sft(options: SFTOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]
         InputError: an option or a row is wrong; it is named.
         StageStoppedError: a signal ended the training; the model so far is saved.
     """
+    require_seed(seed)
     rows, heldout = read_demonstrations(options, seed)
     start = None
     if options.model is not None:
@@ -103,7 +108,6 @@ def run_sft(options: SFTOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]
 def read_demonstrations(options: SFTOptions, seed: int) -> tuple[Rows, Rows]:
     """Returns rows to train on and rows to hold out: the last twentieth of a file, at most 300."""
     if options.demonstrations is None:
-        require_at_least(1, n_demonstrations=options.n_demonstrations)
         return default_data.draw_demonstrations(options.n_demonstrations, seed=seed)
     table = read_rows(options.demonstrations, text_columns=["prompt", "completion"], on_bad_row=options.on_bad_row)
     if len(table) < 2:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.errors import require_at_least
+from textrl_env.errors import require_count
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -84,7 +84,7 @@ def bootstrap_estimate(
         confidence: in (0, 1).
         resamples: number of draws.
     """
-    require_at_least(1, resamples=resamples, n_units=len(cluster))
+    require_count(1, resamples=resamples, n_units=len(cluster))
     order = np.argsort(cluster, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(cluster[order])) + 1)
     values = [

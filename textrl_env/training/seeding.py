@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from textrl_env.errors import require_seed
+
 
 @contextmanager
 def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
@@ -16,7 +18,7 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
         device: a GPU, whose generator is used beside the CPU's; the CPU and None add nothing.
     """
     with torch.random.fork_rng(devices=[device] if device is not None and device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.manual_seed(require_seed(seed))
         yield
 
 

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from textrl_env.data.text import Tokenizer
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count, require_seed
+
+LONGEST = 1000
+"""Letters or numbers of a prompt, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +28,10 @@ class AnswerWorld(ABC):
     """Chooses the prompts."""
 
     def __post_init__(self) -> None:
-        require_at_least(0, seed=self.seed)
-        if self.n_prompts is not None and not 1 <= self.n_prompts <= self.n_possible:
+        require_seed(self.seed)
+        if self.n_prompts is not None:
+            require_count(1, n_prompts=self.n_prompts)
+        if self.n_prompts is not None and self.n_prompts > self.n_possible:
             raise InputError(
                 f"n_prompts must be in [1, {self.n_possible}], got {self.n_prompts}; {self} has {self.n_possible} "
                 "different prompts"
@@ -66,7 +71,7 @@ class AnswerWorld(ABC):
     def prompts(self) -> list[str]:
         """`n_prompts` distinct prompts; fewer prompts of the same seed are the first of these."""
         n_prompts = min(64, self.n_possible) if self.n_prompts is None else self.n_prompts
-        rng = np.random.default_rng(self.seed)
+        rng = np.random.default_rng(require_seed(self.seed))
         prompts: dict[str, None] = {}
         while len(prompts) < n_prompts:
             prompts[self.draw(rng)] = None

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textrl_env.errors import InputError, require_at_least
-from textrl_env.worlds.answers import AnswerWorld
+from textrl_env.errors import InputError, require_count
+from textrl_env.worlds.answers import LONGEST, AnswerWorld
 from textrl_env.worlds.tokenizers import LETTERS, LetterTokenizer
 
 
@@ -48,7 +48,9 @@ class CopyWorld(AnswerWorld):
     """Letters of a prompt."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, alphabet_size=self.alphabet_size, length=self.length)
+        require_count(1, alphabet_size=self.alphabet_size, length=self.length)
+        if self.length > LONGEST:
+            raise InputError(f"length must be at most {LONGEST}, got {self.length}")
         if self.alphabet_size > len(LETTERS):
             raise InputError(f"alphabet_size must be at most {len(LETTERS)}, got {self.alphabet_size}")
         super().__post_init__()

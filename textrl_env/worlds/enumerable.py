@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.oracle import PrefixTree, prefix_tree
 from textrl_env.worlds import exact
 from textrl_env.worlds.tokenizers import LETTERS, LetterTokenizer
@@ -57,9 +57,9 @@ class EnumerableWorld:
     """Decides prompts and weights."""
 
     def __post_init__(self) -> None:
-        require_at_least(2, vocab_size=self.vocab_size)
-        require_at_least(1, horizon=self.horizon, n_prompts=self.n_prompts)
-        require_at_least(0, seed=self.seed)
+        require_count(2, vocab_size=self.vocab_size)
+        require_count(1, horizon=self.horizon, n_prompts=self.n_prompts)
+        require_seed(self.seed)
         if self.vocab_size > len(LETTERS) + 1:
             raise InputError(f"vocab_size must be at most {len(LETTERS) + 1}, got {self.vocab_size}")
         if self.n_prompts > (self.vocab_size - 1) ** 2:
@@ -83,7 +83,7 @@ class EnumerableWorld:
         """Distinct prompts of two letters."""
         letters = LETTERS[: self.vocab_size - 1]
         pairs = [first + second for first in letters for second in letters]
-        chosen = np.random.default_rng(self.seed).choice(len(pairs), self.n_prompts, replace=False)
+        chosen = np.random.default_rng(require_seed(self.seed)).choice(len(pairs), self.n_prompts, replace=False)
         return [pairs[index] for index in chosen]
 
     def reward(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
@@ -121,5 +121,5 @@ class EnumerableWorld:
 @cache
 def _weights(world: EnumerableWorld, prompt: str) -> npt.NDArray[np.float64]:
     """Draws the (V, V) weights of neighbouring tokens for one prompt."""
-    rng = np.random.default_rng([world.seed, *prompt.encode()])
+    rng = np.random.default_rng([require_seed(world.seed), *prompt.encode()])
     return rng.normal(scale=world.horizon**-0.5, size=(world.vocab_size, world.vocab_size))

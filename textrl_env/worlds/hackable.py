@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from textrl_env.errors import InputError, require_above, require_at_least
+from textrl_env.errors import InputError, require_above, require_count, require_seed
 from textrl_env.oracle import PrefixTree
 from textrl_env.worlds import exact
 from textrl_env.worlds.tokenizers import LETTERS, LetterTokenizer
@@ -75,10 +75,10 @@ class HackableWorld:
     """Chooses the prompts."""
 
     def __post_init__(self) -> None:
-        require_at_least(2, alphabet_size=self.alphabet_size)
-        require_at_least(3, horizon=self.horizon)
-        require_at_least(1, n_prompts=self.n_prompts)
-        require_at_least(0, seed=self.seed)
+        require_count(2, alphabet_size=self.alphabet_size)
+        require_count(3, horizon=self.horizon)
+        require_count(1, n_prompts=self.n_prompts)
+        require_seed(self.seed)
         require_above(COST, bonus=self.bonus)
         if self.flaw not in ("length", "keyword", "repetition", None):
             raise InputError(f"flaw must be 'length', 'keyword', 'repetition' or None, got {self.flaw!r}")
@@ -104,7 +104,7 @@ class HackableWorld:
     def prompts(self) -> list[str]:
         """Distinct prompts of two different letters."""
         pairs = list(permutations(LETTERS[: self.alphabet_size], 2))
-        chosen = np.random.default_rng(self.seed).permutation(len(pairs))[: self.n_prompts]
+        chosen = np.random.default_rng(require_seed(self.seed)).permutation(len(pairs))[: self.n_prompts]
         return ["".join(pairs[index]) for index in chosen]
 
     def gold(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textrl_env.errors import InputError, require_at_least
-from textrl_env.worlds.answers import AnswerWorld
+from textrl_env.errors import InputError, require_count
+from textrl_env.worlds.answers import LONGEST, AnswerWorld
 from textrl_env.worlds.tokenizers import CharacterTokenizer
 
 OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
@@ -54,7 +54,7 @@ class ArithmeticWorld(AnswerWorld):
     """Some of `+`, `-` and `*`, each once."""
 
     def __post_init__(self) -> None:
-        require_at_least(0, largest=self.largest)
+        require_count(0, largest=self.largest)
         valid = self.operations and set(self.operations) <= set(OPERATIONS)
         if not valid or len(set(self.operations)) < len(self.operations):
             raise InputError(f"operations must be some of {''.join(OPERATIONS)!r}, each once, got {self.operations!r}")
@@ -131,8 +131,10 @@ class SortWorld(AnswerWorld):
     """Numbers are 0 to this."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, length=self.length)
-        require_at_least(0, largest=self.largest)
+        require_count(1, length=self.length)
+        require_count(0, largest=self.largest)
+        if self.length > LONGEST:
+            raise InputError(f"length must be at most {LONGEST}, got {self.length}")
         super().__post_init__()
 
     @property

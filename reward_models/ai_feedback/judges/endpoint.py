@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from textrl_env.data.text import printable
-from textrl_env.errors import InputError, require_above, require_at_least
+from textrl_env.errors import InputError, require_above, require_count
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -43,8 +43,8 @@ class EndpointConfig:
 
     def __post_init__(self) -> None:
         require_above(0, timeout=self.timeout)
-        require_at_least(0, retries=self.retries)
-        require_at_least(1, concurrency=self.concurrency)
+        require_count(0, retries=self.retries)
+        require_count(1, concurrency=self.concurrency)
 
 
 @dataclass(frozen=True)

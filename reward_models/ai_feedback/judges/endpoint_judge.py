@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from textrl_env.errors import require_at_least
+from textrl_env.errors import require_count
 from textrl_env.reward_models.ai_feedback.judges.endpoint import Endpoint, EndpointReply
 from textrl_env.reward_models.ai_feedback.judges.questions import FloatArray, JudgeQuestion
 from textrl_env.reward_models.ai_feedback.judges.requests import (
@@ -50,7 +50,7 @@ class EndpointJudge:
 
     def make_reviser(self, max_tokens: int) -> LanguageModelReviser:
         """Returns the same model as a reviser that writes at most `max_tokens` tokens an answer."""
-        require_at_least(1, max_tokens=max_tokens)
+        require_count(1, max_tokens=max_tokens)
 
         def write(requests: Sequence[ModelRequest]) -> list[str]:
             return [self.endpoint.chat(request.messages, max_tokens=max_tokens).text for request in requests]

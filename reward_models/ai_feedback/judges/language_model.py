@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from textrl_env.data.text import encode_rendered, encode_texts, pad_id, render
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count
 from textrl_env.lm import load_model, load_tokenizer
 from textrl_env.lm.forward import read_logits
 from textrl_env.reward_models.ai_feedback.judges.questions import FloatArray, JudgeQuestion
@@ -43,7 +43,7 @@ class LanguageModelJudge:
     def __init__(
         self, model: Any, tokenizer: Any, *, name: str, identity: str | None = None, batch_size: int = 16
     ) -> None:
-        require_at_least(1, batch_size=batch_size)
+        require_count(1, batch_size=batch_size)
         self.model, self.tokenizer, self.batch_size = model.eval(), tokenizer, batch_size
         self.name, self.identity = name, identity or name
         self._letters = _find_letter_ids(tokenizer)

@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import require_count, require_within
 from textrl_env.reward_models.feedback.store import AnswerKey, LabelLog
 
 REPEAT_GAP = 5
@@ -24,9 +24,8 @@ class DeskConfig:
     """Decides the order of items and of the completions in each; text, so that a database can hold it."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, overlap=self.overlap)
-        if not 0 <= self.repeats < 1:
-            raise InputError(f"repeats must be in [0, 1), got {self.repeats}")
+        require_count(1, overlap=self.overlap)
+        require_within("[0, 1)", repeats=self.repeats)
 
 
 def order_items(items: Sequence[str], disagreement: Mapping[str, float], seed: str) -> list[str]:

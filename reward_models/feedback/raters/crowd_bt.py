@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textrl_env.errors import require_above, require_at_least
+from textrl_env.errors import require_above, require_count
 from textrl_env.reward_models.feedback.raters.votes import Votes
 from textrl_env.reward_models.feedback.simulated_raters import sigmoid
 from textrl_env.stats import percentile_interval
@@ -73,7 +73,7 @@ def fit_crowd_bt(
         warm_up: the sweeps before them.
     """
     require_above(0, spread=spread, trust_true=trust[0], trust_opposite=trust[1])
-    require_at_least(1, draws=draws, warm_up=warm_up)
+    require_count(1, draws=draws, warm_up=warm_up)
     n_raters, n_items = len(votes.raters), len(votes.items)
     scores, eta = np.zeros(n_items), np.full(n_raters, trust[0] / sum(trust))
     blocks = [_Block.from_votes(votes, members) for members in _items_by_turn(votes)]

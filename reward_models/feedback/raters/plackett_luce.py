@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_at_least, require_count
 
 FloatArray = NDArray[np.float64]
 _MAX_STEPS = 100
@@ -64,7 +64,7 @@ def fit_plackett_luce(
         InputError: an item that does not exist, or no finite maximum: with `ridge=0` some items never lose to the
             others or are never compared with them (Ford 1957).
     """
-    require_at_least(2, n_items=n_items)
+    require_count(2, n_items=n_items)
     require_at_least(0, ridge=ridge)
     for ranking in (*rankings, *ties):
         if len(ranking) < 2 or len(set(ranking)) < len(ranking) or not 0 <= min(ranking) <= max(ranking) < n_items:

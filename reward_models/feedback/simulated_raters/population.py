@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import LARGEST_NUMBER, InputError, require_above, require_at_least, require_count, require_seed
 
 FloatArray = NDArray[np.float64]
 
@@ -41,10 +41,9 @@ class SimulatedRater:
     """Utility per word of the completion; > 0 prefers longer ones, whatever they say."""
 
     def __post_init__(self) -> None:
-        if not (self.noise > 0 and np.isfinite(self.noise)):
-            raise InputError(f"noise of rater {self.name!r} must be finite and > 0, got {self.noise}")
-        if not np.isfinite(self.length_bias):
-            raise InputError(f"length_bias of rater {self.name!r} must be finite, got {self.length_bias}")
+        name = f" of rater {self.name!r}"
+        require_above(0, **{f"noise{name}": self.noise})
+        require_at_least(-LARGEST_NUMBER, **{f"length_bias{name}": self.length_bias})
 
     def perceive(self, utility: FloatArray, words: FloatArray) -> FloatArray:
         """Adds the bias to the utility, without noise; both arguments have one shape, and so has the sum."""
@@ -87,8 +86,8 @@ class RaterPopulation:
         Noise: careful 0.1, noisy 0.25, biased 0.1, each times a factor in [0.8, 1.25] of the rater's own (log-uniform).
         Bias: 0.02 utility per word in [0.015, 0.025], so 10 more words look like 0.2 more utility.
         """
-        require_at_least(1, n_raters=n_raters)
-        rng = np.random.default_rng(seed)
+        require_count(1, n_raters=n_raters)
+        rng = np.random.default_rng(require_seed(seed))
         kinds = (("careful", 0.1), ("noisy", 0.25), ("careful", 0.1), ("biased", 0.1))
         raters = []
         for number in range(n_raters):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_at_least, require_within
 from textrl_env.reward_models.feedback.simulated_raters.population import SimulatedRater, Utility, sigmoid, word_counts
 
 FloatArray = NDArray[np.float64]
@@ -29,8 +29,7 @@ class Worker:
     """A pair perceived to be closer than this, in units of utility, is called a tie; >= 0."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.laziness <= 1:
-            raise InputError(f"laziness of {self.rater.name!r} must be in [0, 1], got {self.laziness}")
+        require_within("[0, 1]", **{f"laziness of {self.rater.name!r}": self.laziness})
         require_at_least(0, fatigue=self.fatigue, tie_margin=self.tie_margin)
 
     def attention(self, n_done: int) -> float:

@@ -117,7 +117,7 @@ def test_a_model_that_pays_for_what_training_finds_fails_far_from_the_policy(pla
 def test_limits_are_options_and_refuse_what_is_no_number(planted: Any) -> None:
     random = planted.Planted(lambda text: hash_of(text), scale=0.05)
     assert card_of(planted, random, limits=CardLimits(accuracy=0)).failed == []
-    with pytest.raises(InputError, match="limit tilt must be a number >= 0, got -1"):
+    with pytest.raises(InputError, match="tilt must be at least 0, got -1"):
         CardLimits(tilt=-1)
 
 

@@ -140,7 +140,7 @@ def test_impossible_options_are_refused() -> None:
         check_agent(Constant, ladder=[])
     with pytest.raises(InputError, match="n_episodes"):
         check_agent(Constant, n_episodes=0)
-    with pytest.raises(InputError, match="share must be below 1"):
+    with pytest.raises(InputError, match=r"share must be in \(0, 1\)"):
         replace(BANDIT, share=1.0)
 
 

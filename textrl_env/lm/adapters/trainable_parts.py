@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
-from textrl_env.errors import InputError, require_above, require_at_least
+from textrl_env.errors import InputError, require_above, require_count
 from textrl_env.lm.pretrained import load_model
 from textrl_env.training import seeded
 
@@ -48,7 +48,7 @@ def with_lora(
     Raises:
         InputError: an impossible option, a model that has adapters already, or peft not installed.
     """
-    require_at_least(1, rank=rank)
+    require_count(1, rank=rank)
     require_above(0, alpha=alpha)
     if has_adapters(model):
         raise InputError("this model has adapters already; use it as it is")

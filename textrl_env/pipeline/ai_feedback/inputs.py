@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.data.text import Prompt, encode_prompt
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.lm import load_config, load_model, load_tokenizer
 from textrl_env.pipeline import default_data
 from textrl_env.pipeline.runs import encode_fitting_prompts, require_model
@@ -30,6 +30,9 @@ class JudgeOptions:
     endpoint: EndpointConfig = field(default_factory=EndpointConfig)
     """How an endpoint is asked."""
 
+    def __post_init__(self) -> None:
+        require_count(1, batch_size=self.batch_size)
+
 
 @dataclass(frozen=True)
 class ReplyOptions:
@@ -45,6 +48,10 @@ class ReplyOptions:
     """Longest reply, in tokens."""
     on_bad_row: OnBadRow = "error"
     """End at a bad row, or leave it out."""
+
+    def __post_init__(self) -> None:
+        require_count(0, n_prompts=self.n_prompts)
+        require_count(1, max_new_tokens=self.max_new_tokens)
 
 
 def load_constitution(options: JudgeOptions, **counts: int) -> "Constitution":
@@ -62,7 +69,6 @@ def load_constitution(options: JudgeOptions, **counts: int) -> "Constitution":
 
 def load_judge(options: JudgeOptions) -> "Judge":
     """Loads the judge; InputError names the option that is wrong, before a model is loaded."""
-    require_at_least(1, batch_size=options.batch_size)
     from textrl_env.reward_models.ai_feedback.judges import LanguageModelJudge, RuleJudge
 
     if options.judge == "rules":
@@ -74,7 +80,7 @@ def load_judge(options: JudgeOptions) -> "Judge":
 
 def load_reviser(options: JudgeOptions, max_written_tokens: int) -> "Reviser":
     """Loads the judge as a reviser; a model writes at most `max_written_tokens` tokens, the likeliest ones."""
-    require_at_least(1, batch_size=options.batch_size, max_written_tokens=max_written_tokens)
+    require_count(1, max_written_tokens=max_written_tokens)
     from textrl_env.reward_models.ai_feedback.judges import RuleJudge
 
     if options.judge == "rules":
@@ -86,9 +92,8 @@ def load_reviser(options: JudgeOptions, max_written_tokens: int) -> "Reviser":
 
 def sample_replies(options: ReplyOptions, run_dir: Path, seed: int, *, k: int) -> list[tuple[Prompt, list[str]]]:
     """Returns prompts, with k sampled replies to each."""
-    require_at_least(0, n_prompts=options.n_prompts)
+    require_seed(seed)
     limit = options.max_new_tokens
-    require_at_least(1, max_new_tokens=limit)
     if not options.n_prompts:
         return []
     policy = require_model(options.policy, run_dir / "sft", made_by=f"textrl sft --run-dir {run_dir}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_at_least, require_count, require_seed
 from textrl_env.pipeline.ai_feedback.inputs import (
     JudgeOptions,
     ReplyOptions,
@@ -47,6 +47,11 @@ class AIFeedbackOptions:
     ai_weight: float = 1.0
     """Weight of the judge's rows there."""
 
+    def __post_init__(self) -> None:
+        require_count(2, k=self.k)
+        require_count(1, principles_per_pair=self.principles_per_pair)
+        require_at_least(0, human_weight=self.human_weight, ai_weight=self.ai_weight)
+
 
 def run_ai_feedback(options: AIFeedbackOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]:
     """Writes log.jsonl, preferences.jsonl and mixed.jsonl to RUN/ai_feedback.
@@ -58,8 +63,7 @@ def run_ai_feedback(options: AIFeedbackOptions, run_dir: Path, seed: int = 0) ->
         InputError: an option, a row or the endpoint is wrong; it is named.
         StageStoppedError: Ctrl-C ended it; the same command asks only what is not answered yet.
     """
-    require_at_least(2, k=options.k)
-    require_at_least(0, human_weight=options.human_weight, ai_weight=options.ai_weight)
+    require_seed(seed)
     if options.slices and options.human is None:
         raise InputError("slices: these are columns of the file that --human names; name it too")
     n_principles = options.principles_per_pair
@@ -85,7 +89,7 @@ def run_ai_feedback(options: AIFeedbackOptions, run_dir: Path, seed: int = 0) ->
     principles = [
         row
         for stream, n in enumerate((len(items), len(pairs) - len(items)))
-        for row in constitution.draw(n, np.random.default_rng([seed, stream]), each=n_principles)
+        for row in constitution.draw(n, np.random.default_rng([require_seed(seed), stream]), each=n_principles)
     ]
     out = run_dir / options.folder
     with Interrupt() as stop:
@@ -101,7 +105,7 @@ def run_ai_feedback(options: AIFeedbackOptions, run_dir: Path, seed: int = 0) ->
         (out / name).unlink(missing_ok=True)
     if items:
         write_jsonl(out / "preferences.jsonl", labels)
-    report = report_judge(judge.name, verdicts, human, rng=np.random.default_rng(seed))
+    report = report_judge(judge.name, verdicts, human, rng=np.random.default_rng(require_seed(seed)))
     if human is not None and items:
         mixed = mixed_rows(human.rows, labels, human_weight=options.human_weight, ai_weight=options.ai_weight)
         write_jsonl(out / "mixed.jsonl", mixed)

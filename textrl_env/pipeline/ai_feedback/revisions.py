@@ -9,7 +9,7 @@ import numpy as np
 
 from textrl_env.data import check_rows, find_prompt_fault, find_text_fault, parse_rows
 from textrl_env.data.text import Prompt, completion_text
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.pipeline.ai_feedback.inputs import (
     JudgeOptions,
     ReplyOptions,
@@ -38,6 +38,9 @@ class RevisionOptions:
     max_written_tokens: int = 128
     """Longest critique or revision of a model, in tokens."""
 
+    def __post_init__(self) -> None:
+        require_count(1, n_revisions=self.n_revisions, max_written_tokens=self.max_written_tokens)
+
 
 def run_revision(options: RevisionOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]:
     """Writes log.jsonl, demonstrations.jsonl and preferences.jsonl to RUN/revisions; returns counts.
@@ -46,6 +49,7 @@ def run_revision(options: RevisionOptions, run_dir: Path, seed: int = 0) -> dict
         InputError: an option, a row or the endpoint is wrong; it is named.
         StageStoppedError: Ctrl-C ended it; the same command asks only what is not answered yet.
     """
+    require_seed(seed)
     constitution = load_constitution(options.judging, n_revisions=options.n_revisions)
 
     from textrl_env.reward_models.ai_feedback import demonstration_rows, preference_rows, revise_all
@@ -55,7 +59,7 @@ def run_revision(options: RevisionOptions, run_dir: Path, seed: int = 0) -> dict
     if not pairs:
         raise InputError("n_prompts: with 0 there is nothing to revise; give --completions")
     prompts, completions = [prompt for prompt, _ in pairs], [completion for _, completion in pairs]
-    principles = constitution.draw(len(prompts), np.random.default_rng(seed), each=options.n_revisions)
+    principles = constitution.draw(len(prompts), np.random.default_rng(require_seed(seed)), each=options.n_revisions)
     out = run_dir / options.folder
     with Interrupt() as stop:
         histories = revise_all(prompts, completions, principles, reviser, log=out / "log.jsonl", should_stop=stop)

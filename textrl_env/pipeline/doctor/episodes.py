@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import pad
 
 from textrl_env.agents import ActorCriticLM, Rollout, collect
+from textrl_env.errors import require_seed
 from textrl_env.mdp import TextGenVectorEnv
 
 Array = npt.NDArray[Any]
@@ -63,7 +64,7 @@ def sample_episodes(env: RecordingEnv, agent: ActorCriticLM, n: int, *, seed: in
         seed: of the environment and the agent.
     """
     env.reset(seed=seed)
-    agent.generator.manual_seed(seed)
+    agent.generator.manual_seed(require_seed(seed))
     agent.parameters_changed()
     rollout = collect(env, agent, n)
     assert rollout is not None

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from textrl_env.agents import ActorCriticLM
 from textrl_env.data import PromptDataset
 from textrl_env.data.text import encode_prompt
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.lm import load_config, load_model, load_tokenizer
 from textrl_env.mdp import KLShaping
 from textrl_env.pipeline import default_data
@@ -87,7 +87,8 @@ class TrainingSetup:
         dtype: DType = "float32",
         seed: int = 0,
     ) -> None:
-        require_at_least(1, max_new_tokens=max_new_tokens)
+        require_count(1, max_new_tokens=max_new_tokens)
+        require_seed(seed)
         self.max_new_tokens, self.seed = max_new_tokens, seed
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.tolerance = TOLERANCE[dtype]
@@ -126,7 +127,7 @@ class TrainingSetup:
         )
         assert agent.value_head is not None
         head = agent.value_head.weight
-        noise = torch.randn(head.shape, generator=torch.Generator().manual_seed(self.seed))
+        noise = torch.randn(head.shape, generator=torch.Generator().manual_seed(require_seed(self.seed)))
         head.data = noise / head.shape[1] ** 0.5
         return agent
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_seed
 from textrl_env.pipeline.report_card.options import ReportCardFiles, ReportCardOptions
 from textrl_env.pipeline.runs import command_line, find_policy, read_json, write_json
 from textrl_env.reward_models.report_card import CARD, PAGE, weights_digest
@@ -23,10 +23,6 @@ def write_report_card(path: Path, options: ReportCardOptions) -> ReportCardFiles
     Raises:
         InputError: an option is out of range, a file is missing or cannot be read, or a policy does not fit.
     """
-    require_at_least(0, n_prompts=options.n_prompts)
-    require_at_least(4, n=options.n)
-    require_at_least(1, max_new_tokens=options.max_new_tokens)
-
     from textrl_env.pipeline.report_card.inputs import find_reward_model
 
     folder = find_reward_model(path)
@@ -79,7 +75,7 @@ def _judge(folder: Path, options: ReportCardOptions) -> "tuple[ReportCard, dict[
     card = report_card(
         reward_model,
         preferences,
-        rng=np.random.default_rng(options.seed),
+        rng=np.random.default_rng(require_seed(options.seed)),
         limits=options.limit,
         ceiling=simulate_ceiling(source, preferences),
         slices=slices,

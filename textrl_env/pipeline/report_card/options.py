@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from textrl_env.errors import require_count, require_seed
 from textrl_env.reward_models.report_card import CardLimits
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ class ReportCardOptions:
     """Of samples and intervals."""
     limit: CardLimits = field(default_factory=CardLimits)
     """What must be reached to pass."""
+
+    def __post_init__(self) -> None:
+        require_count(0, n_prompts=self.n_prompts)
+        require_count(4, n=self.n)
+        require_count(1, max_new_tokens=self.max_new_tokens)
+        require_seed(self.seed)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count
 
 if TYPE_CHECKING:
     from textrl_env.agents import OnPolicyAlgorithm
@@ -24,7 +24,7 @@ class CheckpointOptions:
     """How many checkpoints stay."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, save_every=self.save_every, keep=self.keep)
+        require_count(1, save_every=self.save_every, keep=self.keep)
         if self.resume not in ("auto", "never") and not Path(self.resume).is_dir():
             raise InputError(f"resume must be auto, never or a checkpoint's folder, got {self.resume!r}")
 

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_seed
 from textrl_env.pipeline.runs.folder import write_json
 from textrl_env.training.distributed import process_index
 
@@ -49,6 +49,7 @@ def run_stage(
     and seconds. After a stop both are removed: what was saved is not what an earlier run's numbers speak of. Of several
     processes one does this.
     """
+    require_seed(seed)
     if run_dir.exists() and not run_dir.is_dir():
         raise InputError(f"{run_dir}: is a file, expected the run's folder")
     folder = run_dir / options.folder

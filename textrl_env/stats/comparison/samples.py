@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,7 +29,7 @@ def best_of_n_kl(n: int) -> float:
     Exact where no two completions have the same score and each is unlikely (Stiennon et al. 2020, appendix G.3;
     proved as a bound by Beirami et al. 2024).
     """
-    require_at_least(1, n=n)
+    require_count(1, n=n)
     return math.log(n) - (n - 1) / n
 
 
@@ -40,7 +40,7 @@ def chance_of_best(scores: npt.ArrayLike, n: int) -> Floats:
     completion of score s is the best in (C(h, n) - C(l, n)) / ((h - l) C(m, n)) of them (Nakano et al. 2021,
     appendix I, there without equals).
     """
-    require_at_least(1, n=n)
+    require_count(1, n=n)
     values = np.asarray(scores, dtype=np.float64)
     m = values.shape[-1]
     if m < n:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count
 from textrl_env.training.checkpoints import folder as checkpoint_folder
 
 Position = tuple[int, int]
@@ -27,7 +27,7 @@ class CheckpointSaver:
     """
 
     def __init__(self, folder: str | Path, *, every_updates: int = 10, keep: int = 2) -> None:
-        require_at_least(1, every_updates=every_updates, keep=keep)
+        require_count(1, every_updates=every_updates, keep=keep)
         self.folder, self.every_updates, self.keep = Path(folder), every_updates, keep
         self.last: Path | None = None
         """The last checkpoint that was saved."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from textrl_env.errors import require_seed
 from textrl_env.worlds.support_desk import language
 from textrl_env.worlds.support_desk.requests import Split, SupportRequest, parse_prompt, prompts
 
@@ -66,7 +67,7 @@ def demonstration(prompt: str, rng: np.random.Generator) -> str:
 
 def demonstrations(n: int, *, seed: int, split: Split = "train") -> list[dict[str, str]]:
     """Draws n rows with `prompt` (distinct, as in `prompts(n, seed=seed, split=split)`) and `completion`, for SFT."""
-    rng = np.random.default_rng([seed, 1])
+    rng = np.random.default_rng([require_seed(seed), 1])
     return [
         {"prompt": row["prompt"], "completion": demonstration(row["prompt"], rng)}
         for row in prompts(n, seed=seed, split=split)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.worlds.support_desk.language import (
     ASKS,
     GREETINGS,
@@ -99,10 +99,10 @@ def prompts(n: int, *, seed: int, split: Split = "train") -> list[dict[str, Any]
         n rows with `prompt` (str), `problem` (str), `product` (str) and `harmful` (bool). Only `prompt` matters to the
         gold reward; the others are for grouping results.
     """
-    require_at_least(0, n=n)
+    require_count(0, n=n)
     _check_split(split)
     rows: list[dict[str, Any]] = []
-    for index in np.random.default_rng(seed).permutation(_size()):
+    for index in np.random.default_rng(require_seed(seed)).permutation(_size()):
         if len(rows) == n:
             break
         text, request = _prompt(int(index))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.worlds.support_desk import language
 from textrl_env.worlds.support_desk.gold import gold_reward
 from textrl_env.worlds.support_desk.replies import best_completion
@@ -86,8 +86,8 @@ class SupportDeskWorld:
     """Chooses the prompts."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, n_prompts=self.n_prompts)
-        require_at_least(0, seed=self.seed)
+        require_count(1, n_prompts=self.n_prompts)
+        require_seed(self.seed)
 
     @property
     def tokenizer(self) -> WordTokenizer:
@@ -111,5 +111,5 @@ class SupportDeskWorld:
     @property
     def best_return(self) -> float:
         """The mean gold of a perfect answer to each prompt; gold is at most 1."""
-        rng = np.random.default_rng(self.seed)
+        rng = np.random.default_rng(require_seed(self.seed))
         return float(np.mean(self.reward(self.prompts, [best_completion(prompt, rng) for prompt in self.prompts])))
