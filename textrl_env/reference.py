@@ -12,7 +12,7 @@ from torch import Tensor
 
 from textrl_env.errors import InputError
 from textrl_env.lm import Precision, autocast, checked_precision, rounded_copy
-from textrl_env.lm.forward import CachedDecoder, read_logits, token_logprobs
+from textrl_env.lm.forward import CachedDecoder, read_logits, require_causal, token_logprobs
 
 MOST_LOGITS = 2**25
 """Numbers in the logits that are held at once, where a sequence has no more: 128 MB of float32."""
@@ -29,15 +29,17 @@ class FrozenReference:
         precision: of the linear layers; the policy's, so that equal weights give KL 0.
 
     Raises:
-        InputError: the model's vocabulary is smaller than V.
+        InputError: not a causal language model, or its vocabulary is smaller than V.
     """
 
     def __init__(
         self, model: Any, *, vocab_size: int, temperature: float = 1.0, precision: Precision = "float32"
     ) -> None:
-        if model.config.vocab_size < vocab_size:
+        require_causal(model, role="the reference")
+        size = model.config.get_text_config().vocab_size
+        if size < vocab_size:
             raise InputError(
-                f"the reference model knows {model.config.vocab_size} tokens, the tokenizer has {vocab_size}; "
+                f"the reference model knows {size} tokens, the tokenizer has {vocab_size}; "
                 "use the tokenizer the model was trained with"
             )
         self.model = self._freeze(model)

@@ -18,6 +18,7 @@ from textrl_env.agents.offline.sequences import TokenizedRow, reference_logprobs
 from textrl_env.data import iterate_rows
 from textrl_env.data.text import pad_id
 from textrl_env.errors import InputError
+from textrl_env.lm import context_length
 from textrl_env.training import Metrics
 
 
@@ -142,7 +143,7 @@ def train_dpo(
 def _encode_pairs(
     reference: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]], *, config: DPOConfig
 ) -> TokenizedPairs:
-    limit = reference.config.get_text_config().max_position_embeddings
+    limit = context_length(reference)
     encode = partial(tokenize_row, tokenizer, kind="preference", max_length=limit, max_new_tokens=config.max_new_tokens)
     chosen = [encode(row, index=index, column="chosen") for index, row in enumerate(rows)]
     rejected = [encode(row, index=index, column="rejected") for index, row in enumerate(rows)]

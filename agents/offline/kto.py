@@ -13,6 +13,8 @@ from textrl_env.agents.offline.sequences import TokenizedRow, reference_logprobs
 from textrl_env.data import iterate_rows
 from textrl_env.data.text import pad_id
 from textrl_env.errors import InputError
+from textrl_env.lm import context_length
+from textrl_env.lm.forward import require_causal
 from textrl_env.training import Metrics
 
 
@@ -81,7 +83,8 @@ def train_kto(
             raise InputError(f"{row.get('where', f'row {index}')}: label must be True or False, got {row['label']!r}")
     model.eval()
     reference = model if reference is None else reference.eval()
-    limit = reference.config.get_text_config().max_position_embeddings
+    require_causal(model, role="the model")
+    limit = context_length(reference)
     encode = partial(
         tokenize_row,
         tokenizer,
@@ -134,7 +137,7 @@ def train_kto(
     )
 
 
-def _swap_completion(row: TokenizedRow, neighbour: TokenizedRow, limit: int) -> TokenizedRow:
+def _swap_completion(row: TokenizedRow, neighbour: TokenizedRow, limit: int | None) -> TokenizedRow:
     """Joins the prompt of one row with the completion of another, cut to the model's context."""
     ids = row.ids[: row.prompt_length] + neighbour.ids[neighbour.prompt_length :]
     return TokenizedRow(ids[:limit], row.prompt_length)

@@ -28,7 +28,7 @@ def tokenize_row(
     index: int,
     column: str,
     kind: str,
-    max_length: int,
+    max_length: int | None,
     max_new_tokens: int | None = None,
 ) -> TokenizedRow:
     """Encodes a row's `prompt` and the completion in `column`.
@@ -39,7 +39,7 @@ def tokenize_row(
         index: the row's number.
         column: of the completion.
         kind: what the rows are, for messages.
-        max_length: the most tokens the model takes.
+        max_length: the most tokens the model takes; None where it has no limit.
         max_new_tokens: completions end here, then without the end token, as an environment's length limit ends them.
 
     Raises:
@@ -47,7 +47,7 @@ def tokenize_row(
     """
     prompt = encode_prompt(tokenizer, row["prompt"])
     ids = prompt + encode_completion(tokenizer, row[column])[:max_new_tokens]
-    if len(ids) > max_length:
+    if max_length is not None and len(ids) > max_length:
         raise InputError(
             f"{row.get('where', f'{kind} {index}')}: {len(ids)} tokens, the model's context is "
             f"{max_length}; shorten or remove it: {row['prompt']!r:.60}"

@@ -13,11 +13,13 @@ from textrl_env.agents.offline.loop import RowRun, train_on_rows
 from textrl_env.agents.offline.sequences import TokenizedRow, pad_rows, tokenize_row
 from textrl_env.data import iterate_rows
 from textrl_env.data.text import pad_id
+from textrl_env.lm import context_length
+from textrl_env.lm.forward import require_causal
 from textrl_env.training import Metrics
 
 
 def encode_demonstrations(
-    tokenizer: Any, demonstrations: Iterable[Mapping[str, str]], *, max_length: int
+    tokenizer: Any, demonstrations: Iterable[Mapping[str, str]], *, max_length: int | None
 ) -> list[TokenizedRow]:
     """Encodes rows with `prompt` and `completion`; InputError names a row of more than `max_length` tokens.
 
@@ -58,7 +60,8 @@ def train_sft(
     Returns:
         the held-out loss in nats per token, or the last training loss where nothing is held out.
     """
-    limit = model.config.get_text_config().max_position_embeddings
+    require_causal(model, role="the model")
+    limit = context_length(model)
     examples = encode_demonstrations(tokenizer, demonstrations, max_length=limit)
     heldout_examples = encode_demonstrations(tokenizer, heldout, max_length=limit)
     fill = pad_id(tokenizer)

@@ -8,6 +8,7 @@ import numpy as np
 
 from textrl_env.agents.policy import ActorCriticLM
 from textrl_env.errors import InputError, require_above, require_at_least, require_count, require_seed, require_within
+from textrl_env.lm import context_length
 from textrl_env.mdp import Estimator, TextGenVectorEnv
 from textrl_env.reference import FrozenReference
 
@@ -119,7 +120,7 @@ def _check_policy_and_env(policy: ActorCriticLM, env: TextGenVectorEnv) -> None:
         )
     if not np.array_equal(task.action_tokens, np.arange(policy.vocab_size)):
         raise InputError("a language model's actions are all tokens: leave out action_tokens (ban tokens instead)")
-    context = getattr(policy.policy.config.get_text_config(), "max_position_embeddings", None)
+    context = context_length(policy.policy)
     if context is not None and task.length > context:
         raise InputError(
             f"prompts of {task.max_prompt_tokens} and completions of {task.max_new_tokens} tokens do not "

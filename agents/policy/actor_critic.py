@@ -57,7 +57,7 @@ class ActorCriticLM(ActorCriticNetworks):
         policy = load_policy(Path(path), dtype=dtype).to(as_device(device))
         agent = cls(
             policy,
-            vocab_size=vocab_size or policy.config.vocab_size,
+            vocab_size=vocab_size or policy.config.get_text_config().vocab_size,
             critic=critic,
             temperature=temperature,
             precision=precision,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from textrl_env.errors import InputError, require_above
 from textrl_env.lm import Precision, autocast, checked_precision
 from textrl_env.lm.adapters import trunk_copy, unwrap
-from textrl_env.lm.forward import read_logits, read_states
+from textrl_env.lm.forward import read_logits, read_states, require_causal
 from textrl_env.training.distributed import Skeleton
 
 
@@ -107,9 +107,11 @@ class ActorCriticNetworks(nn.Module):
             raise InputError(f"critic must be 'separate', 'shared' or 'none', got {critic!r}")
         require_above(0, temperature=temperature)
         policy = unwrap(policy)
-        if policy.config.vocab_size < vocab_size:
+        require_causal(policy, role="the policy")
+        size = policy.config.get_text_config().vocab_size
+        if size < vocab_size:
             raise InputError(
-                f"the policy knows {policy.config.vocab_size} tokens, the tokenizer has {vocab_size}; "
+                f"the policy knows {size} tokens, the tokenizer has {vocab_size}; "
                 "use the tokenizer the model was trained with"
             )
         self.policy = policy

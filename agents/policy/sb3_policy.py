@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from textrl_env.agents.policy.actor_critic import ActorCriticLM
 from textrl_env.agents.policy.networks import CriticKind
 from textrl_env.errors import InputError
+from textrl_env.lm import context_length
 
 
 class CausalLMPolicy(ActorCriticPolicy):
@@ -85,7 +86,7 @@ class CausalLMPolicy(ActorCriticPolicy):
             optimizer_kwargs=optimizer_kwargs,
         )
         self.lm = _actor_critic(model, vocab_size=int(action_space.n), critic=critic)
-        context = getattr(self.lm.policy.config.get_text_config(), "max_position_embeddings", None)
+        context = context_length(self.lm.policy)
         length = flatdim(observation_space["input_ids"])
         if context is not None and length > context:
             raise InputError(

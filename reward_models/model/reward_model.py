@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification
 
 from textrl_env.data.text import Prompt, encode_completion, encode_prompt, pad_id
 from textrl_env.errors import InputError
-from textrl_env.lm import Precision, autocast, checked_precision, load_model, load_tokenizer
+from textrl_env.lm import Precision, autocast, checked_precision, context_length, load_model, load_tokenizer
 from textrl_env.lm.adapters import has_adapters, load_adapters, save_model
 from textrl_env.lm.forward import read_states
 from textrl_env.reward_models.model.rewards import MEMBERS
@@ -90,8 +90,8 @@ class RewardModel:
         """
         prompt_ids = encode_prompt(self.tokenizer, prompt) if prompt else []
         ids = prompt_ids + encode_completion(self.tokenizer, completion)
-        limit = self.model.config.get_text_config().max_position_embeddings
-        if len(ids) > limit:
+        limit = context_length(self.model)
+        if limit is not None and len(ids) > limit:
             raise InputError(
                 f"{where or 'a text'}: prompt and completion have {len(ids)} tokens, the reward model's context is "
                 f"{limit}; shorten or remove it: {str(prompt) + completion!r:.80}"

@@ -66,13 +66,12 @@ class Lint:
             return None
         require_path(self.tokenizer, made_by="save_pretrained of the model that will read the rows")
 
-        from textrl_env.lm import load_config, load_tokenizer
+        from textrl_env.lm import context_length, load_config, load_tokenizer
         from textrl_env.reward_models.lint import TokenBudget
 
         most = self.max_tokens
         if most is None and (self.tokenizer / "config.json").is_file():
-            config = load_config(self.tokenizer).get_text_config()
-            most = getattr(config, "max_position_embeddings", None)
+            most = context_length(load_config(self.tokenizer))
         if most is None:
             raise InputError(f"{self.tokenizer}: no config.json that says how long a text may be; give max_tokens")
         require_count(1, max_tokens=most)

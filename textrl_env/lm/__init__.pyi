@@ -1,3 +1,4 @@
+from .context import context_length as context_length
 from .precision import (
     Precision as Precision,
     as_device as as_device,

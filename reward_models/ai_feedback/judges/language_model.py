@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM
 
 from textrl_env.data.text import encode_rendered, encode_texts, pad_id, render
 from textrl_env.errors import InputError, require_count
-from textrl_env.lm import load_model, load_tokenizer
-from textrl_env.lm.forward import read_logits
+from textrl_env.lm import context_length, load_model, load_tokenizer
+from textrl_env.lm.forward import read_logits, require_causal
 from textrl_env.reward_models.ai_feedback.judges.questions import FloatArray, JudgeQuestion
 from textrl_env.reward_models.ai_feedback.judges.requests import (
     LETTERS,
@@ -44,6 +44,7 @@ class LanguageModelJudge:
         self, model: Any, tokenizer: Any, *, name: str, identity: str | None = None, batch_size: int = 16
     ) -> None:
         require_count(1, batch_size=batch_size)
+        require_causal(model, role="the judge")
         self.model, self.tokenizer, self.batch_size = model.eval(), tokenizer, batch_size
         self.name, self.identity = name, identity or name
         self._letters = _find_letter_ids(tokenizer)
@@ -57,9 +58,9 @@ class LanguageModelJudge:
 
     def check(self, questions: Sequence[JudgeQuestion]) -> None:
         """Raises InputError naming a question that is longer than the model's context."""
-        limit = self.model.config.get_text_config().max_position_embeddings
+        limit = context_length(self.model)
         for question, ids in zip(questions, self.encode(questions), strict=True):
-            if len(ids) > limit:
+            if limit is not None and len(ids) > limit:
                 raise InputError(
                     f"a comparison has {len(ids)} tokens, the context of the judge {self.name} is {limit}; take a "
                     f"model with a longer one, or remove the prompt {question.prompt!r:.80}"

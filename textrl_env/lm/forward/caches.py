@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from textrl_env.lm.forward.packing import positions
+from textrl_env.lm.forward.packing import positions, read_logits
+from textrl_env.lm.forward.suitability import call_model
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class StepCache(Protocol):
 
 
 class StockCache:
-    """A `StepCache` of any causal LM: transformers' `DynamicCache`, edited from outside.
+    """A `StepCache` of causal LMs that attend: transformers' `DynamicCache`, edited from outside.
 
     Keys and values of a layer are (R, key-value heads, W, d).
     """
@@ -123,7 +124,8 @@ class StockCache:
             layer.keys, layer.values = change(layer.keys), change(layer.values)  # type: ignore[arg-type]
 
     def _forward(self, ids: Tensor, mask: Tensor, position_ids: Tensor, cache: Any) -> Tensor:
-        output = self.model(
+        output = call_model(
+            self.model,
             input_ids=ids,
             attention_mask=mask,
             position_ids=position_ids,
@@ -133,3 +135,47 @@ class StockCache:
         )
         logits: Tensor = output.logits[:, -1]
         return logits
+
+
+class TokenCache:
+    """A `StepCache` of any causal LM: it holds tokens alone, and every step reads all of them.
+
+    For models whose own cache is a recurrent state, which cannot be cut or padded; a step costs what its whole text
+    does.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def start(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Forgets everything and reads left-padded rows."""
+        self._ids = ids
+        return self._forward(mask)
+
+    def append(self, ids: Tensor, at: Tensor, mask: Tensor, beginnings: Beginnings | None = None) -> Tensor:
+        """Reads every row with one token more."""
+        if beginnings is not None:
+            self._ids[beginnings.places, -beginnings.ids.shape[1] :] = beginnings.ids
+        self._ids = torch.cat([self._ids, ids[:, None]], dim=1)
+        return self._forward(mask)
+
+    def arrange(self, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Leaves every row in its place."""
+        return np.arange(len(lengths))
+
+    def select(self, places: Tensor) -> None:
+        """Keeps some rows, in this order."""
+        self._ids = self._ids[places]
+
+    def crop(self, columns: int) -> None:
+        """Drops leading columns."""
+        self._ids = self._ids[:, columns:]
+
+    def pad(self, columns: int) -> None:
+        """Adds leading columns."""
+        self._ids = torch.nn.functional.pad(self._ids, (columns, 0))
+
+    def _forward(self, mask: Tensor) -> Tensor:
+        newest = torch.zeros_like(mask, dtype=torch.bool)
+        newest[:, -1] = True
+        return read_logits(self.model, self._ids, mask.bool(), newest).logits

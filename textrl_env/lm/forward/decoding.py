@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from textrl_env.lm.forward.caches import Beginnings
+from textrl_env.lm.forward.suitability import require_causal
 from textrl_env.lm.forward.trunk_cache import cache_for
 
 Array = npt.NDArray[Any]
@@ -28,9 +29,13 @@ class CachedDecoder:
 
     Args:
         model: a causal LM of transformers; called in eval mode as it stands, its parameters are read at every call.
+
+    Raises:
+        InputError: not a causal language model.
     """
 
     def __init__(self, model: Any) -> None:
+        require_causal(model, role="the model")
         self.model = model
         self.reset()
 

@@ -3,14 +3,21 @@
 Linear layers see the tokens of all sequences end to end. Attention alone needs rows; there the tokens stand at the
 left of each row, so that the causal mask hides what fills it. The last layer goes on only with the tokens that are
 read.
+
+Architectures whose layers are not taken apart (`trunks`) run through their own forward, with the sequences at the left:
+what stands behind a sequence is invisible to a causal model, whether it attends or keeps a recurrent state, whereas
+padding before it would have to be masked by everything that moves along a row.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from textrl_env.lm.forward.suitability import call_model
 from textrl_env.lm.forward.trunks import Heads, Layer, Trunk, recompute as recompute_step, recompute_layers, trunk_of
 from textrl_env.lm.precision import in_float32
 
@@ -99,13 +106,33 @@ def read_states(base_model: Any, ids: Tensor, mask: Tensor, read: Tensor, *, rec
     trunk = trunk_of(base_model)
     if trunk is not None:
         return packed_states(trunk, pack(ids, mask, read), recompute=recompute)
-    attention_mask = mask.long()
+    rows = at_left(ids, mask, read)
+    inputs = {"input_ids": rows.ids, "attention_mask": rows.mask.long(), "use_cache": False, "return_dict": True}
     with recompute_layers(base_model, on=recompute):
-        output = base_model(
-            input_ids=ids, attention_mask=attention_mask, position_ids=positions(attention_mask), use_cache=False
-        )
-    states: Tensor = output.last_hidden_state[read]
+        output = call_model(base_model, **inputs)
+        # A causal LM that holds its trunk under another name than it says is its own base model.
+        if getattr(output, "last_hidden_state", None) is None:
+            output = call_model(base_model, **inputs, output_hidden_states=True)
+            return output.hidden_states[-1][rows.read]  # type: ignore[no-any-return]
+    states: Tensor = output.last_hidden_state[rows.read]
     return states
+
+
+class Rows(NamedTuple):
+    """Sequences that begin at the left: ids, mask and which tokens are read, (B, W) each; W is the longest's length."""
+
+    ids: Tensor
+    mask: Tensor
+    read: Tensor
+
+
+def at_left(ids: Tensor, mask: Tensor, read: Tensor) -> Rows:
+    """Moves each sequence of padded rows (B, L) to the left; under the mask's False stands any token."""
+    lengths = mask.sum(dim=1, keepdim=True)
+    places = torch.arange(int(lengths.max()), device=ids.device)
+    columns = (mask.int().argmax(dim=1, keepdim=True) + places).clamp_max(ids.shape[1] - 1)
+    counted = places < lengths
+    return Rows(ids.gather(1, columns), counted, read.gather(1, columns) & counted)
 
 
 class Read(NamedTuple):
@@ -136,19 +163,38 @@ def read_logits(
         with in_float32(ids.device):
             head = model.get_output_embeddings()
             return Read(head(states.to(head.weight.dtype)), states if with_states else None)
-    attention_mask = mask.long()
-    n_columns = ids.shape[1] - int(read.any(dim=0).int().argmax())
-    with recompute_layers(model, on=recompute):
-        output = model(
-            input_ids=ids,
-            attention_mask=attention_mask,
-            position_ids=positions(attention_mask),
-            use_cache=False,
-            logits_to_keep=n_columns,
-            output_hidden_states=with_states,
+    rows = at_left(ids, mask, read)
+    with recompute_layers(model, on=recompute), _reading(model.base_model, rows.read) as trunk_states:
+        output = call_model(
+            model, input_ids=rows.ids, attention_mask=rows.mask.long(), use_cache=False, return_dict=True
         )
-    states = output.hidden_states[-1][read] if with_states else None
-    return Read(output.logits[read[:, -n_columns:]], states)
+    if trunk_states:
+        return Read(output.logits[0], trunk_states[-1] if with_states else None)
+    states = read_states(model.base_model, ids, mask, read, recompute=recompute) if with_states else None
+    return Read(output.logits[rows.read], states)
+
+
+@contextmanager
+def _reading(base_model: Any, read: Tensor) -> Iterator[list[Tensor]]:
+    """Lets a head go on with the states under `read` (B, W) alone; yields a list that receives them, (R, H).
+
+    Logits of every token would be the largest tensor of a forward. The list stays empty where a model passes its
+    trunk by.
+    """
+    states: list[Tensor] = []
+
+    def keep_read(module: Any, arguments: Any, output: Any) -> Any:
+        if getattr(output, "last_hidden_state", None) is None:
+            return output
+        states.append(output.last_hidden_state[read])
+        output.last_hidden_state = states[-1][None]
+        return output
+
+    handle = base_model.register_forward_hook(keep_read)
+    try:
+        yield states
+    finally:
+        handle.remove()
 
 
 def token_logprobs(logits: Tensor, tokens: Tensor, *, vocab_size: int, temperature: float = 1.0) -> Tensor:

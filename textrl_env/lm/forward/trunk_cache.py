@@ -7,8 +7,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from textrl_env.lm.forward.caches import Beginnings, StepCache, StockCache
+from textrl_env.lm.forward.caches import Beginnings, StepCache, StockCache, TokenCache
 from textrl_env.lm.forward.packing import Packing, attend, pack
+from textrl_env.lm.forward.suitability import has_editable_cache
 from textrl_env.lm.forward.trunks import Heads, Trunk, trunk_of
 from textrl_env.lm.precision import in_float32
 
@@ -23,7 +24,9 @@ LEAST_GROWTH = 16
 def cache_for(model: Any) -> StepCache:
     """Makes the fastest cache that is right for a causal LM of transformers."""
     trunk = trunk_of(model)
-    return StockCache(model) if trunk is None else TrunkCache(model, trunk)
+    if trunk is not None:
+        return TrunkCache(model, trunk)
+    return StockCache(model) if has_editable_cache(model) else TokenCache(model)
 
 
 class TrunkCache:

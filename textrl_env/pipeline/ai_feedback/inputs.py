@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.data.text import Prompt, encode_prompt
 from textrl_env.errors import InputError, require_count, require_seed
-from textrl_env.lm import load_config, load_model, load_tokenizer
+from textrl_env.lm import context_length, load_model, load_tokenizer
 from textrl_env.pipeline import default_data
 from textrl_env.pipeline.runs import encode_fitting_prompts, require_model
 from textrl_env.reward_models.ai_feedback.judges import EndpointConfig
@@ -148,11 +148,11 @@ def _load_local_reviser(folder: Path, max_written_tokens: int, batch_size: int) 
     from textrl_env.reward_models.ai_feedback.judges import LanguageModelReviser
 
     model, tokenizer = load_model(AutoModelForCausalLM, folder), load_tokenizer(folder)
-    context = load_config(folder).get_text_config().max_position_embeddings
+    context = context_length(model)
 
     def sample(prompts: list[Prompt]) -> list[str]:
         longest = max(len(encode_prompt(tokenizer, prompt)) for prompt in prompts)
-        if longest + max_written_tokens > context:
+        if context is not None and longest + max_written_tokens > context:
             raise InputError(
                 f"judge: a request of {longest} tokens and max_written_tokens {max_written_tokens} do not fit into the "
                 f"{context} tokens of {folder}; take a model with a longer context, or shorter replies"

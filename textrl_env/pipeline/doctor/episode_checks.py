@@ -84,7 +84,7 @@ def deterministic(setup: TrainingSetup) -> Finding:
     "policy ignores padding and batch",
     consequence="log-probabilities that change with the other rows of a batch, which PPO takes for a change of the "
     "policy",
-    remedy="the model must use position_ids and attention_mask; absolute positions that ignore them count the padding",
+    remedy="a row's logits must follow from its own tokens, whatever the batch's size and what stands behind the row",
     needs=(deterministic,),
 )
 def policy_padding(setup: TrainingSetup) -> Finding:
@@ -97,7 +97,7 @@ def policy_padding(setup: TrainingSetup) -> Finding:
 @check(
     "critic ignores padding and batch",
     consequence="values, and so advantages, that change with the other rows of a batch",
-    remedy="the critic's trunk must use position_ids and attention_mask",
+    remedy="a row's states must follow from its own tokens, whatever the batch's size and what stands behind the row",
     needs=(deterministic,),
 )
 def critic_padding(setup: TrainingSetup) -> Finding:

@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from textrl_env.agents import ActorCriticLM
 from textrl_env.data import PromptDataset
 from textrl_env.data.text import encode_prompt
 from textrl_env.errors import InputError, require_count, require_seed
-from textrl_env.lm import load_config, load_model, load_tokenizer
+from textrl_env.lm import context_length, load_config, load_model, load_tokenizer
 from textrl_env.mdp import KLShaping
 from textrl_env.pipeline import default_data
 from textrl_env.pipeline.doctor.episodes import RecordingEnv, SampledEpisodes, sample_episodes
@@ -37,7 +38,7 @@ class ModelFiles:
     folder: Path
     tokenizer: Any
     vocab_size: int
-    context: int
+    context: int | None
     end_ids: frozenset[int]
     generation: dict[str, Any]
 
@@ -46,7 +47,7 @@ class ModelFiles:
         """Reads a folder; InputError where its configuration or tokenizer cannot be read."""
         try:
             config = load_config(folder).get_text_config()
-            context = config.max_position_embeddings
+            context = context_length(config)
             tokenizer = load_tokenizer(folder)
             has_settings = (folder / GENERATION_FILE).is_file()
             generation = GenerationConfig.from_pretrained(folder).to_diff_dict() if has_settings else {}
@@ -110,9 +111,12 @@ class TrainingSetup:
         """The models there are, the policy first."""
         return [files for files in (self.policy, self.reference, self.reward_model) if files is not None]
 
-    def room(self, files: ModelFiles) -> int:
-        """The most tokens of a prompt that leave room for a completion; the reward model reads the end token too."""
-        return files.context - self.max_new_tokens - (files is self.reward_model)
+    def room(self, files: ModelFiles) -> float:
+        """The most tokens of a prompt that leave room for a completion, `inf` without a limit.
+
+        The reward model reads the end token too.
+        """
+        return (inf if files.context is None else files.context) - self.max_new_tokens - (files is self.reward_model)
 
     def misfits(self, files: ModelFiles) -> np.ndarray:
         """Indices of the prompts that have no token or leave no room."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from textrl_env.data import PromptDataset, PromptIds
 from textrl_env.errors import InputError
-from textrl_env.lm import load_config, load_tokenizer, resolve_model
+from textrl_env.lm import context_length, load_config, load_tokenizer, resolve_model
 
 ModelKind = Literal["language model", "reward model"]
 ARCHITECTURES: dict[ModelKind, tuple[str, ...]] = {
@@ -91,9 +91,9 @@ def encode_fitting_prompts(
     Raises:
         InputError: an option leaves no room for a prompt, or a prompt is too long; it is named.
     """
-    context = load_config(model).get_text_config().max_position_embeddings
-    room = context - max_new_tokens
-    if room < 1:
+    context = context_length(load_config(model))
+    room = None if context is None else context - max_new_tokens
+    if room is not None and room < 1:
         raise InputError(
             f"max_new_tokens {max_new_tokens} leaves no room for a prompt: the context of {model} is {context} tokens"
         )

@@ -249,8 +249,31 @@ def policy_without_attention_mask(case: Any) -> None:
     wrap(case.agent.policy, unmasked)
 
 
-def critic_without_position_ids(case: Any) -> None:
-    ignores_positions(case.agent.critic_trunk)
+def policy_that_sees_the_batch(case: Any) -> None:
+    def crowded(options: Any, forward: Any) -> Any:
+        output = forward()
+        output.logits = output.logits * (1 + 0.05 * (len(options["input_ids"]) - 1))
+        return output
+
+    wrap(case.agent.policy, crowded)
+
+
+def policy_that_sees_padding(case: Any) -> None:
+    def shifted(options: Any, forward: Any) -> Any:
+        output = forward()
+        output.logits = output.logits * (1 + 0.05 * int((options["attention_mask"] == 0).sum()))
+        return output
+
+    wrap(case.agent.policy, shifted)
+
+
+def critic_that_sees_the_batch(case: Any) -> None:
+    def crowded(options: Any, forward: Any) -> Any:
+        output = forward()
+        output.last_hidden_state = output.last_hidden_state + 0.1 * (len(options["input_ids"]) - 1)
+        return output
+
+    wrap(case.agent.critic_trunk, crowded)
 
 
 def cache_at_another_temperature(case: Any) -> None:
@@ -306,9 +329,11 @@ IN_MODELS = [
     ("policy scores without dropout", critic_with_dropout),
     ("policy scores without dropout", critic_of_nan),
     ("policy scores without dropout", reference_with_dropout),
-    ("policy ignores padding and batch", policy_without_position_ids),
-    ("policy ignores padding and batch", policy_without_attention_mask),
-    ("critic ignores padding and batch", critic_without_position_ids),
+    ("policy ignores padding and batch", policy_that_sees_the_batch),
+    ("policy ignores padding and batch", policy_that_sees_padding),
+    ("critic ignores padding and batch", critic_that_sees_the_batch),
+    ("ratio is 1 at the start", policy_without_position_ids),
+    ("ratio is 1 at the start", policy_without_attention_mask),
     ("ratio is 1 at the start", cache_at_another_temperature),
     ("KL is 0 at the start", reference_that_moved),
     ("sampled from what is scored", sampling_at_a_low_temperature),
