@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textrl_env.data import Fault, find_prompt_fault, find_text_fault, parse_rows
+from textrl_env.data import find_prompt_fault, find_text_fault, parse_rows
+from textrl_env.data.rows import Fault
 from textrl_env.data.text import Message
 from textrl_env.errors import InputError
 from textrl_env.reward_models.preferences import preferences_of

@@ -1,7 +1,6 @@
 """The prompts an environment draws from, each with its further columns."""
 
 import heapq
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from textrl_env.data.columns import find_prompt_fault
 from textrl_env.data.containers import iterate_rows
-from textrl_env.data.row_formats import parse_rows
-from textrl_env.data.rows import OnBadRow, check_prompt_rows
+from textrl_env.data.rows import OnBadRow, check_rows, parse_rows
+from textrl_env.data.split import first_rows, split_by_prompt
 from textrl_env.data.text import Prompt, Tokenizer, encode_rendered, encode_texts, render
-from textrl_env.errors import InputError, require_seed, require_within
+from textrl_env.errors import InputError
 
 Ints = npt.NDArray[np.int64]
 
@@ -95,8 +95,11 @@ class PromptDataset:
     def from_file(
         cls, path: str | Path, *, prompt_column: str = "prompt", on_bad_row: OnBadRow = "error"
     ) -> "PromptDataset":
-        """Reads a `.jsonl`, `.json`, `.csv`, `.txt` or `.parquet` file; errors as `textrl_env.data.read_rows`."""
-        return cls._collect(parse_rows(path, prompt_column), prompt_column, on_bad_row=on_bad_row, source=str(path))
+        """Reads a file as `textrl_env.data.read_rows` does, with its errors; an empty cell of a CSV file is None."""
+        rows = parse_rows(path, prompt_column)
+        if Path(path).suffix.lower() in (".csv", ".tsv"):
+            rows = ((where, _blanks_to_none(row, but=prompt_column)) for where, row in rows)
+        return cls._collect(rows, prompt_column, on_bad_row=on_bad_row, source=str(path))
 
     @classmethod
     def _collect(
@@ -106,13 +109,22 @@ class PromptDataset:
         prompts: list[Any] = []
         where: list[str] = []
         columns: dict[str, list[Any]] = {}
-        for row in check_prompt_rows(rows, prompt_column=prompt_column, on_bad_row=on_bad_row, source=source):
-            prompt = row.values[prompt_column]
-            if prompts and isinstance(prompt, str) is not isinstance(prompts[0], str):
-                raise InputError(
-                    f"{row.where}: the prompt is a {type(prompt).__name__}, that of {where[0]} a "
-                    f"{type(prompts[0]).__name__}; make all of them texts, or all of them conversations"
+
+        kinds: list[str] = []
+
+        def fault_in(row: Mapping[str, Any]) -> str | None:
+            if fault := find_prompt_fault(row[prompt_column]):
+                return f"column {prompt_column!r} {fault}"
+            kinds.append("text" if isinstance(row[prompt_column], str) else "conversation")
+            if kinds[-1] != kinds[0]:
+                return (
+                    f"the prompt is a {kinds[-1]}, those before are {kinds[0]}s; make all of them texts, or all of "
+                    "them conversations"
                 )
+            return None
+
+        for row in check_rows(rows, columns=[prompt_column], fault_of=fault_in, on_bad_row=on_bad_row, source=source):
+            prompt = row.values[prompt_column]
             for name, value in row.values.items():
                 if name != prompt_column:
                     if name not in columns:
@@ -151,27 +163,14 @@ class PromptDataset:
         Raises:
             InputError: another fraction, or fewer than two distinct prompts.
         """
-        require_within("(0, 1)", heldout_fraction=heldout_fraction)
-        first = self._first_rows()
-        distinct = np.unique(first)
-        if len(distinct) < 2:
-            raise InputError("a split needs two distinct prompts or more; all rows have the same")
-        n_heldout = min(max(round(heldout_fraction * len(distinct)), 1), len(distinct) - 1)
-        chosen = np.random.default_rng(require_seed(seed)).choice(distinct, n_heldout, replace=False)
-        heldout = np.isin(first, chosen)
-        return self.select(np.flatnonzero(~heldout).tolist()), self.select(np.flatnonzero(heldout).tolist())
+        train, heldout = split_by_prompt(self.prompts, heldout_fraction, seed=seed)
+        return self.select(train), self.select(heldout)
 
     def duplicates(self) -> Duplicates:
         """Finds the rows whose prompt came before, exactly alike; a uniform order draws such prompts more often."""
-        first = self._first_rows()
+        first = first_rows(self.prompts)
         again = np.flatnonzero(first != np.arange(len(self)))
         return Duplicates(len(again), tuple((self.where[row], self.where[first[row]]) for row in again[:5]))
-
-    def _first_rows(self) -> Ints:
-        """(n,) per row, the first row with the same prompt."""
-        first_rows: dict[str, int] = {}
-        keys = (json.dumps(prompt, sort_keys=True, default=repr) for prompt in self.prompts)
-        return np.array([first_rows.setdefault(key, row) for row, key in enumerate(keys)], dtype=np.int64)
 
     def text(self, index: int, tokenizer: Tokenizer) -> str:
         """Returns a row's prompt as text, a conversation rendered; InputError names a row that cannot be."""
@@ -219,3 +218,10 @@ class PromptDataset:
 
 
 PromptRows = PromptDataset | str | Path | Iterable[Prompt | Mapping[str, Any]]
+
+
+def _blanks_to_none(row: Any, *, but: str) -> Any:
+    """Returns a CSV row whose empty cells are what they are in other formats: null."""
+    if not isinstance(row, Mapping):
+        return row
+    return {name: None if value == "" and name != but else value for name, value in row.items()}

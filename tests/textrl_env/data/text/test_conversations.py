@@ -124,6 +124,6 @@ def test_malformed_messages_are_faults_of_their_row(tmp_path: Path, messages: An
 
 
 def test_texts_and_conversations_do_not_mix() -> None:
-    with pytest.raises(InputError, match="prompt 1: the prompt is a list, that of prompt 0 a str; make all"):
+    with pytest.raises(InputError, match="prompt 1: the prompt is a conversation, those before are texts; make all"):
         PromptDataset.of(["hello", HELLO])
     assert PromptDataset.of([HELLO, BYE]).conversational and not PromptDataset.of(["hello"]).conversational

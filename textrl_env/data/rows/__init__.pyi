@@ -1,0 +1,11 @@
+from .bad_rows import (
+    SKIP_HINT as SKIP_HINT,
+    Fault as Fault,
+    OnBadRow as OnBadRow,
+    Row as Row,
+    check_rows as check_rows,
+    collect as collect,
+    require_columns as require_columns,
+)
+from .files import parse_rows as parse_rows
+from .tables import drop_unsubmitted as drop_unsubmitted, read_rows as read_rows

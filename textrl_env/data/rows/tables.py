@@ -1,0 +1,71 @@
+"""Tables of rows with columns of text, read from a file and checked; judgements that nobody submitted are left out."""
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from textrl_env.data.columns import find_text_fault, is_given
+from textrl_env.data.rows.bad_rows import OnBadRow, Row, check_rows
+from textrl_env.data.rows.files import parse_rows
+
+UNSUBMITTED = frozenset({"discarded", "draft", "pending", "skipped", "cancelled", "canceled"})
+"""Values of a column `status`, in small letters, that say that a judgement does not count."""
+
+
+def read_rows(
+    path: str | Path,
+    *,
+    text_columns: Sequence[str],
+    may_be_empty: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    fault_of: Callable[[Mapping[str, Any]], str | None] = lambda row: None,
+    on_bad_row: OnBadRow = "error",
+    skippable: bool = True,
+) -> list[Row]:
+    """Reads a `.jsonl`, `.json` (a list of objects), `.csv`, `.tsv`, `.txt` (a text per line) or `.parquet` file.
+
+    Args:
+        path: the file; its ending names the format. A `.txt` file has one column, the first of `text_columns`.
+        text_columns: columns that every row must have, as strings with something in them.
+        may_be_empty: those of `text_columns` in which an empty string is fine.
+        optional: further columns that must be strings where they are given; empty or null is not given.
+        fault_of: says what else is wrong with a row whose columns are right, or None.
+        on_bad_row: `"error"` raises once every row has been looked at, `"skip"` leaves bad rows out and warns with
+            their number.
+        skippable: False where the user of this function cannot choose `on_bad_row`.
+
+    Raises:
+        InputError: no such file, an unknown format, no usable row, or (with `"error"`) bad rows, by `file:line`.
+    """
+
+    def fault_in(row: Mapping[str, Any]) -> str | None:
+        for column in (*text_columns, *(name for name in optional if is_given(row.get(name)))):
+            if fault := find_text_fault(row[column]):
+                return f"column {column!r} {fault}"
+            if column in text_columns and column not in may_be_empty and not row[column].strip():
+                return f"column {column!r} is empty"
+        return fault_of(row)
+
+    rows = parse_rows(path, text_columns[0])
+    return check_rows(
+        rows, columns=text_columns, fault_of=fault_in, on_bad_row=on_bad_row, source=str(path), skippable=skippable
+    )
+
+
+def drop_unsubmitted(rows: Iterable[tuple[str, Any]], *, source: str) -> Iterator[tuple[str, Any]]:
+    """Yields places and rows, but for those whose `status` says discarded, draft and so on; warns of their number.
+
+    Other values of `status`, which may be about something else, count as submitted.
+    """
+    counts: Counter[str] = Counter()
+    for where, row in rows:
+        status = row.get("status") if isinstance(row, Mapping) else None
+        if isinstance(status, str) and status.strip().lower() in UNSUBMITTED:
+            counts[status.strip().lower()] += 1
+        else:
+            yield where, row
+    if counts:
+        names = ", ".join(f"{n} {name}" for name, n in counts.most_common())
+        warnings.warn(f"{source}: left out {counts.total()} rows that nobody submitted ({names})", stacklevel=2)
