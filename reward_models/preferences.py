@@ -1,14 +1,19 @@
-"""Preferences: rankings of completions of one prompt, read from and written to JSONL in TRL's columns."""
+"""Preferences: rankings of completions of one prompt, in TRL's columns: of rows in memory, read from files, written."""
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from textrl_env.data import OnBadRow, Row, iterate_rows, read_rows
+from textrl_env.data import OnBadRow, Row, iterate_rows
+from textrl_env.data.columns import Conversation, is_given, parse_number, read_flag, read_list, read_number
+from textrl_env.data.rows import Fault, collect, drop_unsubmitted, parse_rows
 from textrl_env.errors import InputError
+from textrl_env.reward_models.rankings import RankedTexts, read_ranking
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,7 @@ class Preference:
     """Completions of one prompt, best first.
 
     Attributes:
-        prompt: its text; may be empty where whole texts are compared.
+        prompt: its text, which may be empty where whole texts are compared, or its messages.
         ranking: K >= 2 completions, best first.
         probability: how likely people prefer the first to the second of a pair, in [0.5, 1]; 1 for rankings.
         where: `file:row`, for messages.
@@ -25,7 +30,7 @@ class Preference:
         weight: how much the row counts beside others, 0 or more.
     """
 
-    prompt: str
+    prompt: str | Conversation
     ranking: tuple[str, ...]
     probability: float = 1.0
     where: str = ""
@@ -40,39 +45,91 @@ class Preference:
         return (self.probability,) * n_pairs if self.probabilities is None else self.probabilities
 
 
-def preferences_of(rows: Iterable[Mapping[str, Any]]) -> list[Preference]:
+def preferences_of(
+    rows: Iterable[Mapping[str, Any] | Preference], *, on_bad_row: OnBadRow = "error"
+) -> list[Preference]:
     """Makes preferences of rows with the columns of TRL.
 
     Args:
         rows: with `prompt`, `chosen`, `rejected`, and optionally `ranking`, `soft_label`, `tie`, `margin`, `weight`;
-            or with `ranking` and `soft_labels`, one per pair of the ranking; in any container that
-            `textrl_env.data.iterate_rows` reads.
+            or with `ranking` and `soft_labels`, one per pair of the ranking. Prompts and completions are texts or
+            messages, see `textrl_env.data.columns.split_prompt`. A `ranking` is best first, or a list of
+            `{"value": …, "rank": …}`, where the value is a text or the name of a column with it, and equal ranks are
+            ties. `where` names the row in messages.
+        on_bad_row: as for `textrl_env.data.read_rows`.
 
     Raises:
-        InputError: names the row where one of these is not as it should be.
+        InputError: no usable row, or rows in which one of these is not as it should be, by their place.
     """
-    preferences = []
-    for index, row in enumerate(iterate_rows(rows, name="preferences")):
-        where = str(row.get("where", f"preference {index}"))
-        if fault := _fault(row):
-            raise InputError(f"{where}: {fault}")
-        preferences.append(_preference(row, where))
-    return preferences
+    items = place_rows(rows, name="preference")
+    return [] if not items else collect(items, _take_preference, source="preferences", on_bad_row=on_bad_row)
+
+
+def place_rows(rows: Any, *, name: str) -> list[tuple[str, Row | Any]]:
+    """Returns rows in memory with their places: what their `where` says, else `name` and their number from 0."""
+    items: list[tuple[str, Row | Any]] = []
+    for index, row in enumerate(iterate_rows(rows, name=f"{name}s")):
+        is_row = isinstance(row, Mapping)
+        where = str(row.get("where") or f"{name} {index}") if is_row else f"{name} {index}"
+        items.append((where, Row(where, row) if is_row else row))
+    return items
 
 
 def read_preferences(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[Preference]:
-    """Reads a JSONL, JSON or CSV file with the columns of `preferences_of`; a completion may be empty.
+    """Reads a file with the columns of `preferences_of`; a completion may be empty.
 
-    See `textrl_env.data.read_rows` for the errors raised.
+    Rows whose `status` says that nobody submitted them are left out, with a warning. See `textrl_env.data.read_rows`
+    for the formats and errors.
     """
-    return [_preference(row.values, row.where) for row in preference_rows(path, on_bad_row=on_bad_row)]
+    return read_judged_rows(path, read_preference, column="chosen", on_bad_row=on_bad_row)
 
 
 def preference_rows(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[Row]:
     """Reads the rows that `read_preferences` makes preferences of, with all their columns."""
-    columns = ["chosen", "rejected"]
-    return read_rows(
-        path, text_columns=columns, may_be_empty=columns, optional=["prompt"], fault_of=_fault, on_bad_row=on_bad_row
+
+    def read(row: Row) -> Row:
+        read_preference(row)
+        return row
+
+    return read_judged_rows(path, read, column="chosen", on_bad_row=on_bad_row)
+
+
+def read_judged_rows(
+    path: str | Path, read: Callable[[Row], Result], *, column: str, on_bad_row: OnBadRow = "error"
+) -> list[Result]:
+    """Reads a file of judgements, but for those that nobody submitted; `read` makes the result of a row.
+
+    Args:
+        path: the file.
+        read: raises InputError where a row is bad.
+        column: that the rows should have.
+        on_bad_row: as for `textrl_env.data.read_rows`.
+    """
+    rows = drop_unsubmitted(parse_rows(path, column), source=str(path))
+    items = ((where, row if isinstance(row, Fault) else Row(where, row)) for where, row in rows)
+    return collect(items, read, source=str(path), on_bad_row=on_bad_row, expected=f"rows with a column {column!r}")
+
+
+def _take_preference(row: Row | Any) -> Preference:
+    return row if isinstance(row, Preference) else read_preference(row)
+
+
+def read_preference(row: Row | Any) -> Preference:
+    """Makes a preference of a row; InputError says what is wrong with it."""
+    if not isinstance(row, Row) or not isinstance(row.values, Mapping):
+        value = row.values if isinstance(row, Row) else row
+        raise InputError(f"expected an object with columns 'chosen', 'rejected', got {type(value).__name__}")
+    values = row.values
+    ranking = read_ranking(values)
+    probability = _read_probability(values, ranking)
+    return Preference(
+        ranking.prompt,
+        ranking.texts,
+        probability,
+        row.where,
+        _read_probabilities(values, ranking),
+        margin=_read_margin(values, len(ranking.texts)),
+        weight=read_weight(values),
     )
 
 
@@ -84,92 +141,49 @@ def write_preferences(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Pa
     return path
 
 
-def _fault(row: Mapping[str, Any]) -> str | None:
-    """Describes the fault of a row's columns beside the prompt, or returns None."""
-    if fault := _ranking_fault(row):
-        return fault
-    n_ranked = len(_ranking(row))
-    faults = _soft_label_fault(row, n_ranked), _soft_labels_fault(row, n_ranked), _margin_fault(row, n_ranked)
-    return next(filter(None, faults), None) or weight_fault(row)
+def _read_probability(row: Mapping[str, Any], ranking: RankedTexts) -> float:
+    """Returns how likely people prefer the first of a pair; 1 for rankings."""
+    tie, label = read_flag(row, "tie"), read_number(row, "soft_label")
+    if label is not None and not 0.5 <= label <= 1:
+        raise InputError(f"'soft_label' must be a number in [0.5, 1], got {row['soft_label']!r:.100}")
+    if tie and label not in (None, 0.5):
+        raise InputError(f"'tie' is true, but 'soft_label' is {label}; a tie has 0.5")
+    probability = 0.5 if tie else 1.0 if label is None else label
+    if len(ranking.texts) > 2 and probability < 1:
+        raise InputError(f"'soft_label' and 'tie' speak of a pair, this row ranks {len(ranking.texts)} completions")
+    if len(ranking.texts) == 2 and ranking.probabilities == (0.5,):
+        if probability not in (0.5, 1.0) or tie is False:
+            raise InputError("'ranking' has a tie, but 'soft_label' or 'tie' says otherwise")
+        return 0.5
+    return probability
 
 
-def _ranking(row: Mapping[str, Any]) -> Any:
-    ranking = row.get("ranking")
-    return [row["chosen"], row["rejected"]] if ranking is None else ranking
+def _read_probabilities(row: Mapping[str, Any], ranking: RankedTexts) -> tuple[float, ...] | None:
+    """Returns a soft label for every pair, where the row has them or its ranking has ties."""
+    values = read_list(row, "soft_labels")
+    if values is None:
+        return ranking.probabilities
+    labels = tuple(map(parse_number, values))
+    n_pairs = len(ranking.texts) * (len(ranking.texts) - 1) // 2
+    if len(labels) != n_pairs or not all(0 <= label <= 1 for label in labels):
+        raise InputError(f"'soft_labels' must be {n_pairs} numbers in [0, 1], got {values!r:.100}")
+    label = read_number(row, "soft_label")
+    if ranking.probabilities not in (None, labels) or (label is not None and labels != (label,)):
+        raise InputError("'soft_labels' says something else than 'soft_label' or the ties of 'ranking'; leave one out")
+    return labels
 
 
-def _ranking_fault(row: Mapping[str, Any]) -> str | None:
-    ranking = _ranking(row)
-    if row.get("ranking") is None and ranking[0] == ranking[1]:
-        return "'chosen' and 'rejected' are the same text"
-    if not isinstance(ranking, Sequence) or isinstance(ranking, str) or not all(isinstance(x, str) for x in ranking):
-        return f"'ranking' must be a list of texts, best first; got {ranking!r:.100}"
-    return f"'ranking' must hold two completions or more, got {len(ranking)}" if len(ranking) < 2 else None
+def _read_margin(row: Mapping[str, Any], n_ranked: int) -> float:
+    margin = read_number(row, "margin") or 0.0
+    if margin and n_ranked > 2:
+        raise InputError(f"'margin' speaks of a pair, this row ranks {n_ranked} completions")
+    return margin
 
 
-def _soft_label_fault(row: Mapping[str, Any], n_ranked: int) -> str | None:
-    if row.get("tie") not in (None, True, False):
-        # A CSV file holds the word "False", which is true in Python.
-        return f"'tie' must be true or false, got {row['tie']!r:.100}"
-    probability = _probability(row)
-    finite = isinstance(probability, int | float) and math.isfinite(probability)
-    if not finite or not 0.5 <= probability <= 1:
-        return f"'soft_label' must be a number in [0.5, 1], got {probability!r}"
-    if probability < 1 and n_ranked > 2:
-        return f"'soft_label' and 'tie' speak of a pair, this row ranks {n_ranked} completions"
-    return None
-
-
-def _soft_labels_fault(row: Mapping[str, Any], n_ranked: int) -> str | None:
-    labels = row.get("soft_labels")
-    if labels is None:
-        return None
-    n_pairs = n_ranked * (n_ranked - 1) // 2
-    numbers = isinstance(labels, Sequence) and all(isinstance(x, int | float) and 0 <= x <= 1 for x in labels)
-    if numbers and len(labels) == n_pairs:
-        return None
-    return f"'soft_labels' must be {n_pairs} numbers in [0, 1], got {labels!r:.100}"
-
-
-def _margin_fault(row: Mapping[str, Any], n_ranked: int) -> str | None:
-    margin = row.get("margin")
-    if margin is None:
-        return None
-    if not math.isfinite(parse_number(margin)):
-        return f"'margin' must be a number, got {margin!r:.100}"
-    if parse_number(margin) and n_ranked > 2:
-        return f"'margin' speaks of a pair, this row ranks {n_ranked} completions"
-    return None
-
-
-def weight_fault(row: Mapping[str, Any]) -> str | None:
-    """Describes the fault of a row's `weight`, or returns None; it may be missing."""
-    weight = row.get("weight")
-    if weight is None or 0 <= parse_number(weight) < math.inf:
-        return None
-    return f"'weight' must be a number of 0 or more, got {weight!r:.100}"
-
-
-def parse_number(value: Any) -> float:
-    """Parses a value of a column of numbers, which a CSV file has as texts; NaN where it is none."""
-    try:
-        return math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def _probability(row: Mapping[str, Any]) -> Any:
-    return 0.5 if row.get("tie") else row.get("soft_label", 1.0)
-
-
-def _preference(row: Mapping[str, Any], where: str) -> Preference:
-    labels, margin, weight = row.get("soft_labels"), row.get("margin"), row.get("weight")
-    return Preference(
-        row.get("prompt", ""),
-        tuple(_ranking(row)),
-        float(_probability(row)),
-        where,
-        None if labels is None else tuple(map(float, labels)),
-        margin=0.0 if margin is None else parse_number(margin),
-        weight=1.0 if weight is None else parse_number(weight),
-    )
+def read_weight(row: Mapping[str, Any]) -> float:
+    """Returns a row's `weight`, 1 where it is not given; InputError where it is no number of 0 or more."""
+    value = row.get("weight")
+    weight = parse_number(value) if is_given(value) else 1.0
+    if not 0 <= weight < math.inf:
+        raise InputError(f"'weight' must be a number of 0 or more, got {value!r:.100}")
+    return weight

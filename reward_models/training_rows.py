@@ -1,14 +1,22 @@
 """Rows that reward models are trained on: preferences, or ratings, which are points for single completions."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textrl_env.data import OnBadRow, find_text_fault, iterate_rows, parse_rows, read_rows
+from textrl_env.data import OnBadRow, Row
+from textrl_env.data.columns import Conversation, is_given, read_number, split_row
+from textrl_env.data.rows import collect, parse_rows, require_columns
 from textrl_env.errors import InputError
-from textrl_env.reward_models.preferences import Preference, parse_number, read_preferences, weight_fault
+from textrl_env.reward_models.preferences import (
+    Preference,
+    place_rows,
+    read_judged_rows,
+    read_preference,
+    read_preferences,
+    read_weight,
+)
 
 
 @dataclass(frozen=True)
@@ -16,14 +24,14 @@ class RatedCompletion:
     """A completion of a prompt and the points that it was given.
 
     Attributes:
-        prompt: its text; may be empty where whole texts are rated.
+        prompt: its text, which may be empty where whole texts are rated, or its messages.
         completion: its text.
         rating: points, more is better; on any scale.
         weight: how much the row counts beside others, 0 or more.
         where: `file:row`, for messages.
     """
 
-    prompt: str
+    prompt: str | Conversation
     completion: str
     rating: float
     weight: float = 1.0
@@ -38,30 +46,28 @@ def completions_of(row: TrainingRow) -> tuple[str, ...]:
     return row.ranking if isinstance(row, Preference) else (row.completion,)
 
 
-def rated_completions_of(rows: Iterable[Mapping[str, Any]]) -> list[RatedCompletion]:
+def rated_completions_of(
+    rows: Iterable[Mapping[str, Any] | RatedCompletion], *, on_bad_row: OnBadRow = "error"
+) -> list[RatedCompletion]:
     """Makes rated completions of rows with `completion`, `rating`, and optionally `prompt` and `weight`.
 
-    They may be in any container that `textrl_env.data.iterate_rows` reads; InputError names a bad row.
+    InputError names bad rows by their place; see `preferences_of`.
     """
-    ratings = []
-    for index, row in enumerate(iterate_rows(rows, name="ratings")):
-        where = str(row.get("where", f"rating {index}"))
-        if fault := _text_fault(row) or _fault(row):
-            raise InputError(f"{where}: {fault}")
-        ratings.append(_rated_completion(row, where))
-    return ratings
+    items = place_rows(rows, name="rating")
+    return [] if not items else collect(items, _take_rating, source="ratings", on_bad_row=on_bad_row)
+
+
+def training_rows_of(
+    rows: Iterable[Mapping[str, Any] | TrainingRow], *, on_bad_row: OnBadRow = "error"
+) -> list[TrainingRow]:
+    """Makes ratings of rows with a `rating`, and preferences of others; InputError names bad rows by their place."""
+    items = place_rows(rows, name="row")
+    return [] if not items else collect(items, _take_training_row, source="training rows", on_bad_row=on_bad_row)
 
 
 def read_rated_completions(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[RatedCompletion]:
-    """Reads a JSONL, JSON or CSV file with the columns of `rated_completions_of`.
-
-    See `textrl_env.data.read_rows` for the errors raised.
-    """
-    columns = ["completion"]
-    rows = read_rows(
-        path, text_columns=columns, may_be_empty=columns, optional=["prompt"], fault_of=_fault, on_bad_row=on_bad_row
-    )
-    return [_rated_completion(row.values, row.where) for row in rows]
+    """Reads a file with the columns of `rated_completions_of`, as `read_preferences` reads its own."""
+    return read_judged_rows(path, read_rated_completion, column="completion", on_bad_row=on_bad_row)
 
 
 def read_training_rows(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[TrainingRow]:
@@ -72,19 +78,22 @@ def read_training_rows(path: str | Path, *, on_bad_row: OnBadRow = "error") -> l
     return list(read_preferences(path, on_bad_row=on_bad_row))
 
 
-def _text_fault(row: Mapping[str, Any]) -> str | None:
-    for column in ("completion", *(name for name in ("prompt",) if name in row)):
-        if fault := find_text_fault(row.get(column)):
-            return f"column {column!r} {fault}"
-    return None
+def read_rated_completion(row: Row | Any) -> RatedCompletion:
+    """Makes a rated completion of a row; InputError says what is wrong with it."""
+    require_columns(row.values if isinstance(row, Row) else row, ["completion"])
+    prompt, (text,) = split_row(row.values, ["completion"])
+    rating = read_number(row.values, "rating")
+    if rating is None:
+        raise InputError(f"'rating' must be a number, got {row.values.get('rating')!r:.100}")
+    return RatedCompletion(prompt, text, rating, read_weight(row.values), row.where)
 
 
-def _fault(row: Mapping[str, Any]) -> str | None:
-    if not math.isfinite(parse_number(row.get("rating"))):
-        return f"'rating' must be a number, got {row.get('rating')!r:.100}"
-    return weight_fault(row)
+def _take_rating(row: Row | Any) -> RatedCompletion:
+    return row if isinstance(row, RatedCompletion) else read_rated_completion(row)
 
 
-def _rated_completion(row: Mapping[str, Any], where: str) -> RatedCompletion:
-    weight = 1.0 if row.get("weight") is None else parse_number(row["weight"])
-    return RatedCompletion(row.get("prompt", ""), row["completion"], parse_number(row["rating"]), weight, where)
+def _take_training_row(row: Row | Any) -> TrainingRow:
+    if isinstance(row, Preference | RatedCompletion):
+        return row
+    is_rating = isinstance(row, Row) and is_given(row.values.get("rating"))
+    return read_rated_completion(row) if is_rating else read_preference(row)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from textrl_env.data import read_rows
+from textrl_env.data.columns import is_given, parse_number
 from textrl_env.errors import InputError
 from textrl_env.reward_models.ai_feedback.rules import RULES
-from textrl_env.reward_models.preferences import parse_number
 
 COLUMNS = ("id", "principle", "weight", "rule")
 MAX_LENGTH = 2000
@@ -68,14 +68,14 @@ def read_constitution(path: str | Path) -> Constitution:
         text_columns=["principle"],
         optional=["id"],
         fault_of=lambda row: _find_fault(row, ids),
-        on_bad_row="error",
+        skippable=False,
     )
     return Constitution(
         tuple(
             Principle(
-                row.values.get("id", f"principle-{position}"),
+                row.values.get("id") or f"principle-{position}",
                 row.values["principle"].strip(),
-                parse_number(row.values.get("weight", 1.0)),
+                _read_weight(row.values),
                 row.values.get("rule") or None,
             )
             for position, row in enumerate(rows, start=1)
@@ -94,14 +94,20 @@ def _find_fault(row: Mapping[str, Any], ids: set[str]) -> str | None:
         return f"no column is called {unknown[0]!r:.60}; expected {', '.join(map(repr, COLUMNS))}"
     if len(row["principle"]) > MAX_LENGTH:
         return f"'principle' has {len(row['principle'])} characters, at most {MAX_LENGTH} fit"
-    if (name := row.get("id")) is not None:
+    if is_given(name := row.get("id")):
         if not re.fullmatch(r"[-.\w]{1,60}", name):
             return f"'id' must be 1 to 60 letters, digits, '_', '-' or '.', got {name!r:.80}"
         if name in ids:
             return f"'id' {name!r} is there twice"
         ids.add(name)
-    if not (math.isfinite(weight := parse_number(row.get("weight", 1.0))) and weight > 0):
+    if not 0 < _read_weight(row) < math.inf:
         return f"'weight' must be a number above 0, got {row['weight']!r:.60}"
     if (rule := row.get("rule") or None) is not None and (not isinstance(rule, str) or rule not in RULES):
         return f"'rule' must be one of {', '.join(sorted(RULES))}, got {rule!r:.60}"
     return None
+
+
+def _read_weight(row: Mapping[str, Any]) -> float:
+    """Returns the number in `weight`, 1 where it is not given, NaN where it is none."""
+    value = row.get("weight")
+    return parse_number(value) if is_given(value) else 1.0

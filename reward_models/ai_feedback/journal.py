@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from textrl_env.data import check_rows, parse_rows
+from textrl_env.data.rows import check_rows, parse_rows
 from textrl_env.errors import InputError
 from textrl_env.reward_models.ai_feedback.judges import Draft, Judge, JudgeQuestion, Reviser
 from textrl_env.training import progress_bar
@@ -39,7 +39,7 @@ class Journal:
                 parse_rows(path, "key"),
                 columns=["key"],
                 fault_of=lambda row: "'key' must be text" if not isinstance(row["key"], str) else fault_of(row),
-                on_bad_row="error",
+                skippable=False,
                 source=str(path),
             )
             self._records = {row.values["key"]: row.values for row in rows}

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textrl_env.data import OnBadRow, read_rows
+from textrl_env.data import OnBadRow, Row
 from textrl_env.errors import InputError
 from textrl_env.reward_models.ai_feedback.judges import JudgeVerdict
 from textrl_env.reward_models.ai_feedback.labels import compute_pair_margin
 from textrl_env.reward_models.feedback.raters import cohen_kappa
 from textrl_env.reward_models.feedback.store import Item
-from textrl_env.reward_models.preferences import preferences_of
+from textrl_env.reward_models.preferences import Preference, read_judged_rows, read_preference
 from textrl_env.stats import Estimate, bootstrap_estimate, estimate_mean
 
 FloatArray = NDArray[np.float64]
@@ -99,29 +99,31 @@ def read_human_pairs(path: Path, *, columns: Sequence[str] = (), on_bad_row: OnB
     Raises:
         InputError: names the row, and what is wrong there.
     """
-    texts = ["prompt", "chosen", "rejected"]
-    rows = read_rows(
-        path,
-        text_columns=texts,
-        may_be_empty=texts,
-        fault_of=lambda row: _find_row_fault(row, columns),
-        on_bad_row=on_bad_row,
-    )
+
+    def read(row: Row) -> tuple[Row, Preference]:
+        preference = read_preference(row)
+        if "prompt" not in row.values:
+            raise InputError(f"no column 'prompt' (found: {', '.join(map(repr, row.values))})")
+        if missing := [name for name in columns if name not in row.values]:
+            raise InputError(f"no column {missing[0]!r} to slice by (found: {', '.join(map(repr, row.values))})")
+        return row, preference
+
+    rows = read_judged_rows(path, read, column="chosen", on_bad_row=on_bad_row)
     items, signs, sources = [], [], []
-    for row in rows:
-        (preference,) = preferences_of([{**row.values, "where": row.where}])
+    for row, preference in rows:
         for (better, worse), p in zip(combinations(preference.ranking, 2), preference.pair_probabilities, strict=True):
             if better == worse:
                 continue
             sign = 0 if p == 0.5 else 1 if (p > 0.5) == (better < worse) else -1
-            items.append(Item("pair", preference.prompt, (min(better, worse), max(better, worse))))
+            prompt = preference.prompt if isinstance(preference.prompt, str) else list(map(dict, preference.prompt))
+            items.append(Item("pair", prompt, (min(better, worse), max(better, worse))))
             signs.append(sign)
             sources.append(row)
     return HumanPairs(
         tuple(items),
         tuple(signs),
         {name: tuple(row.values[name] for row in sources) for name in columns},
-        tuple(dict(row.values) for row in rows),
+        tuple(dict(row.values) for row, _ in rows),
     )
 
 
@@ -221,16 +223,6 @@ def _slice_agreement(
     margins = np.array([verdict.margin for verdict in verdicts])
     _, *by_principle = agreement_by_slice(margins, signs[owner], [prompts[i] for i in owner], principles, rng=rng)
     return (*slices, *by_principle)
-
-
-def _find_row_fault(row: Mapping[str, Any], columns: Sequence[str]) -> str | None:
-    if missing := [name for name in columns if name not in row]:
-        return f"no column {missing[0]!r} to slice by (found: {', '.join(map(repr, row))})"
-    try:
-        preferences_of([{**row, "where": "row"}])
-    except InputError as error:
-        return str(error).removeprefix("row: ")
-    return None
 
 
 def _number_values(values: Sequence[str]) -> IntArray:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from textrl_env.data.text import as_completion
-from textrl_env.errors import InputError, require_at_least
+from textrl_env.errors import require_at_least
 from textrl_env.reward_models.ai_feedback.constitution import Principle
 from textrl_env.reward_models.ai_feedback.journal import Journal, Record, answer_all
 from textrl_env.reward_models.ai_feedback.judges import Judge, JudgeQuestion, JudgeVerdict
 from textrl_env.reward_models.feedback.store import Item
-from textrl_env.reward_models.preferences import parse_number, weight_fault
+from textrl_env.reward_models.preferences import read_weight
 
 Label = dict[str, Any]
 
@@ -138,10 +138,7 @@ def mixed_rows(
 def _weight_rows(rows: Iterable[Mapping[str, Any]], weight: float) -> list[Label]:
     labels = []
     for row in rows:
-        if fault := weight_fault(row):
-            raise InputError(fault)
-        row_weight = 1.0 if row.get("weight") is None else parse_number(row["weight"])
-        labels.append(dict(row) | {"weight": weight * row_weight})
+        labels.append(dict(row) | {"weight": weight * read_weight(row)})
     return labels
 
 

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textrl_env.data import find_prompt_fault, find_text_fault, parse_rows
-from textrl_env.data.rows import Fault
+from textrl_env.data import Row
+from textrl_env.data.columns import is_given, read_list
+from textrl_env.data.rows import Fault, drop_unsubmitted, parse_rows
 from textrl_env.data.text import Message
 from textrl_env.errors import InputError
-from textrl_env.reward_models.preferences import preferences_of
+from textrl_env.reward_models.preferences import read_preference
+from textrl_env.reward_models.rankings import IdenticalTextsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,7 @@ class LabelFile:
 def read_labels(path: str | Path, numbers: dict[str, int], *, by: str | None = None) -> LabelFile:
     """Reads JSONL, JSON, CSV or Parquet with `prompt`, `chosen` and `rejected`, or `ranking`; see `preferences_of`.
 
-    Prompts and completions are texts or lists of messages; without a `prompt`, messages with which both completions
-    begin are the prompt, as TRL has it. Further columns: `annotator`, and `shown`, the places of chosen and rejected
+    Prompts and completions are texts or lists of messages, as in `read_preferences`. Further columns: `annotator`, and `shown`, the places of chosen and rejected
     (or of the ranking) on the screen, 0 first.
 
     Args:
@@ -72,22 +73,18 @@ def read_labels(path: str | Path, numbers: dict[str, int], *, by: str | None = N
     labels: list[PreferenceLabel] = []
     bad: list[BadRow] = []
     has_attribute = False
-    for where, row in parse_rows(path, "chosen"):
+    for where, row in drop_unsubmitted(parse_rows(path, "chosen"), source=str(path)):
         has_attribute = has_attribute or (isinstance(row, Mapping) and by in row)
         try:
             labels.append(reader.read(where, row))
         except InputError as error:
             fault = str(error).removeprefix(f"{where}: ")
-            bad.append(BadRow(where, fault, identical=isinstance(error, _IdenticalTextsError)))
+            bad.append(BadRow(where, fault, identical=isinstance(error, IdenticalTextsError)))
     if not labels and not bad:
         raise InputError(f"{path}: no row; expected rows with prompt, chosen and rejected, or prompt and ranking")
     if by is not None and not has_attribute:
         raise InputError(f"{path}: no row has a column {by!r} to slice by")
     return LabelFile(str(path), tuple(labels), tuple(bad), reader.conversations)
-
-
-class _IdenticalTextsError(InputError):
-    """A row offers no choice."""
 
 
 class _LabelReader:
@@ -101,26 +98,21 @@ class _LabelReader:
         """Returns the label of a row; InputError says what is wrong with it."""
         if isinstance(row, Fault) or not isinstance(row, Mapping):
             raise InputError(row if isinstance(row, Fault) else f"expected an object, got {type(row).__name__}")
-        prompt, completions = _split_prompt(row.get("prompt"), _read_completions(row))
-        if fault := _value_fault(prompt):
-            raise InputError(f"column 'prompt' {fault}")
-        texts = [_plain_text(value) for value in completions]
+        preference = read_preference(Row(where, row))
+        texts = preference.ranking
         if len(set(texts)) < len(texts):
-            pair = "two completions of 'ranking' are" if _has_ranking(row) else "'chosen' and 'rejected' are"
-            raise _IdenticalTextsError(f"{pair} the same text: {texts[0]!r:.80}")
-        question = _plain_text(prompt)
-        (preference,) = preferences_of([{**row, "prompt": question, "ranking": texts, "where": where}])
-        number = self._number(question)
-        if not isinstance(prompt, str):
-            self.conversations[number] = prompt
+            raise IdenticalTextsError(f"two completions of 'ranking' are the same text: {texts[0]!r:.80}")
+        number = self._number(_plain_text(preference.prompt))
+        if not isinstance(preference.prompt, str):
+            self.conversations[number] = preference.prompt
         annotator = row.get("annotator")
         return PreferenceLabel(
             where=where,
             prompt=number,
             ranking=tuple(self._number(text) for text in texts),
             probabilities=preference.pair_probabilities,
-            annotator=None if annotator is None else str(annotator),
-            places=_read_places(row.get("shown"), len(texts)),
+            annotator=str(annotator) if is_given(annotator) else None,
+            places=_read_places(row, len(texts)),
             attribute=row.get(self.by) if self.by is not None else None,
         )
 
@@ -128,46 +120,14 @@ class _LabelReader:
         return self.numbers.setdefault(text, len(self.numbers))
 
 
-def _has_ranking(row: Mapping[str, Any]) -> bool:
-    return row.get("ranking") is not None
-
-
-def _read_completions(row: Mapping[str, Any]) -> list[Any]:
-    """Returns texts or conversations, best first; InputError where one is missing or is neither."""
-    ranking = row.get("ranking")
-    if _has_ranking(row) and not isinstance(ranking, list | tuple):
-        raise InputError(f"'ranking' must be a list of texts, best first; got {ranking!r:.100}")
-    columns = ["ranking"] * len(ranking) if ranking is not None else ["chosen", "rejected"]
-    completions = list(ranking) if ranking is not None else [row.get(column) for column in columns]
-    for value, column in zip(completions, columns, strict=True):
-        if value is None and column not in row:
-            raise InputError(f"no column {column!r} (found: {', '.join(map(repr, row)) or 'none'})")
-        if fault := _value_fault(value):
-            raise InputError(f"column {column!r} {fault}")
-    return completions
-
-
-def _value_fault(value: Any) -> str | None:
-    """Returns what is wrong with a text, which may be empty, or with a conversation, which may not."""
-    return find_prompt_fault(value) if isinstance(value, list | tuple) else find_text_fault(value)
-
-
-def _read_places(value: Any, k: int) -> tuple[int, ...] | None:
+def _read_places(row: Mapping[str, Any], k: int) -> tuple[int, ...] | None:
     """Returns the K places on the screen; None where the value is no order of 0 to K - 1."""
-    is_order = isinstance(value, list) and sorted(map(repr, value)) == sorted(map(repr, range(k)))
-    return tuple(value) if is_order else None
-
-
-def _split_prompt(prompt: Any, completions: list[Any]) -> tuple[Any, list[Any]]:
-    """Returns prompt and completions; whole conversations without a prompt share their first messages as one."""
-    if prompt is not None:
-        return prompt, completions
-    if not completions or any(isinstance(value, str) for value in completions):
-        return "", completions
-    n_common, shortest = 0, min(map(len, completions))
-    while n_common < shortest - 1 and all(value[n_common] == completions[0][n_common] for value in completions):
-        n_common += 1
-    return completions[0][:n_common] or "", [value[n_common:] for value in completions]
+    try:
+        value = read_list(row, "shown")
+    except InputError:
+        return None
+    is_order = value is not None and sorted(map(repr, value)) == sorted(map(repr, range(k)))
+    return tuple(value) if value is not None and is_order else None
 
 
 def _plain_text(value: str | Sequence[Message]) -> str:

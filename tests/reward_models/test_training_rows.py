@@ -46,7 +46,7 @@ def test_a_file_of_ratings_and_one_of_preferences_are_told_apart(tmp_path: Path)
     [
         (RATING | {"rating": "good"}, "'rating' must be a number, got 'good'"),
         (RATING | {"rating": None}, "'rating' must be a number, got None"),
-        (RATING | {"rating": float("nan")}, "'rating' must be a number, got nan"),
+        (RATING | {"rating": "nan"}, "'rating' must be a number, got 'nan'"),
         (RATING | {"weight": -2}, "'weight' must be a number of 0 or more, got -2"),
         (RATING | {"completion": None}, "'completion' must be text, got null"),
         (RATING | {"prompt": 3}, "'prompt' must be text, got int"),

@@ -5,8 +5,6 @@ from .prompts import PromptDataset as PromptDataset
 from .rows import (
     OnBadRow as OnBadRow,
     Row as Row,
-    check_rows as check_rows,
-    parse_rows as parse_rows,
     read_rows as read_rows,
 )
 from .split import split_rows as split_rows, warn_of_shared_prompts as warn_of_shared_prompts

@@ -8,7 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from textrl_env.data import OnBadRow, check_rows, parse_rows
+from textrl_env.data import OnBadRow
+from textrl_env.data.rows import check_rows, parse_rows
 from textrl_env.errors import InputError
 from textrl_env.reward_models.feedback.store import (
     AnswerKey,

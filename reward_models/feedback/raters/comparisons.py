@@ -9,10 +9,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from textrl_env.data import read_rows
+from textrl_env.data import OnBadRow, Row, find_text_fault
+from textrl_env.data.columns import is_given, parse_number
+from textrl_env.data.rows import require_columns
 from textrl_env.errors import InputError
 from textrl_env.reward_models.feedback.store import Item, LabelEvent, LabelLog, Store
-from textrl_env.reward_models.preferences import preferences_of
+from textrl_env.reward_models.preferences import read_judged_rows, read_preference
+from textrl_env.reward_models.training_rows import read_rated_completion
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Rating:
     time: float | None = None
 
 
-def read_judgements(path: str | Path) -> list[Comparison] | list[Rating]:
+def read_judgements(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[Comparison] | list[Rating]:
     """Reads the judgements of several people from a file of rows or a database of `textrl label`.
 
     Rows (JSONL, JSON or CSV) have a column `annotator`, and optionally `prompt` and `created_at`. Comparisons have the
@@ -55,61 +58,65 @@ def read_judgements(path: str | Path) -> list[Comparison] | list[Rating]:
     Of a database (`.db`) the labels that stand are read; hidden repeats are left out. A ranking with ties becomes one
     comparison per pair.
 
+    Args:
+        path: the file or database.
+        on_bad_row: `"skip"` leaves bad rows of a file out, with a warning.
+
     Raises:
         InputError: a row that is not as it should be, by `file:line`; no file, a damaged or foreign database, or one
             without labels; or comparisons and ratings side by side.
     """
-    return _read_database(Path(path)) if Path(path).suffix == ".db" else _read_rows(path)
+    return _read_database(Path(path)) if Path(path).suffix == ".db" else _read_rows(path, on_bad_row)
 
 
-def _read_rows(path: str | Path) -> list[Comparison] | list[Rating]:
-    rows = read_rows(path, text_columns=["annotator"], optional=["prompt"], fault_of=_row_fault)
-    are_ratings = {"rating" in row.values for row in rows}
-    if len(are_ratings) > 1:
+def _read_rows(path: str | Path, on_bad_row: OnBadRow) -> list[Comparison] | list[Rating]:
+    judgements = read_judged_rows(path, _read_judgement, column="annotator", on_bad_row=on_bad_row)
+    ratings = [judgement for judgement in judgements if isinstance(judgement, Rating)]
+    comparisons = [judgement for judgement in judgements if isinstance(judgement, list)]
+    if ratings and comparisons:
         raise InputError(f"{path}: some rows have a 'rating' and some a comparison; put them into two files")
-    if are_ratings.pop():
-        return [
-            Rating(r["annotator"], r.get("prompt", ""), r["completion"], float(r["rating"]), _read_time(r))
-            for r in (row.values for row in rows)
-        ]
-    preferences = preferences_of({**row.values, "where": row.where} for row in rows)
+    return ratings or [comparison for group in comparisons for comparison in group]
+
+
+def _read_judgement(row: Row) -> Rating | list[Comparison]:
+    """Returns a row's rating, or its comparison: one a pair where a ranking has ties. InputError says what is wrong."""
+    require_columns(row.values, ["annotator"])
+    annotator = row.values["annotator"]
+    if fault := find_text_fault(annotator):
+        raise InputError(f"column 'annotator' {fault}")
+    if not annotator.strip():
+        raise InputError("column 'annotator' is empty")
+    time = _read_time(row.values)
+    if is_given(row.values.get("rating")):
+        rating = read_rated_completion(row)
+        return Rating(annotator, _prompt_text(rating.prompt), rating.completion, rating.rating, time)
+    preference = read_preference(row)
+    if len(set(preference.ranking)) < len(preference.ranking):
+        raise InputError("'ranking' holds the same text twice")
+    prompt, pairs = _prompt_text(preference.prompt), list(combinations(preference.ranking, 2))
+    if len(pairs) == 1 or 0.5 not in preference.pair_probabilities:
+        is_tie = preference.pair_probabilities[0] == 0.5 if len(pairs) == 1 else False
+        return [Comparison(annotator, prompt, preference.ranking, is_tie, time)]
     return [
-        Comparison(r["annotator"], p.prompt, p.ranking, bool(r.get("tie")), _read_time(r))
-        for p, r in zip(preferences, (row.values for row in rows), strict=True)
+        Comparison(annotator, prompt, pair, probability == 0.5, time)
+        for pair, probability in zip(pairs, preference.pair_probabilities, strict=True)
     ]
 
 
-def _row_fault(row: Mapping[str, Any]) -> str | None:
-    if "rating" in row:
-        if not isinstance(row.get("completion"), str):
-            return f"a row with a 'rating' needs a text in 'completion', got {row.get('completion')!r:.100}"
-        if not isfinite(_number(row["rating"])):
-            return f"'rating' must be a number, got {row['rating']!r:.100}"
-    elif row.get("ranking") is None and not all(isinstance(row.get(name), str) for name in ("chosen", "rejected")):
-        return f"expected texts in 'chosen' and 'rejected', or a 'ranking', or 'rating' (found: {', '.join(row)})"
-    elif len(set(ranking := row.get("ranking") or ())) < len(ranking):
-        return "'ranking' holds the same text twice"
-    try:
-        _read_time(row)
-    except ValueError:
-        return f"'created_at' must be seconds since 1970 or a date as in ISO 8601, got {row['created_at']!r:.100}"
-    return None
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return float("nan")
-
-
 def _read_time(row: Mapping[str, Any]) -> float | None:
-    """Reads `created_at`, if it is there; ValueError where it is no time."""
+    """Reads `created_at`, None where it is not given; InputError where it is no time."""
     value = row.get("created_at")
-    if value is None:
+    if not is_given(value):
         return None
-    seconds = _number(value)
-    return seconds if isfinite(seconds) else datetime.fromisoformat(str(value)).timestamp()
+    seconds = parse_number(value)
+    if isfinite(seconds):
+        return seconds
+    try:
+        return datetime.fromisoformat(str(value)).timestamp()
+    except (ValueError, OverflowError):
+        raise InputError(
+            f"'created_at' must be seconds since 1970 or a date as in ISO 8601, got {value!r:.100}"
+        ) from None
 
 
 def _read_database(path: Path) -> list[Comparison] | list[Rating]:
@@ -136,7 +143,7 @@ def _read_database(path: Path) -> list[Comparison] | list[Rating]:
 
 def _rating_of(event: LabelEvent, item: Item) -> Rating:
     value = float(event.judgement.rating or 0)
-    return Rating(event.key.annotator, _prompt_text(item), item.completions[0], value, _event_time(event))
+    return Rating(event.key.annotator, _prompt_text(item.prompt), item.completions[0], value, _event_time(event))
 
 
 def _comparisons_of(event: LabelEvent, item: Item) -> Iterator[Comparison]:
@@ -147,11 +154,11 @@ def _comparisons_of(event: LabelEvent, item: Item) -> Iterator[Comparison]:
     for places in [tuple(order)] if is_strict else combinations(order, 2):
         texts = tuple(item.completions[index] for index in places)
         tie = not is_strict and ranks[places[0]] == ranks[places[1]]
-        yield Comparison(event.key.annotator, _prompt_text(item), texts, tie, _event_time(event))
+        yield Comparison(event.key.annotator, _prompt_text(item.prompt), texts, tie, _event_time(event))
 
 
-def _prompt_text(item: Item) -> str:
-    return item.prompt if isinstance(item.prompt, str) else json.dumps(item.prompt, ensure_ascii=False)
+def _prompt_text(prompt: Any) -> str:
+    return prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
 
 
 def _event_time(event: LabelEvent) -> float:

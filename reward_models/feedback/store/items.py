@@ -8,7 +8,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from textrl_env.data import OnBadRow, check_rows, find_prompt_fault, find_text_fault, parse_rows
+from textrl_env.data import OnBadRow, find_prompt_fault, find_text_fault
+from textrl_env.data.rows import check_rows, parse_rows
 from textrl_env.data.text import completion_text
 from textrl_env.errors import InputError
 
@@ -87,7 +88,7 @@ def read_items(path: str | Path, task: LabelTask, *, on_bad_row: OnBadRow = "err
     of one prompt belong together. A prompt or completion may be a list of messages, of which a completion is the last.
 
     Raises:
-        InputError: a bad row, named as `textrl_env.data.check_rows` does; or no row makes a question.
+        InputError: a bad row, named as `textrl_env.data.rows.check_rows` does; or no row makes a question.
     """
     groups: dict[str, tuple[Any, list[str]]] = {}
     rows = check_rows(

@@ -60,7 +60,7 @@ def test_nothing_is_found_where_nothing_is(clean: list[Row], report: Report) -> 
         {"prompt": "p", "chosen": "a"},
         {"prompt": "p", "chosen": "a", "rejected": None},
         {"prompt": 3, "chosen": "a", "rejected": "b"},
-        {"prompt": "p", "chosen": "a", "rejected": "b", "tie": "False"},
+        {"prompt": "p", "chosen": "a", "rejected": "b", "tie": "perhaps"},
         {"prompt": "p", "ranking": ["a"]},
         {"prompt": [{"role": "user"}], "chosen": "a", "rejected": "b"},
         {"prompt": "p", "chosen": [{"role": "assistant", "content": 3}], "rejected": []},

@@ -43,7 +43,10 @@ def not_utf8() -> pa.Array:
     [
         (pa.table({"prompt": ["ab", None]}), "p.parquet: row 2: column 'prompt' must be text, got null"),
         (pa.table({"prompt": ["ab", " "]}), "p.parquet: row 2: column 'prompt' is empty"),
-        (pa.table({"prompt": not_utf8()}), "p.parquet: row 2: a text is not UTF-8 at its byte 1 .found 0xff"),
+        (
+            pa.table({"prompt": not_utf8()}),
+            "p.parquet: row 2: a text of column 'prompt' is not UTF-8 at its byte 1 .found 0xff",
+        ),
     ],
 )
 def test_bad_parquet_rows_are_named_and_can_be_skipped(tmp_path: Path, table: pa.Table, message: str) -> None:

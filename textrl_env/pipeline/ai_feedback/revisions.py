@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from textrl_env.data import check_rows, find_prompt_fault, find_text_fault, parse_rows
+from textrl_env.data import find_prompt_fault, find_text_fault
+from textrl_env.data.rows import check_rows, parse_rows
 from textrl_env.data.text import Prompt, completion_text
 from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.pipeline.ai_feedback.inputs import (

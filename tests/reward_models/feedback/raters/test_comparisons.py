@@ -49,12 +49,12 @@ def test_ratings_are_read(tmp_path: Path) -> None:
     ("row", "message"),
     [
         ({**PAIR, "annotator": " "}, "'annotator' is empty"),
-        ({"prompt": "p", "annotator": "ann"}, "expected texts in 'chosen' and 'rejected'"),
+        ({"prompt": "p", "annotator": "ann"}, "no column 'chosen'"),
         ({**PAIR, "ranking": ["x", "x"]}, "same text twice"),
         ({**PAIR, "ranking": ["x"]}, "two completions or more"),
         ({**PAIR, "created_at": "yesterday"}, "'created_at' must be seconds since 1970"),
         ({**RATING, "rating": "good"}, "'rating' must be a number, got 'good'"),
-        ({**RATING, "completion": None}, "needs a text in 'completion'"),
+        ({**RATING, "completion": None}, "column 'completion' must be text, got null"),
     ],
 )
 def test_a_bad_row_is_named(row: dict[str, Any], message: str, tmp_path: Path) -> None:
