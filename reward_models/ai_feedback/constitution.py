@@ -94,7 +94,7 @@ def _find_fault(row: Mapping[str, Any], ids: set[str]) -> str | None:
         return f"no column is called {unknown[0]!r:.60}; expected {', '.join(map(repr, COLUMNS))}"
     if len(row["principle"]) > MAX_LENGTH:
         return f"'principle' has {len(row['principle'])} characters, at most {MAX_LENGTH} fit"
-    if is_given(name := row.get("id")):
+    if (name := row.get("id")) is not None and is_given(name):
         if not re.fullmatch(r"[-.\w]{1,60}", name):
             return f"'id' must be 1 to 60 letters, digits, '_', '-' or '.', got {name!r:.80}"
         if name in ids:

@@ -58,8 +58,8 @@ class LabelFile:
 def read_labels(path: str | Path, numbers: dict[str, int], *, by: str | None = None) -> LabelFile:
     """Reads JSONL, JSON, CSV or Parquet with `prompt`, `chosen` and `rejected`, or `ranking`; see `preferences_of`.
 
-    Prompts and completions are texts or lists of messages, as in `read_preferences`. Further columns: `annotator`, and `shown`, the places of chosen and rejected
-    (or of the ranking) on the screen, 0 first.
+    Prompts and completions are texts or lists of messages, as in `read_preferences`. Further columns: `annotator`, and
+    `shown`, the places of chosen and rejected (or of the ranking) on the screen, 0 first.
 
     Args:
         path: the file.
@@ -102,7 +102,7 @@ class _LabelReader:
         texts = preference.ranking
         if len(set(texts)) < len(texts):
             raise IdenticalTextsError(f"two completions of 'ranking' are the same text: {texts[0]!r:.80}")
-        number = self._number(_plain_text(preference.prompt))
+        number = self._number(str(preference.prompt))
         if not isinstance(preference.prompt, str):
             self.conversations[number] = preference.prompt
         annotator = row.get("annotator")
@@ -128,12 +128,3 @@ def _read_places(row: Mapping[str, Any], k: int) -> tuple[int, ...] | None:
         return None
     is_order = value is not None and sorted(map(repr, value)) == sorted(map(repr, range(k)))
     return tuple(value) if value is not None and is_order else None
-
-
-def _plain_text(value: str | Sequence[Message]) -> str:
-    """Returns the text of a prompt or completion: of one message its content, of several who says what."""
-    if isinstance(value, str):
-        return value
-    if len(value) == 1:
-        return str(value[0]["content"])
-    return "\n".join(f"{message['role']}: {message['content']}" for message in value)

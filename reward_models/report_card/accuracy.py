@@ -117,7 +117,7 @@ def estimate_ceiling(preferences: Sequence[Preference], *, least: int = 30) -> C
     of them agree with p² + (1 - p)² = (1 + (2p - 1)²) / 2. By Jensen's inequality the mean accuracy of the best
     predictor is at most (1 + √(2A - 1)) / 2, A the mean agreement.
     """
-    votes: dict[tuple[str, str, str], list[bool]] = defaultdict(list)
+    votes: dict[tuple[Any, str, str], list[bool]] = defaultdict(list)
     for preference in preferences:
         for (a, b), probability in zip(combinations(preference.ranking, 2), preference.pair_probabilities, strict=True):
             if probability != 0.5:
@@ -146,7 +146,7 @@ def list_mistakes(pairs: ScoredPairs, n: int = 5) -> list[dict[str, Any]]:
         if prompt not in prompts:
             prompts.add(prompt)
             mistake = {
-                "prompt": pairs.prompts[better],
+                "prompt": str(pairs.prompts[better]),
                 "preferred": pairs.completions[better],
                 "preferred_score": float(pairs.scores[better]),
                 "other": pairs.completions[worse],

@@ -27,7 +27,7 @@ class Samples:
         members: (P, m, K) scores of an ensemble's members, or None.
     """
 
-    prompts: Sequence[str]
+    prompts: Sequence[Any]
     completions: Sequence[Sequence[str]]
     scores: Floats
     gold: Floats | None
@@ -46,13 +46,13 @@ class Samples:
 
 
 def score_samples(
-    scorer: Scorer, prompts: Sequence[str], completions: Sequence[Sequence[str]], *, gold: Gold | None
+    scorer: Scorer, prompts: Sequence[Any], completions: Sequence[Sequence[str]], *, gold: Gold | None
 ) -> Samples:
     """Scores equally many completions for each prompt, each distinct text once."""
     m = len(completions[0])
     if any(len(texts) != m for texts in completions):
         raise InputError("score_samples needs equally many completions of each prompt")
-    index: dict[tuple[str, str], int] = {}
+    index: dict[tuple[Any, str], int] = {}
     at = np.array(
         [
             [index.setdefault((prompt, text), len(index)) for text in texts]
@@ -139,7 +139,7 @@ def list_favourites(pool: Samples, n: int = 5) -> list[dict[str, Any]]:
         excess = _standardise(pool.scores)[rows, best] - _standardise(pool.gold)[rows, best]
     return [
         {
-            "prompt": pool.prompts[row],
+            "prompt": str(pool.prompts[row]),
             "completion": pool.completions[row][best[row]],
             "score": float(pool.scores[row, best[row]]),
             "gold": None if pool.gold is None else float(pool.gold[row, best[row]]),

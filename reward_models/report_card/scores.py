@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ Ints = npt.NDArray[np.int64]
 class Scorer(Protocol):
     """Anything that can have a report card; a `RewardModel` is one."""
 
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> Floats:
+    def score(self, prompts: Sequence[Any], completions: Sequence[str]) -> Floats:
         """B prompts, B completions -> (B,), higher is better."""
 
 
@@ -26,7 +26,7 @@ class Scorer(Protocol):
 class MemberScorer(Protocol):
     """A scorer that has several opinions, an ensemble."""
 
-    def member_scores(self, prompts: Sequence[str], completions: Sequence[str]) -> Floats:
+    def member_scores(self, prompts: Sequence[Any], completions: Sequence[str]) -> Floats:
         """B prompts, B completions -> (B, K), a column a member."""
 
 
@@ -44,7 +44,7 @@ class ScoredPairs:
         preference: (M,) the index of the preference that the pair is of.
     """
 
-    prompts: Sequence[str]
+    prompts: Sequence[Any]
     completions: Sequence[str]
     scores: Floats
     members: Floats | None
@@ -77,7 +77,7 @@ class ScoredPairs:
 
 def score_preferences(scorer: Scorer, preferences: Sequence[Preference]) -> ScoredPairs:
     """Scores every distinct text of the preferences once."""
-    index: dict[tuple[str, str], int] = {}
+    index: dict[tuple[Any, str], int] = {}
     better: list[int] = []
     worse: list[int] = []
     probabilities: list[float] = []
@@ -90,7 +90,7 @@ def score_preferences(scorer: Scorer, preferences: Sequence[Preference]) -> Scor
         probabilities += preference.pair_probabilities
         numbers += [number] * len(pairs)
     prompts, completions = [prompt for prompt, _ in index], [text for _, text in index]
-    prompt_numbers: dict[str, int] = {}
+    prompt_numbers: dict[Any, int] = {}
     return ScoredPairs(
         prompts=prompts,
         completions=completions,
@@ -104,7 +104,7 @@ def score_preferences(scorer: Scorer, preferences: Sequence[Preference]) -> Scor
     )
 
 
-def score_members(scorer: Scorer, prompts: Sequence[str], completions: Sequence[str]) -> Floats | None:
+def score_members(scorer: Scorer, prompts: Sequence[Any], completions: Sequence[str]) -> Floats | None:
     """Returns the scores of an ensemble's members, (B, K); None of any other scorer."""
     return to_log_odds(scorer, scorer.member_scores(prompts, completions)) if isinstance(scorer, MemberScorer) else None
 
@@ -135,7 +135,7 @@ class Invariance:
 
 
 def measure_invariance(
-    scorer: Scorer, prompts: Sequence[str], completions: Sequence[str], *, scale: float
+    scorer: Scorer, prompts: Sequence[Any], completions: Sequence[str], *, scale: float
 ) -> Invariance:
     """Scores the same texts five times: alone, in other batches, in another order and beside longer ones.
 
@@ -146,13 +146,13 @@ def measure_invariance(
         scale: the standard deviation of the model's scores; 0 is taken for 1.
     """
     texts = list(zip(prompts, completions, strict=True))
-    longest = max(texts, key=lambda text: len(text[0]) + len(text[1]))
+    longest = max(texts, key=lambda text: len(str(text[0])) + len(text[1]))
     together = _score_texts(scorer, texts)
 
     def change(values: Floats) -> float:
         return float(np.abs(values - together).max()) / (scale or 1.0)
 
-    def one_by_one(companions: Callable[[tuple[str, str]], list[tuple[str, str]]]) -> Floats:
+    def one_by_one(companions: Callable[[tuple[Any, str]], list[tuple[Any, str]]]) -> Floats:
         return np.array([_score_texts(scorer, companions(text))[0] for text in texts])
 
     return Invariance(
@@ -164,6 +164,6 @@ def measure_invariance(
     )
 
 
-def _score_texts(scorer: Scorer, texts: Sequence[tuple[str, str]]) -> Floats:
+def _score_texts(scorer: Scorer, texts: Sequence[tuple[Any, str]]) -> Floats:
     prompts, completions = zip(*texts, strict=True)
     return np.asarray(scorer.score(list(prompts), list(completions)), dtype=np.float64)

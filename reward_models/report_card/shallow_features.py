@@ -92,7 +92,7 @@ class ShallowShare:
 
 def measure_shallow_share(pairs: ScoredPairs, *, rng: np.random.Generator) -> ShallowShare:
     """Measures correlations, tilts, and the accuracy that the score has beyond the features."""
-    features = compute_features(pairs.prompts, pairs.completions)
+    features = compute_features(list(map(str, pairs.prompts)), pairs.completions)
     group = pairs.prompt_of_text
     score = centre_groups(pairs.scores, group)
     columns = centre_groups(np.stack(list(features.values()), axis=1), group)

@@ -22,6 +22,7 @@ from textrl_env.cli.report import Report
 from textrl_env.cli.sampling import Chat, Generate
 from textrl_env.cli.slices import Slices
 from textrl_env.cli.stages import STAGES, StageCommand
+from textrl_env.data.rows import SKIP_HINT
 from textrl_env.errors import InputError
 from textrl_env.pipeline import PolicyOptions
 from textrl_env.pipeline.runs import StageStoppedError
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             warnings.showwarning = _show_warning
             command.run()
     except InputError as error:
-        _exit(error, 2)
+        _exit(str(error).replace(SKIP_HINT, "--on-bad-row skip"), 2)
     except StageStoppedError as error:
         _exit(error, error.exit_code, is_silent=process_index() > 0)
     except KeyboardInterrupt:

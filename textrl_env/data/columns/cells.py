@@ -70,7 +70,7 @@ def read_list(row: Mapping[str, Any], column: str) -> list[Any] | None:
 
     InputError where it is something else.
     """
-    value = row.get(column)
+    value: Any = row.get(column)
     if not is_given(value):
         return None
     if isinstance(value, str):

@@ -16,6 +16,16 @@ class Conversation(tuple[Mapping[str, Any], ...]):
     def __hash__(self) -> int:
         return hash(json.dumps(self, sort_keys=True, default=repr))
 
+    def __eq__(self, other: object) -> bool:
+        """Equals a list of the same messages."""
+        return tuple.__eq__(self, tuple(other) if isinstance(other, list) else other)
+
+    def __str__(self) -> str:
+        """Returns the text of one message, or of several who says what."""
+        if len(self) == 1:
+            return str(self[0]["content"])
+        return "\n".join(f"{message['role']}: {message['content']}" for message in self)
+
 
 def find_text_fault(value: Any) -> str | None:
     """Says why `value` is no text that can be encoded, in words that follow its name; None where it is (or empty)."""

@@ -54,7 +54,7 @@ def _judge(folder: Path, options: ReportCardOptions) -> "tuple[ReportCard, dict[
 
     source, preferences = read_heldout(folder, options.preferences)
     slices = read_slices(source, preferences, options.slice_by)
-    prompts = [text for text in dict.fromkeys(row.prompt for row in preferences) if text.strip()]
+    prompts = [text for text in dict.fromkeys(row.prompt for row in preferences) if str(text).strip()]
     prompts = prompts[: options.n_prompts]
     start = find_policy(options.policy) if options.policy else folder.parent / "sft"
     samples = bool(prompts) and (start / "config.json").is_file()

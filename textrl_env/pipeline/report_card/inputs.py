@@ -65,7 +65,7 @@ def read_slices(path: Path, preferences: Sequence[Preference], columns: Sequence
     """Returns the values of the named columns of a file, by preference; those that a support-desk prompt has first."""
     slices: dict[str, list[Any]] = {}
     if _are_requests([preference.prompt for preference in preferences]):
-        requests = [default_data.parse_request(preference.prompt) for preference in preferences]
+        requests = [default_data.parse_request(str(preference.prompt)) for preference in preferences]
         slices = {name: [getattr(request, name) for request in requests] for name in ("problem", "harmful")}
     if columns:
         texts = ["chosen", "rejected"]
@@ -81,8 +81,10 @@ def read_slices(path: Path, preferences: Sequence[Preference], columns: Sequence
     return slices
 
 
-def _are_requests(prompts: Sequence[str]) -> bool:
+def _are_requests(prompts: Sequence[Any]) -> bool:
     """Returns True where all prompts are the support desk's."""
+    if not all(isinstance(prompt, str) for prompt in prompts):
+        return False
     try:
         for prompt in prompts:
             default_data.parse_request(prompt)
@@ -91,7 +93,7 @@ def _are_requests(prompts: Sequence[str]) -> bool:
     return True
 
 
-def find_gold(prompts: Sequence[str]) -> Gold | None:
+def find_gold(prompts: Sequence[Any]) -> Gold | None:
     """Returns the true reward where it is known: on the support desk."""
     return default_data.gold_reward if _are_requests(prompts) else None
 
@@ -145,7 +147,7 @@ def find_policies(run_dir: Path, paths: Sequence[Path], *, start: Path) -> Itera
 
 def sample_policies(
     reward_model: Scorer,
-    prompts: list[str],
+    prompts: list[Any],
     options: ReportCardOptions,
     *,
     run_dir: Path,
