@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from textrl_env.data.text import encode_completion, encode_prompt
+from textrl_env.data.text import encode_pair
 from textrl_env.errors import InputError
 from textrl_env.training import progress_bar
 
@@ -45,8 +45,8 @@ def tokenize_row(
     Raises:
         InputError: more than `max_length` tokens.
     """
-    prompt = encode_prompt(tokenizer, row["prompt"])
-    ids = prompt + encode_completion(tokenizer, row[column])[:max_new_tokens]
+    prompt, completion = encode_pair(tokenizer, row["prompt"], row[column])
+    ids = prompt + completion[:max_new_tokens]
     if max_length is not None and len(ids) > max_length:
         raise InputError(
             f"{row.get('where', f'{kind} {index}')}: {len(ids)} tokens, the model's context is "

@@ -3,14 +3,22 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from textrl_env.agents.policy import draw
-from textrl_env.data.text import Prompt, as_completion, encode_prompt, pad_id
+from textrl_env.data.text import (
+    Prompt,
+    as_completion,
+    decode_completion,
+    encode_prompts,
+    end_token_ids,
+    pad_id,
+    render,
+)
 from textrl_env.errors import InputError, require_at_least, require_count, require_seed
 from textrl_env.lm.forward import CachedDecoder
 from textrl_env.mdp import RewardSource, RewardSum
@@ -20,14 +28,18 @@ from textrl_env.training import progress_bar
 
 @dataclass(frozen=True)
 class Completion:
-    """A sampled completion: its text without the end token, and the token ids of prompt and completion.
+    """A sampled completion.
 
-    `ids` hold the end token where it was sampled; without it the completion ran into the length limit.
+    Attributes:
+        text: without the end token.
+        prompt_ids, ids: of the prompt and the completion, with the end token where one was sampled.
+        finish_reason: "eos", or "length" where it ran into the limit.
     """
 
     text: str
     prompt_ids: list[int]
     ids: list[int]
+    finish_reason: Literal["eos", "length"] = "eos"
 
 
 @torch.inference_mode()
@@ -39,6 +51,7 @@ def sample_completions(
     max_new_tokens: int,
     n: int = 1,
     temperature: float = 1.0,
+    eos_token_ids: Sequence[int] | None = None,
     seed: int = 0,
     batch_size: int = 256,
     description: str | None = "sampling",
@@ -52,6 +65,8 @@ def sample_completions(
         max_new_tokens: the most tokens of a completion.
         n: completions per prompt.
         temperature: of sampling; 0 takes the likeliest token.
+        eos_token_ids: the tokens that end a completion; None takes the tokenizer's end token and those of the model's
+            generation settings, see `textrl_env.data.text.end_token_ids`.
         seed: of sampling; equal seeds and batch sizes give equal texts.
         batch_size: completions that are sampled side by side.
         description: of the progress bar; None for none.
@@ -61,7 +76,8 @@ def sample_completions(
     """
     require_at_least(0, temperature=temperature)
     require_count(1, n=n, max_new_tokens=max_new_tokens, batch_size=batch_size)
-    prompt_ids = [encode_prompt(tokenizer, prompt) for prompt in prompts]
+    end_ids = end_token_ids(tokenizer, model) if eos_token_ids is None else tuple(eos_token_ids)
+    prompt_ids = encode_prompts(tokenizer, prompts)
     if empty := [index for index, ids in enumerate(prompt_ids) if not ids]:
         raise InputError(f"prompt {empty[0]} has no tokens; a completion needs one at least to start from")
     jobs = [ids for ids in prompt_ids for _ in range(n)]
@@ -79,10 +95,12 @@ def sample_completions(
                 [jobs[job] for job in batch],
                 max_new_tokens=max_new_tokens,
                 temperature=temperature,
+                end_ids=end_ids,
                 generator=generator,
             )
             for job, ids in zip(batch, id_lists, strict=True):
-                completions[job] = Completion(tokenizer.decode(ids, skip_special_tokens=True), jobs[job], ids)
+                text = decode_completion(tokenizer, ids, end_ids=end_ids)
+                completions[job] = Completion(text, jobs[job], ids, "eos" if ids[-1] in end_ids else "length")
             advance(len(batch))
     return [[completions[job] for job in range(start, start + n)] for start in range(0, len(jobs), n)]
 
@@ -99,6 +117,7 @@ def _sample_ids(
     *,
     max_new_tokens: int,
     temperature: float,
+    end_ids: Sequence[int],
     generator: torch.Generator,
 ) -> list[list[int]]:
     """Samples the ids of one completion for each of a batch of prompts."""
@@ -119,7 +138,7 @@ def _sample_ids(
             tokens = draw(weights, generator).cpu().numpy()
         for row in np.flatnonzero(live).tolist():
             completions[row].append(int(tokens[row]))
-        live = live & (tokens != tokenizer.eos_token_id)
+        live = live & ~np.isin(tokens, end_ids)
         if not live.any():
             break
         ids = np.concatenate([ids[:, 1:], tokens[:, None]], axis=1)
@@ -162,6 +181,7 @@ def best_of_n(
     n: int,
     max_new_tokens: int,
     temperature: float = 1.0,
+    eos_token_ids: Sequence[int] | None = None,
     seed: int = 0,
     batch_size: int = 256,
 ) -> list[BestCompletion]:
@@ -181,6 +201,7 @@ def best_of_n(
         max_new_tokens=max_new_tokens,
         n=n,
         temperature=temperature,
+        eos_token_ids=eos_token_ids,
         seed=seed,
         batch_size=batch_size,
         description=f"best of {n}",
@@ -194,9 +215,13 @@ def best_of_n(
         ],
         "prompt_ids": [completion.prompt_ids for completion in completions],
         "completion_ids": [completion.ids for completion in completions],
-        "finish_reason": ["eos" if c.ids[-1] == tokenizer.eos_token_id else "length" for c in completions],
+        "finish_reason": [completion.finish_reason for completion in completions],
         "tokenizer": tokenizer,
+        "raw_completions": [decode_completion(tokenizer, c.ids, with_end=True) for c in completions],
     }
+    if "rendered_prompts" in rewards.argument_names:
+        texts = [prompt if isinstance(prompt, str) else render(tokenizer, prompt) for prompt in prompts]
+        arguments["rendered_prompts"] = [texts[index] for index in prompt_indices]
     terms = rewards(arguments, prompt_indices=prompt_indices)
     scores = np.sum(list(terms.values()), axis=0).reshape(-1, n)
     return [

@@ -16,8 +16,7 @@ from textrl_env.reward_models.lint.texts import (
     TokenBudget,
     TokenIds,
     Words,
-    encode_completions,
-    encode_prompts,
+    encode_texts,
     split_words,
 )
 from textrl_env.reward_models.slices import MIN_CLUSTERS
@@ -147,12 +146,12 @@ class PreferenceCorpus:
         """The tokens of the texts of `data`, by the tokenizer of `budget`."""
         if self.budget is None:
             return None
-        tokenizer = self.budget.tokenizer
-        prompts = {label.prompt for label in self.labels}
-        completions = {text for label in self.labels for text in label.ranking}
-        return TokenIds(
-            encode_prompts(tokenizer, self.texts, prompts, self.data.conversations),
-            encode_completions(tokenizer, self.texts, completions),
+        return encode_texts(
+            self.budget.tokenizer,
+            self.texts,
+            prompts={label.prompt for label in self.labels},
+            completions={text for label in self.labels for text in label.ranking},
+            conversations=self.data.conversations,
         )
 
     def cite(self, rows: Sequence[int], *texts: int) -> Evidence:

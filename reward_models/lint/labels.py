@@ -8,7 +8,6 @@ from typing import Any
 from textrl_env.data import Row
 from textrl_env.data.columns import is_given, read_list
 from textrl_env.data.rows import Fault, drop_unsubmitted, parse_rows
-from textrl_env.data.text import Message
 from textrl_env.errors import InputError
 from textrl_env.reward_models.preferences import read_preference
 from textrl_env.reward_models.rankings import IdenticalTextsError
@@ -52,7 +51,7 @@ class LabelFile:
     source: str
     labels: tuple[PreferenceLabel, ...]
     bad: tuple[BadRow, ...]
-    conversations: Mapping[int, Sequence[Message]]
+    conversations: Mapping[int, Sequence[Mapping[str, Any]]]
 
 
 def read_labels(path: str | Path, numbers: dict[str, int], *, by: str | None = None) -> LabelFile:
@@ -92,7 +91,7 @@ class _LabelReader:
 
     def __init__(self, numbers: dict[str, int], by: str | None) -> None:
         self.numbers, self.by = numbers, by
-        self.conversations: dict[int, Sequence[Message]] = {}
+        self.conversations: dict[int, Sequence[Mapping[str, Any]]] = {}
 
     def read(self, where: str, row: Any) -> PreferenceLabel:
         """Returns the label of a row; InputError says what is wrong with it."""

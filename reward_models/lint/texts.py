@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textrl_env.data.text import Message, encode_rendered, encode_texts, render
+from textrl_env.data.text import Prompt, encode_completion, encode_prompts
 
 IntArray = NDArray[np.int64]
 # Words, and signs that are not mere punctuation (as U+2010 to U+2027 are, dashes, quotation marks and dots): "a < b"
@@ -81,7 +81,7 @@ class TokenIds:
     """Token ids by text number, as of `RewardModel.encode`; a text has none in a part that it does not occur in.
 
     Attributes:
-        prompts: of texts that are prompts; an empty prompt has no token.
+        prompts: of texts that are prompts; of an empty prompt those in front of every text (a BOS).
         completions: of texts that are completions, without the end token.
     """
 
@@ -89,30 +89,39 @@ class TokenIds:
     completions: Ragged
 
 
-def encode_prompts(
-    tokenizer: Any, texts: Sequence[str], prompts: set[int], conversations: Mapping[int, Sequence[Message]]
-) -> Ragged:
-    """Encodes the texts that are prompts; conversations, by text number, go through the chat template."""
-    dialogues = {number: render(tokenizer, messages) for number, messages in conversations.items()}
-    plain = {number: texts[number] for number in prompts if texts[number] and number not in conversations}
-    ids = _encode(tokenizer, plain, encode_texts) | _encode(tokenizer, dialogues, encode_rendered)
-    return Ragged.of(ids.get(number, ()) for number in range(len(texts)))
+def encode_texts(
+    tokenizer: Any,
+    texts: Sequence[str],
+    *,
+    prompts: set[int],
+    completions: set[int],
+    conversations: Mapping[int, Sequence[Mapping[str, Any]]],
+) -> TokenIds:
+    """Encodes the texts that are prompts and those that are completions, given by number; some are in both.
+
+    Prompts that are conversations, by text number, go through the chat template.
+    """
+    n_ends = tokenizer.eos_token_id is not None
+
+    def completion_ids(batch: Sequence[str]) -> list[list[int]]:
+        rows = (encode_completion(tokenizer, text) for text in batch)
+        return [ids[: len(ids) - n_ends] for ids in rows]
+
+    inputs: dict[int, Prompt] = {number: conversations.get(number, texts[number]) for number in prompts}
+    answers = {number: texts[number] for number in completions}
+    return TokenIds(
+        _encode(len(texts), inputs, lambda batch: encode_prompts(tokenizer, batch)),
+        _encode(len(texts), answers, completion_ids),
+    )
 
 
-def encode_completions(tokenizer: Any, texts: Sequence[str], completions: set[int]) -> Ragged:
-    """Encodes the texts that are completions, without the tokens that a tokenizer puts around a text."""
-    ids = _encode(tokenizer, {number: texts[number] for number in completions}, encode_rendered)
-    return Ragged.of(ids.get(number, ()) for number in range(len(texts)))
-
-
-def _encode(
-    tokenizer: Any, texts: Mapping[int, str], encode: Callable[[Any, Sequence[str]], list[list[int]]]
-) -> dict[int, Any]:
+def _encode(n: int, inputs: Mapping[int, Any], encode: Callable[[Sequence[Any]], list[list[int]]]) -> Ragged:
+    """The ids of n texts; those that are no inputs have none."""
     ids: dict[int, Any] = {}
-    numbers = list(texts)
+    numbers = list(inputs)
     for start in range(0, len(numbers), _BATCH):
         batch = numbers[start : start + _BATCH]
         # Arrays: a list of a hundred thousand texts' ids would take gigabytes.
-        rows = Ragged.of(encode(tokenizer, [texts[number] for number in batch]))
+        rows = Ragged.of(encode([inputs[number] for number in batch]))
         ids |= {number: rows[i] for i, number in enumerate(batch)}
-    return ids
+    return Ragged.of(ids.get(number, ()) for number in range(n))

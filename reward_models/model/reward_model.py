@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
-from textrl_env.data.text import Prompt, encode_completion, encode_prompt, pad_id
+from textrl_env.data.text import Prompt, encode_pair, pad_id
 from textrl_env.errors import InputError
 from textrl_env.lm import Precision, autocast, checked_precision, context_length, load_model, load_tokenizer
 from textrl_env.lm.adapters import has_adapters, load_adapters, save_model
@@ -88,8 +88,8 @@ class RewardModel:
 
         InputError where they are more than the model's context; it begins with `where`, a row's place.
         """
-        prompt_ids = encode_prompt(self.tokenizer, prompt) if prompt else []
-        ids = prompt_ids + encode_completion(self.tokenizer, completion)
+        prompt_ids, completion_ids = encode_pair(self.tokenizer, prompt, completion)
+        ids = prompt_ids + completion_ids
         limit = context_length(self.model)
         if limit is not None and len(ids) > limit:
             raise InputError(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 
 from textrl_env.agent_checker.completions import Completions, best_of_n
-from textrl_env.data.text import Tokenizer, encode_prompt
+from textrl_env.data.text import Tokenizer, decode_completion, encode_prompt
 from textrl_env.errors import require_at_least, require_count, require_within
 from textrl_env.mdp import KLShaping, RewardCallable, RewardSum, TextGenVectorEnv
 from textrl_env.oracle import PrefixTree, evaluate, prefix_tree, solve, uniform_policy
@@ -152,7 +152,7 @@ class Rung:
 
     def _tree(self, prompt: str) -> PrefixTree:
         def score(completions: npt.NDArray[np.int64]) -> list[float]:
-            texts = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in completions.tolist()]
+            texts = [decode_completion(self.tokenizer, ids) for ids in completions.tolist()]
             return RewardSum.score_texts(self.reward, [prompt] * len(texts), texts)
 
         end = self.tokenizer.eos_token_id

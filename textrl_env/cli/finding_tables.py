@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textrl_env.checks import Finding, Outcome
-from textrl_env.data.text import printable
+from textrl_env.data.text.display import printable
 
 N_EFFECTS = 6
 """Most effects of a finding in the table; all are in the JSON."""

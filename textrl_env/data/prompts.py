@@ -14,7 +14,8 @@ from textrl_env.data.columns import find_prompt_fault
 from textrl_env.data.containers import iterate_rows
 from textrl_env.data.rows import OnBadRow, check_rows, parse_rows
 from textrl_env.data.split import first_rows, split_by_prompt
-from textrl_env.data.text import Prompt, Tokenizer, encode_rendered, encode_texts, render
+from textrl_env.data.text import Prompt, Tokenizer, encode_prompts, render
+from textrl_env.data.text.display import message_text
 from textrl_env.errors import InputError
 
 Ints = npt.NDArray[np.int64]
@@ -184,7 +185,7 @@ class PromptDataset:
 
     def longest(self, k: int) -> list[int]:
         """Returns the k rows whose prompts have the most bytes of text (all rows, if there are fewer), in order."""
-        texts = (" ".join(m["content"] for m in p) if self.conversational else p for p in self.prompts)
+        texts = (" ".join(map(message_text, p)) if self.conversational else p for p in self.prompts)
         sizes = [len(text.encode()) for text in texts]
         return sorted(heapq.nlargest(k, range(len(self)), key=sizes.__getitem__))
 
@@ -202,11 +203,10 @@ class PromptDataset:
             InputError: as the iterator comes to a prompt with no or too many tokens, or one that the tokenizer has
                 no chat template for; its row is named.
         """
-        encode = encode_rendered if self.conversational else encode_texts
         indices = list(range(len(self)) if rows is None else rows)
         for start in range(0, len(indices), 4096):
             batch = indices[start : start + 4096]
-            for index, ids in zip(batch, encode(tokenizer, [self.text(i, tokenizer) for i in batch]), strict=True):
+            for index, ids in zip(batch, self._encode_batch(tokenizer, batch), strict=True):
                 if not ids:
                     raise InputError(f"{self.where[index]}: the tokenizer makes no token of this prompt; remove it")
                 if max_prompt_tokens is not None and len(ids) > max_prompt_tokens:
@@ -215,6 +215,15 @@ class PromptDataset:
                         "(max_prompt_tokens); shorten or remove it, or make room"
                     )
                 yield np.array(ids, dtype=np.int64)
+
+    def _encode_batch(self, tokenizer: Tokenizer, rows: Sequence[int]) -> list[list[int]]:
+        """The ids of the prompts of some rows; the InputError of one names its row."""
+        try:
+            return encode_prompts(tokenizer, [self.prompts[index] for index in rows])
+        except InputError:
+            for index in rows:
+                self.text(index, tokenizer)
+            raise
 
 
 PromptRows = PromptDataset | str | Path | Iterable[Prompt | Mapping[str, Any]]

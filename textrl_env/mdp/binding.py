@@ -17,12 +17,20 @@ from textrl_env.errors import InputError
 RewardCallable = Callable[..., Any]
 """A `RewardFunction` in any form; what it may return is more than its type says (see there)."""
 
-BATCH_ARGUMENTS = ("prompts", "completions", "prompt_ids", "completion_ids", "finish_reason")
+BATCH_ARGUMENTS = (
+    "prompts",
+    "completions",
+    "rendered_prompts",
+    "raw_completions",
+    "prompt_ids",
+    "completion_ids",
+    "finish_reason",
+)
 """What every reward function is offered, whether it names them or takes `**columns`; B entries each."""
 REQUESTED_ARGUMENTS = ("tokenizer",)
 """What only those receive that name them."""
 ALL_ARGUMENTS = (*BATCH_ARGUMENTS, *REQUESTED_ARGUMENTS)
-RESERVED_NAMES = frozenset((*ALL_ARGUMENTS, "rendered_prompts", "raw_completions"))
+RESERVED_NAMES = frozenset(ALL_ARGUMENTS)
 """Names that no column may have."""
 SHARED_ARGUMENTS = frozenset({"tokenizer"})
 """What is handed out itself, not as a copy."""

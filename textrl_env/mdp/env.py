@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from textrl_env.data import PromptSource
 from textrl_env.data.text import Tokenizer
+from textrl_env.data.text.display import token_texts
 from textrl_env.errors import InputError
 from textrl_env.mdp.actions import action_masks, check_action
 from textrl_env.mdp.episode_state import Observation, choose_start
@@ -74,7 +75,7 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
         self.render_mode = render_mode
         self._episodes = EpisodeBatch(self.task, 1)
         self._order = self.task.new_order()
-        self._ledger: list[tuple[str, dict[str, float]]] = []
+        self._ledger: list[dict[str, float]] = []
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -100,7 +101,7 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
         state, info = episodes.state, self._info()
         truncated = over and bool(state.truncated[0])
         if self.render_mode is not None:
-            self._ledger.append((self.task.tokenizer.decode([int(batch.tokens[0])]), info["reward_terms"]))
+            self._ledger.append(info["reward_terms"])
         if self.render_mode == "human":
             self.render()
         reward = sum(info["reward_terms"].values())
@@ -127,12 +128,18 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
         """
         state = self._episodes.state
         if self.render_mode == "ansi":
-            return ansi_episode(state.prompt(0), self._ledger)
+            return ansi_episode(state.prompt(0), self._token_ledger())
         if self.render_mode == "html":
-            return html_episode(state.prompt(0), self._ledger)
+            return html_episode(state.prompt(0), self._token_ledger())
         if self.render_mode == "human" and self._ledger:
-            print(ansi_token(*self._ledger[-1]), end="" if state.live[0] else "\n", flush=True)
+            print(ansi_token(*self._token_ledger()[-1]), end="" if state.live[0] else "\n", flush=True)
         return None
+
+    def _token_ledger(self) -> list[tuple[str, dict[str, float]]]:
+        """The tokens of the completion so far, each as text and with its reward terms."""
+        state = self._episodes.state
+        texts = token_texts(self.task.tokenizer, state.completion_ids(0), unfinished=bool(state.live[0]))
+        return list(zip(texts, self._ledger, strict=True))
 
     def _info(self) -> dict[str, Any]:
         """The slot's entries as Python scalars; rows of (N, C) entries stay arrays."""

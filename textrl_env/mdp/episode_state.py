@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textrl_env.data import find_prompt_fault
-from textrl_env.data.text import Prompt, encode_prompt, render
+from textrl_env.data.text import Prompt, decode_completion, encode_prompt, render
 from textrl_env.errors import InputError
 from textrl_env.mdp.prompt_order import PromptOrder
 from textrl_env.mdp.task import TextGenTask
@@ -231,7 +231,7 @@ class EpisodeState:
         """(N,) True in live slots whose completion holds a stop string; it may span tokens."""
         slots = np.zeros_like(self.live)
         for slot in np.flatnonzero(self.live).tolist() if self.task.stop_strings else ():
-            text = self.task.tokenizer.decode(self.completion_ids(slot), skip_special_tokens=True)
+            text = decode_completion(self.task.tokenizer, self.completion_ids(slot), end_ids=())
             slots[slot] = any(stop in text for stop in self.task.stop_strings)
         return slots
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from textrl_env.data import PromptDataset, PromptIds, PromptSource
-from textrl_env.data.text import Prompt, Tokenizer, as_completion, pad_id
+from textrl_env.data.text import Prompt, Tokenizer, as_completion, decode_completion, end_token_ids, pad_id, render
 from textrl_env.errors import InputError, require_count
 from textrl_env.mdp.kl import KLShaping, Reference
 from textrl_env.mdp.prompt_order import OrderName, PromptOrder, new_order
@@ -113,7 +113,8 @@ class TextGenTask:
         self.include_text = include_text
         self.pad_id = pad_id(tokenizer)
         if eos_token_ids is None:
-            eos_token_ids = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
+            eos_token_ids = end_token_ids(tokenizer)
+        self.end_ids = tuple(eos_token_ids)
         self.is_end = np.zeros(self.vocab_size, dtype=np.bool_)
         self.is_end[self._token_ids("eos_token_ids", eos_token_ids)] = True
         vocabulary = range(self.vocab_size)
@@ -149,7 +150,7 @@ class TextGenTask:
         if ids and self.is_end[ids[-1]]:
             return "eos"
         if self.stop_strings:
-            text = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+            text = decode_completion(self.tokenizer, ids, end_ids=())
             if any(stop in text for stop in self.stop_strings):
                 return "stop"
         return "length" if len(ids) == self.max_new_tokens else ""
@@ -161,7 +162,7 @@ class TextGenTask:
             ids: its token ids.
             finish_reason: "eos", "stop" or "length", or "" where it still runs.
         """
-        text = self.tokenizer.decode(list(ids[:-1] if finish_reason == "eos" else ids), skip_special_tokens=True)
+        text = decode_completion(self.tokenizer, ids, end_ids=self.end_ids)
         if finish_reason == "stop":
             text = text[: min(place for stop in self.stop_strings if (place := text.find(stop)) >= 0)]
         return text
@@ -198,7 +199,16 @@ class TextGenTask:
             "finish_reason": list(finish_reasons),
             "tokenizer": self.tokenizer,
         }
-        return (rewards or self.rewards)(arguments, prompt_indices=prompt_indices)
+        rewards = rewards or self.rewards
+        if "raw_completions" in rewards.argument_names:
+            arguments["raw_completions"] = [
+                decode_completion(self.tokenizer, completion, with_end=True) for _, completion in ids
+            ]
+        if "rendered_prompts" in rewards.argument_names:
+            arguments["rendered_prompts"] = [
+                prompt if isinstance(prompt, str) else render(self.tokenizer, prompt) for prompt in prompts
+            ]
+        return rewards(arguments, prompt_indices=prompt_indices)
 
     def _token_ids(self, option: str, tokens: Sequence[int]) -> npt.NDArray[np.int64]:
         """The option's token ids, checked."""

@@ -78,7 +78,7 @@ def run_generation(options: GenerationOptions) -> dict[str, int]:
         seed=options.seed,
         description="completions",
     )
-    write_jsonl(options.out, _as_rows(dataset, completions, tokenizer.eos_token_id))
+    write_jsonl(options.out, _as_rows(dataset, completions))
     return {"n_completions": options.n * len(dataset), "n_prompts": len(dataset)}
 
 
@@ -99,13 +99,13 @@ def choose_sampling(model: Any, temperature: float | None, max_new_tokens: int |
     )
 
 
-def _as_rows(dataset: PromptDataset, completions: list[list[Any]], eos: int | None) -> Iterator[dict[str, Any]]:
+def _as_rows(dataset: PromptDataset, completions: list[list[Any]]) -> Iterator[dict[str, Any]]:
     for index, prompt in enumerate(dataset.prompts):
         for completion in completions[index]:
             yield {
                 **{name: values[index] for name, values in dataset.columns.items()},
                 "prompt": prompt,
                 "completion": as_completion(prompt, completion.text),
-                "finish_reason": "eos" if completion.ids[-1] == eos else "length",
+                "finish_reason": completion.finish_reason,
                 "n_tokens": len(completion.ids),
             }

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from textrl_env.data.text import printable
+from textrl_env.data.text.display import printable
 from textrl_env.errors import InputError
 from textrl_env.report import card_figures
 from textrl_env.report.findings import format_number, format_percent

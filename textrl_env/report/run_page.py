@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from textrl_env.data.text import printable
+from textrl_env.data.text.display import printable
 from textrl_env.report import run_figures
 from textrl_env.report.curves import compute_window, describe_hacking, extract_curve, extract_curve_against
 from textrl_env.report.drawing import NARROW

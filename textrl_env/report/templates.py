@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from textrl_env.data.text import printable
+from textrl_env.data.text.display import printable
 from textrl_env.report.findings import format_difference, format_number, format_percent
 from textrl_env.report.run_files import Row
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from textrl_env.data.text import decode_completion
 from textrl_env.mdp import RewardCallable, RewardSum
 from textrl_env.oracle import PrefixTree, evaluate, prefix_tree, solve, uniform_policy
 from textrl_env.worlds.world import World
@@ -25,7 +26,7 @@ def completion_tree(world: World, prompt: str, *, reward: RewardCallable | None 
     tokenizer, reward = world.tokenizer, reward or world.reward
 
     def score(completions: npt.NDArray[np.int64]) -> list[float]:
-        texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in completions.tolist()]
+        texts = [decode_completion(tokenizer, ids) for ids in completions.tolist()]
         return RewardSum.score_texts(reward, [prompt] * len(texts), texts)
 
     return prefix_tree(len(tokenizer), world.max_new_tokens, eos_id=tokenizer.eos_token_id, score=score)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from textrl_env.data.text import printable
+from textrl_env.data.text.display import printable
 from textrl_env.errors import InputError, require_above, require_count
 
 if TYPE_CHECKING:

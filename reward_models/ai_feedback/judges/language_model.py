@@ -8,16 +8,14 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from textrl_env.data.text import encode_rendered, encode_texts, pad_id, render
+from textrl_env.data.text import encode_completion, encode_prompts, pad_id
 from textrl_env.errors import InputError, require_count
 from textrl_env.lm import context_length, load_model, load_tokenizer
 from textrl_env.lm.forward import read_logits, require_causal
 from textrl_env.reward_models.ai_feedback.judges.questions import FloatArray, JudgeQuestion
 from textrl_env.reward_models.ai_feedback.judges.requests import (
     LETTERS,
-    ModelRequest,
     compute_model_identity,
-    escape_control_tokens,
     request_comparison,
 )
 
@@ -68,10 +66,8 @@ class LanguageModelJudge:
 
     def encode(self, questions: Sequence[JudgeQuestion]) -> list[list[int]]:
         """Returns the token ids of each question, up to where the letter is due."""
-        requests = [escape_control_tokens(request_comparison(question), self.tokenizer) for question in questions]
-        if getattr(self.tokenizer, "chat_template", None):
-            return encode_rendered(self.tokenizer, [render(self.tokenizer, request.messages) for request in requests])
-        return encode_texts(self.tokenizer, [request.plain for request in requests])
+        prompts = [request_comparison(question).prompt(self.tokenizer) for question in questions]
+        return encode_prompts(self.tokenizer, prompts)
 
     @torch.inference_mode()
     def prefers_first(self, questions: Sequence[JudgeQuestion]) -> FloatArray:
@@ -98,18 +94,14 @@ class LanguageModelJudge:
 def _find_letter_ids(tokenizer: Any) -> list[int]:
     """Returns the tokens that stand for A and B after a question, with a space before them or without.
 
-    A letter counts if it adds exactly one token and leaves those before it as they are.
+    A letter counts if it is exactly one token as it goes on from a question.
     """
     chat = bool(getattr(tokenizer, "chat_template", None))
-    encode = encode_rendered if chat else encode_texts
-    request = ModelRequest("A or B?", "Answer:")
-    text = render(tokenizer, request.messages) if chat else request.plain
-    (before,) = encode(tokenizer, [text])
     for space in ("", " ") if chat else (" ", ""):
-        after = encode(tokenizer, [f"{text}{space}{letter}" for letter in LETTERS])
-        if all(ids[:-1] == before for ids in after) and after[0] != after[1]:
-            return [ids[-1] for ids in after]
+        ids = [encode_completion(tokenizer, f"{space}{letter}", end=False) for letter in LETTERS]
+        if all(len(letter_ids) == 1 for letter_ids in ids) and ids[0] != ids[1]:
+            return [letter_ids[0] for letter_ids in ids]
     raise InputError(
-        f"the judge's tokenizer must have a token of its own for each answer, {' and '.join(LETTERS)}; after "
-        f"{tokenizer.decode(before[-3:])!r} it ends with {after[0][-3:]} and {after[1][-3:]}; take another model"
+        f"the judge's tokenizer must have a token of its own for each answer, {' and '.join(LETTERS)}; after a "
+        f"question it has {ids[0]} and {ids[1]}; take another model"
     )

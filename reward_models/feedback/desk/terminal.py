@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from textrl_env.data.text import printable
+from textrl_env.data.text.display import printable
 from textrl_env.errors import InputError
 from textrl_env.reward_models.feedback.desk.desk import Desk, DeskQuestion
 from textrl_env.reward_models.feedback.store import Judgement, rank_groups

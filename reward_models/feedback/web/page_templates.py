@@ -6,7 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from textrl_env.data.text import printable
+from textrl_env.data.text.display import printable
 from textrl_env.reward_models.feedback.desk import Desk, DeskQuestion, compute_dashboard
 from textrl_env.reward_models.feedback.store import Judgement
 from textrl_env.reward_models.feedback.web.access import Access

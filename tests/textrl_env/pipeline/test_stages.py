@@ -11,7 +11,7 @@ import pytest
 from textrl_env import InputError
 from textrl_env.agents import SFTConfig
 from textrl_env.data import prompts as prompts_module
-from textrl_env.data.text import Tokenizer, encode_texts
+from textrl_env.data.text import Tokenizer, encode_prompts
 from textrl_env.pipeline import (
     EvaluationOptions,
     PPOOptions,
@@ -61,9 +61,9 @@ def test_training_a_policy_encodes_every_prompt_once(
 
     def counted(tokenizer: Tokenizer, texts: Sequence[str]) -> Any:
         encoded.update(texts)
-        return encode_texts(tokenizer, texts)
+        return encode_prompts(tokenizer, texts)
 
-    monkeypatch.setattr(prompts_module, "encode_texts", counted)
+    monkeypatch.setattr(prompts_module, "encode_prompts", counted)
     models: dict[str, Any] = {"policy": run_dir / "sft", "reward_model": run_dir / "reward_model"}
     run_ppo(PPOOptions(**models, prompts=prompts["train"], heldout=prompts["heldout"], **TINY), tmp_path / "run")
     texts = [line for file in prompts.values() for line in file.read_text().splitlines()]

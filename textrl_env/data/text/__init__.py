@@ -1,4 +1,4 @@
-"""Text and token ids: conversations, tokenization, and characters that are safe to print."""
+"""Text and token ids, both ways: conversations, encoding, decoding, and the tokens that end a completion."""
 
 from lazy_loader import attach_stub
 

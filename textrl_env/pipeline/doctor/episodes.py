@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import pad
 
 from textrl_env.agents import ActorCriticLM, Rollout, collect
+from textrl_env.data.text import decode_completion
 from textrl_env.errors import require_seed
 from textrl_env.mdp import TextGenVectorEnv
 
@@ -72,9 +73,7 @@ def sample_episodes(env: RecordingEnv, agent: ActorCriticLM, n: int, *, seed: in
     tokenizer = env.task.tokenizer
     completions = []
     for padded_ids, mask in zip(rollout.completion_ids, rollout.completion_mask, strict=True):
-        ids = padded_ids[mask].tolist()
-        without_end = ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids
-        completions.append(tokenizer.decode(without_end, skip_special_tokens=True))
+        completions.append(decode_completion(tokenizer, padded_ids[mask].tolist(), end_ids=env.task.end_ids))
     return SampledEpisodes(
         rollout=rollout,
         rewards=np.array(rewards),
