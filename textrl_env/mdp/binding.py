@@ -128,26 +128,26 @@ def _parameters(reward: Any, label: str) -> list[inspect.Parameter]:
     if inspect.isclass(reward):
         raise InputError(f"the reward {label} is a class; pass an object of it: {label}(…)")
     try:
-        outer, inner = inspect.signature(reward, follow_wrapped=False), inspect.signature(reward)
+        inner = inspect.signature(reward)
     except (TypeError, ValueError):
         raise InputError(
             f"reward function {label} has no signature that can be read; wrap it: "
             "def reward(prompts, completions): return …"
         ) from None
-    parameters = list(outer.parameters.values())
+    try:
+        outer = inspect.signature(reward, follow_wrapped=False)
+    except ValueError:  # a wrapper that is no Python function, as functools.lru_cache's
+        outer = inner
+    parameters, behind = list(outer.parameters.values()), list(inner.parameters.values())
     kinds = {p.kind for p in parameters}
-    if kinds == {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} and hasattr(reward, "forward"):
-        inner = inspect.signature(reward.forward)  # a torch module's call
+    if kinds == set(_VARIADIC) and inspect.isroutine(getattr(reward, "forward", None)):  # a torch module
+        forward = list(inspect.signature(reward.forward).parameters.values())
+        return [p for p in forward if p.kind not in _VARIADIC] or forward
     if inspect.Parameter.VAR_KEYWORD in kinds:
-        behind = list(inner.parameters.values())
-        named = [p for p in parameters if p.kind not in _VARIADIC and p.name not in inner.parameters]
-        return [*named, *behind]
+        return [p for p in parameters if p.kind not in _VARIADIC and p.name not in inner.parameters] + behind
     if inspect.Parameter.VAR_POSITIONAL in kinds and inner != outer:
-        return [
-            p.replace(kind=p.POSITIONAL_ONLY) if p.kind is p.POSITIONAL_OR_KEYWORD else p
-            for p in inner.parameters.values()
-            if p.kind not in _VARIADIC
-        ]
+        named = [p for p in behind if p.kind not in _VARIADIC]
+        return [p.replace(kind=p.POSITIONAL_ONLY) if p.kind is p.POSITIONAL_OR_KEYWORD else p for p in named]
     return parameters
 
 

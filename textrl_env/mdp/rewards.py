@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from textrl_env.errors import InputError
 from textrl_env.mdp.binding import ALL_ARGUMENTS, RESERVED_NAMES, BoundReward, RewardCallable
-from textrl_env.mdp.scores import LARGEST_SCORE, ScoredCompletions, read_scores
+from textrl_env.mdp.scores import LARGEST_SCORE, ScoredCompletions, read_scores, real_number
 
 
 class RewardFunction(Protocol):
@@ -53,8 +53,10 @@ class Weighted:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.weight, str) or not np.isfinite(np.asarray(self.weight, dtype=np.float64)).all():
-            raise InputError(f"a reward's weight must be a finite number, got {self.weight!r}")
+        try:
+            object.__setattr__(self, "weight", real_number(self.weight))
+        except ValueError as fault:
+            raise InputError(f"a reward's weight is {self.weight!r:.80}; {fault}") from None
 
 
 RewardSource = RewardCallable | Weighted | Mapping[str, RewardCallable | Weighted]
@@ -151,8 +153,10 @@ def _check_term(name: Any, term: Weighted) -> None:
     if name in ("kl", "reference"):
         raise InputError(f"the reward name {name!r} is taken by KL shaping; choose another")
     if not callable(term.reward):
-        advice = "; several functions go into a mapping of names" if isinstance(term.reward, list | tuple) else ""
-        raise InputError(f"reward {name!r} must be a function of (prompts, completions), got {term.reward!r}{advice}")
+        raise InputError(
+            f"reward {name!r} must be a function of prompts and completions, got {term.reward!r:.200}; a reward model "
+            "goes into ModelReward(…), several functions into a mapping of names"
+        )
 
 
 def _call(

@@ -50,7 +50,8 @@ def read_scores(label: str, scores: Any, completions: ScoredCompletions) -> npt.
         if entry is None:
             continue
         try:
-            values[index] = _real_number(entry)
+            plain = type(entry) is float and abs(entry) <= LARGEST_SCORE
+            values[index] = entry if plain else real_number(entry)
         except ValueError as fault:
             raise InputError(
                 f"reward function {label} returned {entry!r:.80} for {completions.place(index)}; {fault}"
@@ -58,7 +59,7 @@ def read_scores(label: str, scores: Any, completions: ScoredCompletions) -> npt.
     return values
 
 
-def _entries(label: str, scores: Any, completions: ScoredCompletions) -> Iterable[Any]:
+def _entries(label: str, scores: Any, completions: ScoredCompletions) -> list[Any]:
     """The B entries of a list, array, tensor or series."""
     n = len(completions)
     expected = f"reward function {label} must return {n} numbers, one per completion"
@@ -74,31 +75,32 @@ def _entries(label: str, scores: Any, completions: ScoredCompletions) -> Iterabl
             raise InputError(f"{expected}, got shape {tuple(shape)}{advice} {first}")
         if getattr(getattr(scores, "dtype", None), "kind", "") in ("m", "M"):
             raise InputError(f"{expected}, got times {scores!r:.80} {first}")
-        if hasattr(scores, "tolist"):
-            entries: list[Any] = scores.tolist()
-            return entries
     elif isinstance(scores, Sized) and len(scores) != n:
         raise InputError(f"{expected}, got {len(scores)} {first}")
-    return list(scores)
+    try:
+        return scores.tolist() if shape is not None and hasattr(scores, "tolist") else list(scores)
+    except Exception as error:  # a tensor without values ("meta"), a sparse one
+        raise InputError(f"{expected}, got a {type(scores).__name__} that has no list: {error} {first}") from error
 
 
-def _real_number(value: Any) -> float:
-    """A score as a finite float; ValueError says what is wrong with it."""
+def real_number(value: Any) -> float:
+    """Returns a score or a weight as a float, finite and of moderate size; ValueError says what is wrong with it."""
     if getattr(value, "shape", ()) or isinstance(value, list | tuple):
-        raise ValueError("a completion has one score; for rewards token by token, return their sum")
+        raise ValueError("one number was expected (of rewards token by token, return the sum)")
     if hasattr(value, "dtype") and hasattr(value, "item") and getattr(value.dtype, "kind", "") not in ("m", "M"):
         value = value.item()
     try:
-        if isinstance(value, str | bytes | complex) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+        # Text has no __float__, but float() parses it; NumPy's complex numbers have one, which drops a part.
+        if isinstance(value, str | bytes | bytearray | memoryview | complex | np.complexfloating):
             raise TypeError
         number = float(value)
     except OverflowError:
         number = np.inf
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"a score must be a real number, and this is of type {type(value).__name__}") from None
+        raise ValueError(f"a real number was expected, not a {type(value).__name__}") from None
     if not abs(number) <= LARGEST_SCORE:
         raise ValueError(
-            f"a score must be finite and at most {LARGEST_SCORE:g} in magnitude, since rollouts hold float32 and "
-            "square it; None says that the function does not apply to a completion"
+            f"it must be finite and at most {LARGEST_SCORE:g} in magnitude, since rollouts hold float32 and square it "
+            "(None says that a function does not apply to a completion)"
         )
     return number
