@@ -21,7 +21,7 @@ class RowTrainingConfig:
     weight_decay: float = 0.01
     """AdamW's weight decay; 0 or more."""
     max_grad_norm: float = 1.0
-    """Longer gradients are scaled to it; above 0, or inf."""
+    """Longer gradients are scaled to it; above 0."""
 
     def __post_init__(self) -> None:
         require_count(1, n_steps=self.n_steps, batch_size=self.batch_size)

@@ -83,7 +83,7 @@ def test_balanced_preferences_are_read_for_training(
     [
         (["--by", "topic"], "no row has a column 'topic'"),
         (["--by", "kind", "--cap", "0"], "cap must be at least 1"),
-        (["--by", "kind", "--out", "data.jsonl"], "is the data itself"),
+        (["--by", "kind", "--out", "data.jsonl"], "is also what is read (data)"),
     ],
 )
 def test_what_cannot_be_balanced_is_said(

@@ -130,7 +130,7 @@ def test_conversations_get_answers_in_messages(folders: Any, tmp_path: Path) -> 
         ("generate --policy nowhere --prompts good.txt --out o", "nowhere: no such folder"),
         ("generate --policy MODEL --prompts bad.jsonl --out o", "bad.jsonl:2: no column 'prompt' (found: 'question')"),
         ("generate --policy MODEL --prompts none.jsonl --out o", "none.jsonl: no such file"),
-        ("generate --policy MODEL --prompts good.txt --out .", ".: is a folder, expected the file to write"),
+        ("generate --policy MODEL --prompts good.txt --out .", "out: .: is a folder, expected the file to write"),
         ("generate --policy MODEL --prompts good.txt --out o --n 0", "n must be at least 1, got 0"),
         ("generate --policy MODEL --prompts long.txt --out o", "long.txt:2: the prompt has"),
         ("generate --policy MODEL --prompts done.jsonl --out o", "done.jsonl: the column 'completion' would be over"),

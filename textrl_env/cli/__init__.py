@@ -1,5 +1,7 @@
 """The `textrl` command: one subcommand a stage of the pipeline."""
 
+import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ from typing import Annotated, Any, Protocol
 import tyro
 
 from textrl_env.cli.balance import Balance
-from textrl_env.cli.config_file import find_config_files, read_config
+from textrl_env.cli.config_file import RunOptions, find_config_files, read_config
 from textrl_env.cli.doctor import Doctor
 from textrl_env.cli.label import ExportLabels, ImportLabels, Label
 from textrl_env.cli.lint import Lint
@@ -24,7 +26,7 @@ from textrl_env.cli.slices import Slices
 from textrl_env.cli.stages import STAGES, StageCommand
 from textrl_env.data.rows import SKIP_HINT
 from textrl_env.errors import InputError
-from textrl_env.pipeline import PolicyOptions
+from textrl_env.pipeline import PolicyOptions, check_paths, describe_file_error
 from textrl_env.pipeline.runs import StageStoppedError
 from textrl_env.training.distributed import process_count, process_index
 
@@ -58,18 +60,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments == ["--version"]:
         print(f"textrl-env {version('textrl-env')}")
         return
+    command: Command | None = None
     try:
         command = parse(arguments)
+        check_paths(command, only_reads=_only_reads(command))
         if process_count() > 1:
             _require_trains_together(command)
         _quiet_transformers()
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             command.run()
+        sys.stdout.flush()
     except InputError as error:
         _exit(str(error).replace(SKIP_HINT, "--on-bad-row skip"), 2)
     except StageStoppedError as error:
         _exit(error, error.exit_code, is_silent=process_index() > 0)
+    except BrokenPipeError:
+        # The reader of the output, such as `head`, has enough; Python would complain once more at its own end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
+    except OSError as error:
+        line = command and describe_file_error(error, command)
+        if line is None:
+            raise
+        _exit(line, 2)
     except KeyboardInterrupt:
         _exit("stopped", 130)
 
@@ -115,6 +129,11 @@ def _parse_with_tyro(kind: Any, name: str, arguments: Sequence[str], **default: 
     if isinstance(command, Refusal):
         raise InputError(command.message)
     return command
+
+
+def _only_reads(command: Command) -> bool:
+    how = getattr(command, "how", None)
+    return isinstance(how, RunOptions) and (how.print_config or how.dry_run)
 
 
 def _require_trains_together(command: Command) -> None:

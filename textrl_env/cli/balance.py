@@ -7,18 +7,19 @@ from typing import Any, Literal
 import tyro
 
 from textrl_env.data import OnBadRow
-from textrl_env.errors import InputError, require_at_least, require_seed
+from textrl_env.errors import require_at_least, require_seed
+from textrl_env.pipeline import InputFile, OutputFile
 
 
 @dataclass(frozen=True)
 class Balance:
     """Writes preferences in which small groups of prompts count as much as large ones, for textrl reward-model."""
 
-    data: tyro.conf.Positional[Path]
+    data: tyro.conf.Positional[InputFile]
     """JSONL, JSON or CSV with prompt, chosen, rejected (and ranking), and the column to group by."""
     by: str
     """The column that groups rows."""
-    out: Path = Path("runs/balanced.jsonl")
+    out: OutputFile = Path("runs/balanced.jsonl")
     """The file to write; an earlier one is replaced."""
     how: Literal["weights", "sample"] = "weights"
     """A column weight, 1 on average; or rows of small groups several times, and fewer of large ones."""
@@ -35,9 +36,6 @@ class Balance:
 
     def run(self) -> None:
         """Writes the file and prints what is in it."""
-        if self.out.resolve() == self.data.resolve():
-            raise InputError(f"out: {self.out} is the data itself; name another file")
-
         import numpy as np
 
         from textrl_env.reward_models import preference_rows, write_preferences

@@ -13,6 +13,7 @@ import yaml
 
 from textrl_env.cli.option_forms import FLAT
 from textrl_env.errors import InputError
+from textrl_env.pipeline import InputFile, check_paths
 
 AnyCommand = TypeVar("AnyCommand")
 Place = tuple[str, ...]
@@ -31,7 +32,7 @@ WORDS: dict[Any, str] = {
 class RunOptions:
     """Options that every stage's command has besides its own."""
 
-    config: Path | None = None
+    config: InputFile | None = None
     """YAML with options; the command line wins over it."""
     print_config: bool = False
     """Print the options in effect as YAML, and end."""
@@ -102,6 +103,7 @@ def _walk(instance: Any, place: Place = (), prefix: str = "") -> Iterator[tuple[
 
 
 def _load_yaml(file: Path) -> dict[Any, Any]:
+    check_paths(RunOptions(config=file))
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -10,6 +10,7 @@ from rich.console import Console
 from textrl_env.checks import Outcome
 from textrl_env.cli.finding_tables import verdict_table
 from textrl_env.errors import require_count, require_seed
+from textrl_env.pipeline import InputFile, OutputFile
 from textrl_env.pipeline.runs import require_model, write_json
 
 LABELS: Mapping[Outcome, tuple[str, str]] = {
@@ -39,7 +40,7 @@ class Doctor:
     """The causal LM to stay near; by default the policy itself, as in `textrl ppo`."""
     reward_model: Path | None = None
     """The reward model; by default RUN/reward_model, where that is there."""
-    prompts: Path | None = None
+    prompts: InputFile | None = None
     """JSONL, CSV or TXT with prompts; by default the support desk's."""
     max_new_tokens: int = 49
     """Longest completion, in tokens."""
@@ -47,7 +48,7 @@ class Doctor:
     """What the models are trained in; bfloat16 rounds more and is allowed more."""
     seed: int = 0
     """Of the sampled episodes."""
-    json: Path | None = None
+    json: OutputFile | None = None
     """A file for the results, for machines."""
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.errors import InputError, require_at_least, require_count, require_seed, require_within
+from textrl_env.pipeline import InputFile, OutputFile
 from textrl_env.pipeline.runs import encode_fitting_prompts, require_model, require_path
 from textrl_env.reward_models.feedback.exchange import LabelForm
 from textrl_env.reward_models.feedback.store import Item, LabelTask
@@ -22,17 +23,17 @@ if TYPE_CHECKING:
 class Label:
     """Serves a page on which people compare, rank or rate completions. Without new ones it goes on with DATABASE."""
 
-    prompts: Path | None = None
+    prompts: InputFile | None = None
     """Prompts to sample completions for: JSONL, JSON, CSV or TXT."""
     policy: Path | None = None
     """The causal LM that completes them."""
     k: int = 4
     """Completions per prompt; at most 9 are ranked."""
-    completions: Path | None = None
+    completions: InputFile | None = None
     """Completions that are there already: rows with prompt and completions, completion, or chosen and rejected."""
     task: LabelTask = "pair"
     """Compare two, rank all of a prompt, or rate one from 1 to 7."""
-    database: Path = Path("runs/labels.db")
+    database: OutputFile = Path("runs/labels.db")
     """Where the labels go; made if it is not there."""
     overlap: int = 1
     """Annotators per item."""
@@ -40,7 +41,7 @@ class Label:
     """Share of answers asked a second time, unseen, to measure consistency."""
     reward_models: tuple[Path, ...] = ()
     """Reward models, or an ensemble: what they disagree about most comes first."""
-    instructions: Path | None = None
+    instructions: InputFile | None = None
     """Markdown for the annotators; by default a general guide."""
     host: str = "127.0.0.1"
     """Address to listen at; another machine gets in only by invitation."""
@@ -194,9 +195,9 @@ class Label:
 class ExportLabels:
     """Writes labels as JSONL for `textrl reward-model`, `trl dpo` and `trl reward`, or as JSON for Label Studio."""
 
-    database: Path = Path("runs/labels.db")
+    database: InputFile = Path("runs/labels.db")
     """The database."""
-    out: Path = Path("runs/labels.jsonl")
+    out: OutputFile = Path("runs/labels.jsonl")
     """The file to write; an earlier one is replaced."""
     form: LabelForm = "preferences"
     """Pairs with chosen and rejected; whole rankings; ratings; every event; or Label Studio's JSON."""
@@ -220,11 +221,11 @@ class ExportLabels:
 class ImportLabels:
     """Reads the labels of a Label Studio export into a database; every row is checked first."""
 
-    file: Path
+    file: InputFile
     """The export, JSON or JSONL."""
     source: Literal["label-studio"] = "label-studio"
     """The tool that wrote it."""
-    database: Path = Path("runs/labels.db")
+    database: OutputFile = Path("runs/labels.db")
     """The database; made if it is not there."""
     prompt_column: str = "prompt"
     """The text field that holds the prompt."""

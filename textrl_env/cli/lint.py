@@ -11,6 +11,7 @@ import tyro
 from textrl_env.cli.finding_tables import severity_table
 from textrl_env.cli.stages import print_lines
 from textrl_env.errors import InputError, require_count
+from textrl_env.pipeline import InputFile, OutputFile
 from textrl_env.pipeline.runs import require_path, write_json
 from textrl_env.reward_models.lint import LintOptions
 
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 class Lint:
     """Looks for faults and biases in preferences; exit code 1 if it finds some, 2 if the file cannot be read."""
 
-    data: tyro.conf.Positional[Path]
+    data: tyro.conf.Positional[InputFile]
     """JSONL, JSON, CSV or Parquet with prompt, chosen, rejected (or ranking), texts or messages; annotator, shown."""
-    against: Path | None = None
+    against: InputFile | None = None
     """A file of held-out preferences, with which `data` should have nothing in common."""
     tokenizer: Path | None = None
     """A folder with the tokenizer of the model that will read the rows."""
@@ -33,7 +34,7 @@ class Lint:
     options: Annotated[LintOptions, tyro.conf.arg(name="", help="")] = field(default_factory=LintOptions)
     fail_on: Literal["notice", "warning", "error"] = "warning"
     """The least grave finding that makes the exit code 1."""
-    json: Path | None = None
+    json: OutputFile | None = None
     """A file for the findings, for machines; - is the terminal, instead of the table."""
 
     def __post_init__(self) -> None:

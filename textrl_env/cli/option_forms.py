@@ -70,4 +70,6 @@ def _give_form(field: StructFieldSpec) -> StructFieldSpec:
 
 def _name_scalar(kind: Any) -> str:
     """Returns a type as the help names it, as PATH."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
     return "|".join(map(str, get_args(kind))) or str(kind.__name__).upper()

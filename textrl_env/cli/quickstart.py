@@ -13,14 +13,14 @@ from textrl_env.cli.config_file import RunOptions, as_yaml
 from textrl_env.cli.outcomes import describe_comparison
 from textrl_env.cli.stages import describe_rehearsal, print_lines
 from textrl_env.errors import require_count, require_seed
-from textrl_env.pipeline import QuickstartOptions, rehearse_quickstart, run_quickstart
+from textrl_env.pipeline import OutputFolder, QuickstartOptions, rehearse_quickstart, run_quickstart
 
 
 @dataclass(frozen=True)
 class Quickstart:
     """Runs all stages on the built-in world in about three minutes; stages have options too, as --ppo.n-updates 20."""
 
-    out: Path = Path("runs/quickstart")
+    out: OutputFolder = Path("runs/quickstart")
     """The run's folder; an earlier run's files in it are replaced."""
     seed: int = 0
     """Of everything random: on one machine, equal seeds and threads give equal files."""

@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from textrl_env.errors import require_count, require_seed
+from textrl_env.pipeline import InputFile, OutputFile, OutputFolder
 
 if TYPE_CHECKING:
     from textrl_env.reward_models.feedback.raters import RaterReport
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 class Raters:
     """Judges raters by their preferences or ratings: agreement, reliability, habits; prints, plots and writes OUT."""
 
-    data: tyro.conf.Positional[Path]
+    data: tyro.conf.Positional[InputFile]
     """A database of `textrl label` (.db), or JSONL with annotator, prompt and chosen, rejected (or ranking; tie) or
     completion, rating; created_at."""
-    out: Path = Path("runs/raters")
+    out: OutputFolder = Path("runs/raters")
     """Where raters.json and raters.png go."""
-    weighted: Path | None = None
+    weighted: OutputFile | None = None
     """A file for the same judgements with a weight by the rater's reliability, for textrl reward-model."""
     shown: int = 20
     """How many raters the table shows, the least reliable first; all of them are in raters.json."""

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from textrl_env.checks import Outcome
 from textrl_env.cli.finding_tables import verdict_table
 from textrl_env.cli.stages import print_lines
-from textrl_env.pipeline import write_run_report
+from textrl_env.pipeline import OutputFolder, write_run_report
 from textrl_env.pipeline.report_card import ReportCardFiles, ReportCardOptions, write_report_card
 
 LABELS: Mapping[Outcome, tuple[str, str]] = {
@@ -41,7 +41,7 @@ class RewardModelReport:
 class Report:
     """Writes RUN/report.html, summary.json, manifest.json and learning_curve.png; `report rm` judges a reward model."""
 
-    run_dir: Path = Path("runs/mine")
+    run_dir: OutputFolder = Path("runs/mine")
     """The run's folder; it was evaluated, and PPO was trained in it."""
     what: Annotated[
         Annotated[None, tyro.conf.subcommand("run")] | Annotated[RewardModelReport, tyro.conf.subcommand("rm")],

@@ -13,6 +13,7 @@ from rich.table import Table
 from textrl_env.checks import json_ready
 from textrl_env.cli.stages import print_lines
 from textrl_env.errors import require_count, require_seed
+from textrl_env.pipeline import InputFile, OutputFile
 from textrl_env.pipeline.runs import require_model, require_path, write_json
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ class Slices:
     """The column that groups rows, such as problem, product or harmful."""
     run_dir: Path = Path("runs/mine")
     """The run's folder."""
-    preferences: Path | None = None
+    preferences: InputFile | None = None
     """What the reward model was trained on; by default RUN/preferences/train.jsonl."""
-    heldout: Path | None = None
+    heldout: InputFile | None = None
     """What it is judged by; by default RUN/preferences/heldout.jsonl."""
     reward_model: Path | None = None
     """The reward model; by default RUN/reward_model, where that is there."""
@@ -37,7 +38,7 @@ class Slices:
     """Draws of the bootstrap over prompts."""
     seed: int = 0
     """Of the bootstrap."""
-    json: Path | None = None
+    json: OutputFile | None = None
     """A file for the figures, for machines."""
 
     def __post_init__(self) -> None:

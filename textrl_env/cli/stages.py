@@ -15,6 +15,7 @@ from textrl_env.errors import require_seed
 from textrl_env.pipeline import (
     DPOOptions,
     EvaluationOptions,
+    OutputFolder,
     PPOOptions,
     PreferencesOptions,
     Rehearsal,
@@ -69,7 +70,7 @@ class StageCommand:
     """A stage's options, and the run it belongs to."""
 
     stage: Annotated[Any, tyro.conf.arg(name="", help="")]
-    run_dir: Path = Path("runs/mine")
+    run_dir: OutputFolder = Path("runs/mine")
     """The run's folder."""
     seed: int = 0
     """Of everything random."""

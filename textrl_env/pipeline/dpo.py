@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from textrl_env.agents.offline import DPOConfig
 from textrl_env.data import OnBadRow
 from textrl_env.errors import require_count, require_seed
+from textrl_env.pipeline.option_paths import InputFile
 from textrl_env.pipeline.reward_model import read_for_training
 from textrl_env.pipeline.runs import CheckpointOptions, StageStoppedError, command_line, require_start
 from textrl_env.reward_models import Preference, read_preferences
@@ -22,9 +23,9 @@ class DPOOptions:
     folder: ClassVar[str] = "dpo"
     exports: ClassVar[str] = "dpo/policy"
 
-    preferences: Path | None = None
+    preferences: InputFile | None = None
     """JSONL with prompt, chosen, rejected (and ranking); by default RUN/preferences/train.jsonl."""
-    heldout: Path | None = None
+    heldout: InputFile | None = None
     """Such rows to judge by; by default RUN/preferences/heldout.jsonl, or a tenth of yours."""
     n_preferences: int | None = None
     """Most rows to train on; by default all."""

@@ -11,6 +11,7 @@ from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.errors import require_count, require_seed
 from textrl_env.lm import load_model
 from textrl_env.pipeline import default_data
+from textrl_env.pipeline.option_paths import InputFile
 from textrl_env.pipeline.runs import encode_fitting_prompts, find_policy, read_json, require_model, write_jsonl
 from textrl_env.stats import bootstrap_interval
 from textrl_env.stats.comparison import distinct_n, wins
@@ -33,7 +34,7 @@ class EvaluationOptions:
     """What it is compared with; by default RUN/sft."""
     reward_model: Path | None = None
     """The reward model; by default RUN/reward_model."""
-    prompts: Path | None = None
+    prompts: InputFile | None = None
     """JSONL, CSV or TXT with held-out prompts; by default the support desk's, with gold scores."""
     on_bad_row: OnBadRow = "error"
     """What a bad row of `prompts` does: stop, or be left out and counted."""

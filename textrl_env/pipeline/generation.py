@@ -9,6 +9,7 @@ from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.data.text import as_completion
 from textrl_env.errors import InputError, require_at_least, require_count, require_seed
 from textrl_env.lm import load_model
+from textrl_env.pipeline.option_paths import InputFile, OutputFile, check_paths
 from textrl_env.pipeline.runs import encode_fitting_prompts, find_policy, write_jsonl
 
 LONGEST = 128
@@ -21,9 +22,9 @@ class GenerationOptions:
 
     policy: Path
     """A model's folder, or a run's with policy/."""
-    prompts: Path
+    prompts: InputFile
     """JSONL, JSON, CSV, TXT or Parquet with a column prompt: texts or conversations."""
-    out: Path
+    out: OutputFile
     """The JSONL file to write; an earlier one is replaced."""
     n: int = 1
     """Completions per prompt."""
@@ -53,8 +54,7 @@ def run_generation(options: GenerationOptions) -> dict[str, int]:
     Raises:
         InputError: an option or a row is wrong; it is named.
     """
-    if options.out.is_dir():
-        raise InputError(f"{options.out}: is a folder, expected the file to write")
+    check_paths(options)
     folder = find_policy(options.policy)
     dataset = PromptDataset.from_file(options.prompts, on_bad_row=options.on_bad_row)
     if clash := {"completion", "finish_reason", "n_tokens"} & set(dataset.columns):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from textrl_env.data import OnBadRow, PromptDataset, PromptIds
 from textrl_env.errors import require_above, require_at_least, require_count, require_seed
 from textrl_env.pipeline import default_data
+from textrl_env.pipeline.option_paths import InputFile
 from textrl_env.pipeline.report_card import require_passed
 from textrl_env.pipeline.runs import (
     CheckpointOptions,
@@ -32,7 +33,7 @@ class PolicyOptions(ABC):
     """Of an ensemble: deviations below its mean."""
     allow_failed_reward_model: bool = False
     """Train though its report card says failed."""
-    prompts: Path | None = None
+    prompts: InputFile | None = None
     """Prompts' file; else the support desk's, with gold scores."""
     on_bad_row: OnBadRow = "error"
     """End at a bad row, or leave it out."""
@@ -52,7 +53,7 @@ class PolicyOptions(ABC):
     """Score given up per nat of KL."""
     kl_in: Literal["reward", "loss"] = "reward"
     """Charge the KL in the environment's reward, or in the loss, blind to where a token leads."""
-    heldout: Path | None = None
+    heldout: InputFile | None = None
     """Prompts to evaluate on; by default the support desk's, or none with `prompts` of yours."""
     watch_every: int = 10
     """Updates between evaluations and verdicts."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textrl_env.data import OnBadRow
 from textrl_env.errors import InputError, require_count, require_seed
+from textrl_env.pipeline.option_paths import InputFile
 from textrl_env.pipeline.runs import CheckpointOptions, StageStoppedError, read_json, require_path, require_start
 from textrl_env.reward_models import Preference, RatedCompletion, TrainingRow, read_training_rows
 from textrl_env.reward_models.training import RewardModelConfig, RewardModelKind
@@ -25,10 +26,10 @@ class RewardModelOptions:
 
     folder: ClassVar[str] = "reward_model"
 
-    preferences: Path | None = None
+    preferences: InputFile | None = None
     """Rows with prompt and chosen, rejected, or ranking, or completion, rating (JSONL or CSV); by default
     RUN/preferences/train.jsonl."""
-    heldout: Path | None = None
+    heldout: InputFile | None = None
     """Such rows to judge by; by default RUN/preferences/heldout.jsonl, or a tenth of yours."""
     n_preferences: int | None = None
     """Most rows to train on; by default all."""

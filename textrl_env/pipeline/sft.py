@@ -10,6 +10,7 @@ from textrl_env.data.text import encode_completion
 from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.lm import load_model, load_tokenizer
 from textrl_env.pipeline import default_data
+from textrl_env.pipeline.option_paths import InputFile
 from textrl_env.pipeline.runs import CheckpointOptions, StageStoppedError, command_line, require_model
 from textrl_env.training import Interrupt
 
@@ -22,7 +23,7 @@ class SFTOptions:
 
     folder: ClassVar[str] = "sft"
 
-    demonstrations: Path | None = None
+    demonstrations: InputFile | None = None
     """JSONL or CSV with columns prompt and completion; by default the support desk's."""
     model: Path | None = None
     """A causal LM to start from, folder or hub id; by default a small Llama-type model from scratch."""

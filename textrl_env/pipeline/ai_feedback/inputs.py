@@ -1,5 +1,6 @@
 """Inputs of AI feedback: the judge and its constitution, and replies to judge or to revise."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from textrl_env.data.text import Prompt, encode_prompt
 from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.lm import context_length, load_model, load_tokenizer
 from textrl_env.pipeline import default_data
+from textrl_env.pipeline.option_paths import InputFile
 from textrl_env.pipeline.runs import encode_fitting_prompts, require_model
 from textrl_env.reward_models.ai_feedback.judges import EndpointConfig
 
@@ -23,7 +25,7 @@ class JudgeOptions:
 
     judge: str = "rules"
     """`rules`, a causal LM's folder, or an endpoint's address (OpenAI-compatible, http://…/v1)."""
-    constitution: Path | None = None
+    constitution: InputFile | None = None
     """JSONL with principle, id, weight, rule; else the desk's."""
     batch_size: int = 16
     """Questions side by side, for a local model."""
@@ -38,7 +40,7 @@ class JudgeOptions:
 class ReplyOptions:
     """Prompts that are replied to, and the model that replies."""
 
-    prompts: Path | None = None
+    prompts: InputFile | None = None
     """Prompts that get replies; else the support desk's."""
     policy: Path | None = None
     """The causal LM that replies; else RUN/sft."""
@@ -132,7 +134,8 @@ def _make_endpoint_judge(options: JudgeOptions) -> "EndpointJudge":
 
 def _find_folder(options: JudgeOptions) -> Path:
     folder = Path(options.judge)
-    if not (folder / "config.json").is_file():
+    # Unlike Path's, this says False of what can be no path at all.
+    if not os.path.isfile(folder / "config.json"):
         raise InputError(
             f"judge: expected 'rules', a causal LM's folder (with config.json) or an endpoint's address "
             f"(http://…), got {options.judge!r:.100}"

@@ -15,6 +15,7 @@ from textrl_env.pipeline.ai_feedback.inputs import (
     load_judge,
     sample_replies,
 )
+from textrl_env.pipeline.option_paths import InputFile
 from textrl_env.pipeline.runs import StageStoppedError, write_jsonl
 from textrl_env.training import Interrupt
 
@@ -30,7 +31,7 @@ class AIFeedbackOptions:
 
     judging: JudgeOptions = field(default_factory=JudgeOptions)
     """Who judges, and by what."""
-    completions: Path | None = None
+    completions: InputFile | None = None
     """Replies that are there already, as for `textrl label`."""
     replies: ReplyOptions = field(default_factory=ReplyOptions)
     """Otherwise, replies that are sampled."""
@@ -38,7 +39,7 @@ class AIFeedbackOptions:
     """Replies per prompt; every two are compared."""
     principles_per_pair: int = 1
     """Drawn for a pair; its label is their mean."""
-    human: Path | None = None
+    human: InputFile | None = None
     """People's preferences, to compare with and to mix in."""
     slices: tuple[str, ...] = ()
     """Columns of HUMAN to tell agreement by."""

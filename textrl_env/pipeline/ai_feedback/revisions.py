@@ -18,6 +18,7 @@ from textrl_env.pipeline.ai_feedback.inputs import (
     load_reviser,
     sample_replies,
 )
+from textrl_env.pipeline.option_paths import InputFile
 from textrl_env.pipeline.runs import StageStoppedError, write_jsonl
 from textrl_env.training import Interrupt
 
@@ -30,7 +31,7 @@ class RevisionOptions:
 
     judging: JudgeOptions = field(default_factory=JudgeOptions)
     """Who criticises and revises, and by what."""
-    completions: Path | None = None
+    completions: InputFile | None = None
     """Replies there already: rows with prompt and completion."""
     replies: ReplyOptions = field(default_factory=ReplyOptions)
     """Otherwise, replies that are sampled."""

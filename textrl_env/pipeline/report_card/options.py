@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textrl_env.errors import require_count, require_seed
+from textrl_env.pipeline.option_paths import InputFile
 from textrl_env.reward_models.report_card import CardLimits
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 class ReportCardOptions:
     """Options of a report card."""
 
-    preferences: Path | None = None
+    preferences: InputFile | None = None
     """Held-out preferences; else those of its training."""
     policy: Path | None = None
     """Causal LM that training starts from; else its sft."""

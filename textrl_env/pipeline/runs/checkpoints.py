@@ -1,5 +1,6 @@
 """Options of stages whose training can be resumed: how often it is saved, and where it goes on."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ class CheckpointOptions:
 
     def __post_init__(self) -> None:
         require_count(1, save_every=self.save_every, keep=self.keep)
-        if self.resume not in ("auto", "never") and not Path(self.resume).is_dir():
+        if self.resume not in ("auto", "never") and not os.path.isdir(self.resume):
             raise InputError(f"resume must be auto, never or a checkpoint's folder, got {self.resume!r}")
 
     def callback(self, stage_folder: Path) -> "SaveCheckpoints":

@@ -10,7 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from textrl_env.errors import InputError, require_seed
+from textrl_env.errors import require_seed
+from textrl_env.pipeline.option_paths import check_paths
 from textrl_env.pipeline.runs.folder import write_json
 from textrl_env.training.distributed import process_index
 
@@ -50,9 +51,8 @@ def run_stage(
     processes one does this.
     """
     require_seed(seed)
-    if run_dir.exists() and not run_dir.is_dir():
-        raise InputError(f"{run_dir}: is a file, expected the run's folder")
     folder = run_dir / options.folder
+    check_paths(options, folders=[folder, *([run_dir / name] if (name := getattr(options, "exports", None)) else ())])
     start = time.perf_counter()
     try:
         metrics = run(options, run_dir, seed)
