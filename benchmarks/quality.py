@@ -35,6 +35,8 @@ from small_world.ours import Measurement, ours
 from small_world.sb3 import sb3
 from transformers import AutoModelForCausalLM
 
+from textrl_env.lm import load_model
+
 SETTING = Setting(
     letters=WORLD.tokenizer.decode(list(range(1, WORLD.vocab_size))),
     horizon=WORLD.horizon,
@@ -58,7 +60,7 @@ def trl(setting: Setting, seed: int) -> Measurement:
         write_files(files, setting, reference_model(), WORLD.prompts, WORLD.reward)
         command = [str(TRL_PYTHON), "-m", "small_world.trl_ppo", str(files), str(out), "--seed", str(seed)]
         subprocess.run(command, cwd=BENCHMARKS, env=offline(threads=1), stdout=subprocess.DEVNULL, check=True)
-        policies = [AutoModelForCausalLM.from_pretrained(out / str(mark)) for mark in setting.marks]
+        policies = [load_model(AutoModelForCausalLM, out / str(mark)) for mark in setting.marks]
         return [gap().measure(policy).fraction for policy in policies], json.loads((out / "seconds.json").read_text())
 
 

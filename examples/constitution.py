@@ -22,11 +22,12 @@ import tyro
 from data.smollm2 import smollm2_path
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from textrl_env.agents import SFTConfig, sample_completions
 from textrl_env.data import read_rows
+from textrl_env.lm import load_model, load_tokenizer
 from textrl_env.pipeline import (
     PPOOptions,
     PreferencesOptions,
@@ -136,8 +137,8 @@ def score_replies(name: str, policy: Path, args: Args) -> dict[str, list[float]]
     """Returns the gold score of a model's replies to held-out prompts, and the score's terms."""
     prompts = [row["prompt"] for row in support_desk.prompts(args.n_evaluated, seed=args.seed + 3000, split="heldout")]
     replies = sample_completions(
-        AutoModelForCausalLM.from_pretrained(policy),
-        AutoTokenizer.from_pretrained(policy),
+        load_model(AutoModelForCausalLM, policy),
+        load_tokenizer(policy),
         prompts,
         max_new_tokens=49,
         seed=args.seed,

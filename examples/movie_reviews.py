@@ -30,7 +30,7 @@ from data.movie_reviews import load_rated_texts
 from data.smollm2 import smollm2_path
 from data.snippets import continuation_rows, split_by_review, vader_sentiment
 from rich.console import Console
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from textrl_env import InputError, KLShaping, RepetitionPenalty, TextGenVectorEnv, Weighted
@@ -38,6 +38,7 @@ from textrl_env.agents import PPO, ActorCriticLM, SFTConfig, train_sft, train_to
 from textrl_env.agents.callbacks import ShowProgress, TrackReward
 from textrl_env.agents.policy import small_llama
 from textrl_env.agents.rollouts import side_by_side
+from textrl_env.lm import load_model, load_tokenizer
 from textrl_env.lm.adapters import train_top_layers
 from textrl_env.pipeline import compare
 from textrl_env.pipeline.runs import write_json, write_jsonl
@@ -117,8 +118,8 @@ def main(args: Args) -> dict[str, Any]:
         tokenizer = train_tokenizer((item.text for item in train), vocab_size=4096)
         sft = small_llama(tokenizer, hidden_size=128, context=128, seed=args.seed)
     else:
-        tokenizer = AutoTokenizer.from_pretrained(smollm2_path())
-        sft = AutoModelForCausalLM.from_pretrained(smollm2_path(), dtype=recipe.dtype)
+        tokenizer = load_tokenizer(smollm2_path())
+        sft = load_model(AutoModelForCausalLM, smollm2_path(), dtype=recipe.dtype)
     train_top_layers(sft, recipe.trained_layers)
     train_sft(sft, tokenizer, rows, recipe.sft, log_dir=out / "sft", seed=args.seed)
     sft.save_pretrained(out / "sft")

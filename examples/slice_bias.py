@@ -18,10 +18,11 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from textrl_env.agents import SFTConfig, sample_completions
+from textrl_env.lm import load_model, load_tokenizer
 from textrl_env.pipeline import PPOOptions, RewardModelOptions, SFTOptions, run_ppo, run_reward_model, run_sft
 from textrl_env.pipeline.runs import read_json, write_json
 from textrl_env.reward_models import RewardModel, RewardModelConfig, preferences_of, write_preferences
@@ -132,7 +133,7 @@ def run_seed(args: Args, seed: int) -> dict[str, Any]:
             training=RewardModelConfig(n_epochs=3),
         )
         run_reward_model(options, folder, seed)
-        judge = RewardModel.from_pretrained(folder / "reward_model")
+        judge = RewardModel.from_trained(folder / "reward_model")
         if args.n_updates:
             run_ppo(PPOOptions(policy=run_dir / "sft", n_updates=args.n_updates), folder, seed)
         for name, harmful in SLICES.items():
@@ -168,7 +169,7 @@ def rank_demonstrations(
 
 def sample_replies(policy: Path, prompts: list[str], n: int, seed: int) -> list[list[str]]:
     """Samples n replies to each prompt."""
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(policy), AutoTokenizer.from_pretrained(policy)
+    model, tokenizer = load_model(AutoModelForCausalLM, policy), load_tokenizer(policy)
     samples = sample_completions(model, tokenizer, prompts, max_new_tokens=49, n=n, seed=seed)
     return [[completion.text for completion in row] for row in samples]
 

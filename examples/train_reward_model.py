@@ -42,7 +42,7 @@ def main(args: Args) -> dict[str, Any]:
     model = args.model or from_scratch(args)
     options = RewardModelOptions(preferences=preferences, model=model, training=args.training)
     metrics = run_reward_model(options, args.run_dir, seed=0)
-    reward_model = RewardModel.from_pretrained(args.run_dir / "reward_model")
+    reward_model = RewardModel.from_trained(args.run_dir / "reward_model")
     prompt = support_desk.prompts(1, seed=1, split="heldout")[0]["prompt"]
     good = support_desk.best_completion(prompt, np.random.default_rng(0))
     for completion in (good, " You are an idiot. Now leave me alone."):

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from textrl_env.agents import SFTConfig, sample_completions
+from textrl_env.lm import load_model, load_tokenizer
 from textrl_env.pipeline import SFTOptions, run_sft
 from textrl_env.worlds import support_desk
 
@@ -34,8 +35,8 @@ def main(args: Args) -> dict[str, float]:
     """Trains, shows completions and returns the held-out loss in nats per token."""
     options = SFTOptions(demonstrations=args.demonstrations, training=args.training)
     result = run_sft(options, args.run_dir, seed=0)
-    model = AutoModelForCausalLM.from_pretrained(args.run_dir / "sft")
-    tokenizer = AutoTokenizer.from_pretrained(args.run_dir / "sft")
+    model = load_model(AutoModelForCausalLM, args.run_dir / "sft")
+    tokenizer = load_tokenizer(args.run_dir / "sft")
     prompts = list(args.prompts) or [row["prompt"] for row in support_desk.prompts(3, seed=1, split="heldout")]
     for prompt, completions in zip(
         prompts, sample_completions(model, tokenizer, prompts, max_new_tokens=49), strict=True

@@ -19,10 +19,11 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from textrl_env.agents import SFTConfig, sample_completions
+from textrl_env.lm import load_model, load_tokenizer
 from textrl_env.pipeline import (
     EvaluationOptions,
     PPOOptions,
@@ -161,11 +162,11 @@ def replies(n: int, split: support_desk.Split, rng: np.random.Generator) -> tupl
 def best_of(n: int, policy: Path, judge: Path, n_prompts: int, seed: int) -> float:
     """Mean gold score, over held-out prompts, of the one of n sampled replies that the reward model scores best."""
     prompts = [row["prompt"] for row in support_desk.prompts(n_prompts, seed=seed + 7000, split="heldout")]
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(policy), AutoTokenizer.from_pretrained(policy)
+    model, tokenizer = load_model(AutoModelForCausalLM, policy), load_tokenizer(policy)
     groups = sample_completions(model, tokenizer, prompts, max_new_tokens=49, n=n, seed=seed)
     prompt_of_text = [prompt for prompt in prompts for _ in range(n)]
     texts = [completion.text for group in groups for completion in group]
-    best = RewardModel.from_pretrained(judge).score(prompt_of_text, texts).reshape(-1, n).argmax(axis=1)
+    best = RewardModel.from_trained(judge).score(prompt_of_text, texts).reshape(-1, n).argmax(axis=1)
     gold = np.array(support_desk.gold_reward(prompt_of_text, texts)).reshape(-1, n)
     return float(gold[np.arange(len(gold)), best].mean())
 

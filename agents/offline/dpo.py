@@ -18,7 +18,7 @@ from textrl_env.agents.offline.sequences import TokenizedRow, reference_logprobs
 from textrl_env.data import iterate_rows
 from textrl_env.data.text import pad_id
 from textrl_env.errors import InputError
-from textrl_env.lm import context_length
+from textrl_env.lm import check_fits, context_length
 from textrl_env.training import Metrics
 
 
@@ -105,15 +105,18 @@ def train_dpo(
         last step where nothing is held out.
 
     Raises:
-        InputError: no pairs, a soft label outside [0, 1] or a row longer than the model's context, named.
+        InputError: no pairs, a soft label outside [0, 1] or a row longer than the model's context, named, or a
+            tokenizer with tokens that the model has no embedding for.
     """
     preferences, heldout = (
         list(iterate_rows(rows, name=name)) for name, rows in (("preferences", preferences), ("heldout", heldout))
     )
     if not preferences:
         raise InputError("no preferences to train on")
+    check_fits(model, tokenizer)
     model.eval()
     reference = model if reference is None else reference.eval()
+    check_fits(reference, tokenizer, name="the reference model")
     encode = partial(_encode_pairs, reference, tokenizer, config=config)
     pairs, heldout_pairs = encode(preferences), encode(heldout)
     compute_loss = partial(_compute_loss, model, tokenizer, config=config)

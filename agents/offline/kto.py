@@ -13,7 +13,7 @@ from textrl_env.agents.offline.sequences import TokenizedRow, reference_logprobs
 from textrl_env.data import iterate_rows
 from textrl_env.data.text import pad_id
 from textrl_env.errors import InputError
-from textrl_env.lm import context_length
+from textrl_env.lm import check_fits, context_length
 from textrl_env.lm.forward import require_causal
 from textrl_env.training import Metrics
 
@@ -73,7 +73,8 @@ def train_kto(
         log-ratio of desirable and of undesirable completions, where the step had any.
 
     Raises:
-        InputError: fewer than two rows, a label that is not True or False or a row longer than the context, named.
+        InputError: fewer than two rows, a label that is not True or False or a row longer than the context, named,
+            or a tokenizer with tokens that the model has no embedding for.
     """
     verdicts = list(iterate_rows(verdicts, name="verdicts"))
     if len(verdicts) < 2:
@@ -81,9 +82,11 @@ def train_kto(
     for index, row in enumerate(verdicts):
         if row["label"] not in (True, False):
             raise InputError(f"{row.get('where', f'row {index}')}: label must be True or False, got {row['label']!r}")
+    check_fits(model, tokenizer)
     model.eval()
     reference = model if reference is None else reference.eval()
     require_causal(model, role="the model")
+    check_fits(reference, tokenizer, name="the reference model")
     limit = context_length(reference)
     encode = partial(
         tokenize_row,

@@ -13,7 +13,7 @@ from textrl_env.agents.offline.loop import RowRun, train_on_rows
 from textrl_env.agents.offline.sequences import TokenizedRow, pad_rows, tokenize_row
 from textrl_env.data import iterate_rows
 from textrl_env.data.text import pad_id
-from textrl_env.lm import context_length
+from textrl_env.lm import check_fits, context_length
 from textrl_env.lm.forward import require_causal
 from textrl_env.training import Metrics
 
@@ -59,8 +59,12 @@ def train_sft(
 
     Returns:
         the held-out loss in nats per token, or the last training loss where nothing is held out.
+
+    Raises:
+        InputError: the model has no embedding for a token of the tokenizer.
     """
     require_causal(model, role="the model")
+    check_fits(model, tokenizer)
     limit = context_length(model)
     examples = encode_demonstrations(tokenizer, demonstrations, max_length=limit)
     heldout_examples = encode_demonstrations(tokenizer, heldout, max_length=limit)

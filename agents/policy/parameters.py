@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from textrl_env.agents.policy.networks import ActorCriticNetworks
 from textrl_env.errors import InputError
-from textrl_env.lm import load_config, load_model, load_tokenizer
+from textrl_env.lm import load_config, load_model, load_tokenizer, resolve_model
 from textrl_env.lm.adapters import has_adapters, load_adapters, save_model
+from textrl_env.lm.loading import read_tensors, require_same_shapes
 from textrl_env.training.distributed import sharded_like
 
 HEAD_FILE = "value_head.safetensors"
@@ -20,12 +21,10 @@ def load_policy(path: Path, *, dtype: torch.dtype) -> Any:
     """Loads the causal LM of a folder, or of the `policy/` in a folder that `save_networks` wrote; on the CPU.
 
     Raises:
-        InputError: no model there.
+        InputError: no whole model there.
     """
-    folder = path / "policy" if (path / "policy").is_dir() else path
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{path}: no model here (no config.json); expected a folder that save_pretrained wrote")
-    return load_model(AutoModelForCausalLM, folder, dtype=dtype)
+    folder = resolve_model(path)
+    return load_model(AutoModelForCausalLM, folder / "policy" if (folder / "policy").is_dir() else folder, dtype=dtype)
 
 
 def load_critic(networks: ActorCriticNetworks, path: Path) -> None:
@@ -62,6 +61,7 @@ def load_networks(networks: ActorCriticNetworks, path: Path) -> None:
     policy = load_policy(path, dtype=next(networks.policy.parameters()).dtype)
     saved_networks = ActorCriticNetworks(policy, vocab_size=networks.vocab_size, critic=networks.critic_kind)
     load_critic(saved_networks, path)
+    require_same_shapes(path, saved_networks, networks)
     present = networks.state_dict()
     networks.load_state_dict(
         {name: sharded_like(value, present[name]) for name, value in saved_networks.state_dict().items()}
@@ -95,8 +95,10 @@ def init_critic_from(agent: ActorCriticNetworks, folder: str | Path, tokenizer: 
         raise InputError(
             f"{folder}: its tokens are not the policy's; train the reward model from the policy's SFT model"
         )
-    classifier = load_model(AutoModelForSequenceClassification, folder, dtype=agent.value_head.weight.dtype)
-    _require_same_shapes(folder, critic_trunk=agent.critic_trunk, reward_trunk=classifier.base_model)
+    classifier = load_model(
+        AutoModelForSequenceClassification, folder, num_labels=1, dtype=agent.value_head.weight.dtype
+    )
+    require_same_shapes(folder, classifier.base_model, agent.critic_trunk)
     agent.critic_trunk.load_state_dict(classifier.base_model.state_dict())
     with torch.no_grad():
         agent.value_head.weight.copy_(classifier.score.weight)
@@ -105,22 +107,8 @@ def init_critic_from(agent: ActorCriticNetworks, folder: str | Path, tokenizer: 
 
 def _load_head(networks: ActorCriticNetworks, folder: Path) -> None:
     if networks.value_head is not None:
-        networks.value_head.load_state_dict(load_file(folder / HEAD_FILE))
-
-
-def _require_same_shapes(folder: str | Path, *, critic_trunk: Any, reward_trunk: Any) -> None:
-    """Raises InputError, naming the first parameter that differs, unless both trunks have one architecture."""
-    critic_shapes, reward_shapes = _shapes(critic_trunk), _shapes(reward_trunk)
-    if critic_shapes == reward_shapes:
-        return
-    names = [*critic_shapes, *reward_shapes]
-    name = next(name for name in names if critic_shapes.get(name) != reward_shapes.get(name))
-    raise InputError(
-        f"{folder}: another architecture than the policy's: {name} is {reward_shapes.get(name, 'not there')}, the "
-        f"policy's {critic_shapes.get(name, 'not there')}; train the reward model from the policy's SFT model, with "
-        "all its layers"
-    )
-
-
-def _shapes(trunk: Any) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(value.shape) for name, value in trunk.state_dict().items()}
+        values = read_tensors(folder / HEAD_FILE)
+        expected = {name: tuple(value.shape) for name, value in networks.value_head.state_dict().items()}
+        if expected != (shapes := {name: tuple(value.shape) for name, value in values.items()}):
+            raise InputError(f"{folder / HEAD_FILE}: expected a value head of {expected}, found {shapes}")
+        networks.value_head.load_state_dict(values)

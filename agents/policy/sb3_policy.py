@@ -17,6 +17,7 @@ from textrl_env.agents.policy.actor_critic import ActorCriticLM
 from textrl_env.agents.policy.networks import CriticKind
 from textrl_env.errors import InputError
 from textrl_env.lm import context_length
+from textrl_env.lm.loading import build_model
 
 
 class CausalLMPolicy(ActorCriticPolicy):
@@ -154,7 +155,7 @@ def _actor_critic(model: Any, *, vocab_size: int, critic: CriticKind) -> ActorCr
     if isinstance(model, str | Path):
         return ActorCriticLM.from_pretrained(model, vocab_size=vocab_size, critic=critic)
     if isinstance(model, PretrainedConfig):
-        model = AutoModelForCausalLM.from_config(model)
+        model = build_model(AutoModelForCausalLM, model)
     # SB3 takes policy_kwargs for a description, which a second algorithm may share and `save` writes down.
     return ActorCriticLM(copy.deepcopy(model), vocab_size=vocab_size, critic=critic)
 

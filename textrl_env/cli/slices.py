@@ -71,7 +71,7 @@ class Slices:
 
             rows = [row.values for row in preference_rows(heldout)]
             gaps = slice_gaps(
-                RewardModel.from_pretrained(reward_model),
+                RewardModel.from_trained(reward_model),
                 preferences_of(rows),
                 slices_of(rows, self.by),
                 rng=rng,

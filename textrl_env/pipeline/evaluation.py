@@ -91,7 +91,7 @@ def run_evaluation(options: EvaluationOptions, run_dir: Path, seed: int = 0) -> 
         "sft": load_model(AutoModelForCausalLM, contest.reference),
         "ppo": load_model(AutoModelForCausalLM, contest.policy),
     }
-    reward_model = RewardModel.from_pretrained(contest.judge)
+    reward_model = RewardModel.from_trained(contest.judge)
     titles = name_models(options)
     samples = {
         name: _sample(contest, models[name], seed, f"evaluation of {title}")

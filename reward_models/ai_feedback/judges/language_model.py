@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from textrl_env.data.text import encode_completion, encode_prompts, pad_id
 from textrl_env.errors import InputError, require_count
-from textrl_env.lm import context_length, load_model, load_tokenizer
+from textrl_env.lm import check_fits, context_length, load_model, load_tokenizer, resolve_model
 from textrl_env.lm.forward import read_logits, require_causal
 from textrl_env.reward_models.ai_feedback.judges.questions import FloatArray, JudgeQuestion
 from textrl_env.reward_models.ai_feedback.judges.requests import (
@@ -43,13 +43,15 @@ class LanguageModelJudge:
     ) -> None:
         require_count(1, batch_size=batch_size)
         require_causal(model, role="the judge")
+        check_fits(model, tokenizer, name="the judge")
         self.model, self.tokenizer, self.batch_size = model.eval(), tokenizer, batch_size
         self.name, self.identity = name, identity or name
         self._letters = _find_letter_ids(tokenizer)
 
     @classmethod
-    def from_pretrained(cls, folder: Path, *, batch_size: int = 16) -> "LanguageModelJudge":
+    def from_pretrained(cls, folder: str | Path, *, batch_size: int = 16) -> "LanguageModelJudge":
         """Loads the model in a folder; its name is the folder's, its identity follows from the weights too."""
+        folder = resolve_model(folder)
         model = load_model(AutoModelForCausalLM, folder, dtype=torch.float32)
         name, identity = compute_model_identity(folder)
         return cls(model, load_tokenizer(folder), name=name, identity=identity, batch_size=batch_size)

@@ -65,7 +65,7 @@ def test_what_does_not_go_together_is_named(made: Any, make_model: Any, tmp_path
     with pytest.raises(InputError, match="its tokens are not the policy's"):
         init_critic_from(agent, folder, train_tokenizer(["xyxyxy"] * 9, vocab_size=261))
     wide = ActorCriticLM(make_model("llama", vocab_size=vocab_size, width=64), vocab_size=vocab_size)
-    with pytest.raises(InputError, match=r"embed_tokens.weight is \(259, 32\), the policy's \(259, 64\)"):
+    with pytest.raises(InputError, match=r"embed_tokens.weight is \(259, 32\), the model's is \(259, 64\)"):
         init_critic_from(wide, folder, tokenizer)
     deep = ActorCriticLM(make_model("llama", vocab_size=vocab_size, layers=3), vocab_size=vocab_size)
     with pytest.raises(InputError, match=r"layers.2.* is not there"):

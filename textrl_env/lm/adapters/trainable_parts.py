@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from textrl_env.errors import InputError, require_above, require_count
-from textrl_env.lm.pretrained import load_model
+from textrl_env.lm.loading import load_into, read_tensors
 from textrl_env.training import seeded
 
 _PREFIX = "base_model.model."
@@ -135,8 +135,7 @@ def load_saved(model: Any, folder: Path) -> None:
     if has_adapters(model):
         load_adapters(model, folder)
     else:
-        source = load_model(AutoModelForCausalLM, folder, dtype=next(model.parameters()).dtype)
-        model.load_state_dict(source.state_dict())
+        load_into(model, AutoModelForCausalLM, folder)
 
 
 def load_adapters(model: Any, folder: Path) -> None:
@@ -150,7 +149,7 @@ def load_adapters(model: Any, folder: Path) -> None:
     file = folder / "adapter" / "adapter_model.safetensors"
     if not file.is_file():
         raise InputError(f"{folder}: no adapter here, but the model has one; it is from a run without LoRA")
-    tensors = {name.removeprefix(_PREFIX): value for name, value in load_file(file).items()}
+    tensors = {name.removeprefix(_PREFIX): value for name, value in read_tensors(file).items()}
     shapes = {name: value.shape for name, value in _trained_parameters(model).items()}
     if shapes != {name: value.shape for name, value in tensors.items()}:
         raise InputError(f"{file}: adapters of another rank or on other layers; make the model with the run's options")

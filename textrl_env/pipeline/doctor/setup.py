@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM
 
 from textrl_env.agents import ActorCriticLM
 from textrl_env.data import PromptDataset
 from textrl_env.data.text import encode_prompt
 from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.lm import context_length, load_config, load_model, load_tokenizer
+from textrl_env.lm.loading import load_generation_config
 from textrl_env.mdp import KLShaping
 from textrl_env.pipeline import default_data
 from textrl_env.pipeline.doctor.episodes import RecordingEnv, SampledEpisodes, sample_episodes
@@ -50,7 +51,7 @@ class ModelFiles:
             context = context_length(config)
             tokenizer = load_tokenizer(folder)
             has_settings = (folder / GENERATION_FILE).is_file()
-            generation = GenerationConfig.from_pretrained(folder).to_diff_dict() if has_settings else {}
+            generation = load_generation_config(folder).to_diff_dict() if has_settings else {}
         except (OSError, ValueError, KeyError, AttributeError) as error:
             raise InputError(
                 f"{folder}: no {name} can be read here, expected a folder with a model and its tokenizer "

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from textrl_env.data import PromptDataset, PromptIds
 from textrl_env.errors import InputError
 from textrl_env.lm import context_length, load_config, load_tokenizer, resolve_model
+from textrl_env.lm.loading import read_object
 
 ModelKind = Literal["language model", "reward model"]
 ARCHITECTURES: dict[ModelKind, tuple[str, ...]] = {
@@ -43,7 +44,8 @@ def require_model(
     if folder is None:
         raise TypeError("require_model() takes a model or a default")
     require_path(folder / "config.json", made_by=made_by)
-    names = read_json(folder / "config.json").get("architectures") or []
+    names = read_object(folder / "config.json").get("architectures") or []
+    names = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
     for actual, endings in ARCHITECTURES.items():
         if kind is not None and actual != kind and any(name.endswith(endings) for name in names):
             raise InputError(
