@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from textrl_env.data.text import pad_id
 from textrl_env.errors import InputError
 from textrl_env.lm.loading.configs import CONFIG, knows_architecture, load_config, read_config
 from textrl_env.lm.loading.fits import check_ids
@@ -15,8 +14,12 @@ PLAIN_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
 TRIAL = "The quick brown fox, 12 times.\n"
 
 
-def load_tokenizer(folder: str | Path) -> Any:
+def load_tokenizer(folder: str | Path, *, pads: bool = True) -> Any:
     """Loads the tokenizer of a folder or hub id, which needs no model beside it.
+
+    Args:
+        folder: the folder or hub id.
+        pads: it needs a pad or an end token, as all batches do.
 
     Raises:
         InputError: no tokenizer, a damaged one, one that only code of its own could load, or one that no policy can
@@ -44,6 +47,10 @@ def load_tokenizer(folder: str | Path) -> Any:
         if (folder / TOKENIZER).exists():
             read_object(folder / TOKENIZER)
         raise
+    if pads and tokenizer.pad_token_id is None and tokenizer.eos_token_id is None:
+        raise InputError(
+            f"{folder}: the tokenizer has neither a pad nor an eos token; name one in {SETTINGS[0]} (eos_token)"
+        )
     _check(tokenizer, folder)
     return tokenizer
 
@@ -67,11 +74,10 @@ def _check(tokenizer: Any, folder: Path) -> None:
     """Raises InputError where a tokenizer cannot be used."""
     with named_faults(folder, "its tokenizer cannot be used"):
         check_ids(tokenizer, f"{folder}: the tokenizer")
-        pad_id(tokenizer)
         ids = tokenizer(TRIAL)["input_ids"]
         tokenizer.decode(ids)
         template = getattr(tokenizer, "chat_template", None)
-    beyond = [number for number in [*ids, pad_id(tokenizer)] if not 0 <= number < len(tokenizer)]
+    beyond = [number for number in ids if not 0 <= number < len(tokenizer)]
     if beyond:
         raise InputError(
             f"{folder / TOKENIZER}: gives id {beyond[0]}, but its ids end at {len(tokenizer) - 1}; {EXPECTED}"

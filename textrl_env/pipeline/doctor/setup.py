@@ -49,7 +49,7 @@ class ModelFiles:
         try:
             config = load_config(folder).get_text_config()
             context = context_length(config)
-            tokenizer = load_tokenizer(folder)
+            tokenizer = load_tokenizer(folder, pads=False)
             has_settings = (folder / GENERATION_FILE).is_file()
             generation = load_generation_config(folder).to_diff_dict() if has_settings else {}
         except (OSError, ValueError, KeyError, AttributeError) as error:
