@@ -85,7 +85,13 @@ def option_classes() -> Iterator[type]:
     for module in pkgutil.walk_packages(textrl_env.__path__, "textrl_env."):
         for kind in vars(importlib.import_module(module.name)).values():
             is_local = isinstance(kind, type) and kind.__module__ == module.name
-            if is_local and is_dataclass(kind) and not inspect.isabstract(kind) and kind.__name__ not in NO_OPTIONS:
+            if (
+                is_local
+                and is_dataclass(kind)
+                and not inspect.isabstract(kind)
+                and kind.__name__[0] != "_"
+                and kind.__name__ not in NO_OPTIONS
+            ):
                 yield kind
 
 

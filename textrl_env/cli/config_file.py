@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import yaml
 
 from textrl_env.cli.option_forms import FLAT
+from textrl_env.cli.yaml_file import read_yaml
 from textrl_env.errors import InputError
 from textrl_env.pipeline import InputFile, check_paths
 
@@ -60,21 +61,29 @@ def read_config(command: AnyCommand, file: Path) -> AnyCommand:
     """Returns a command with the options of a YAML file in the place of its own.
 
     Raises:
-        InputError: a file that is not there or no YAML mapping, an unknown key, a value of a wrong type; named.
+        InputError: a file that is not there or no YAML mapping, an unknown key, a value of a wrong type or out of
+            range; named with its line.
     """
-    options = dict(_walk(command))
+    check_paths(RunOptions(config=file))
+    options, lines = dict(_walk(command)), dict[str, int]()
     values: dict[Place, Any] = {}
-    for name, value in _flatten(_load_yaml(file)):
+    for entry in read_yaml(file):
+        name, place = entry.name, f"{file}:{entry.line}"
         if name not in options:
             near = get_close_matches(name, options, n=3)
             hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"options are {', '.join(options)}"
-            raise InputError(f"{file}: no option {name!r}; {hint}")
+            raise InputError(f"{place}: no option {name!r:.60}; {hint}")
         option = options[name]
         try:
-            values[option.place] = _convert(value, option.kind)
+            values[option.place] = _convert(entry.value, option.kind)
         except ValueError:
-            raise InputError(f"{file}: {name} must be {_describe(option.kind)}, got {value!r:.60}") from None
-    return _replace_values(command, values)
+            raise InputError(f"{place}: {name} must be {_describe(option.kind)}, got {entry.value!r:.60}") from None
+        lines[option.place[-1]] = entry.line
+    try:
+        return _replace_values(command, values)
+    except InputError as error:
+        line = lines.get(str(error).partition(" ")[0])
+        raise InputError(f"{file}:{line}: {error}" if line else f"{file}: {error}") from None
 
 
 def as_yaml(command: Any) -> str:
@@ -100,28 +109,6 @@ def _walk(instance: Any, place: Place = (), prefix: str = "") -> Iterator[tuple[
                 yield from _walk(value, inner, prefix if field.name in FLAT else f"{prefix}{field.name}.")
         else:
             yield f"{prefix}{field.name}", Option(inner, hints[field.name], value)
-
-
-def _load_yaml(file: Path) -> dict[Any, Any]:
-    check_paths(RunOptions(config=file))
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{file}: cannot read the config ({error.strerror}); expected a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{file}: expected options and values, one `option: value` a line, got {values!r:.60}")
-    return values
-
-
-def _flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        name = f"{prefix}{str(key).replace('-', '_')}"
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{name}.")
-        else:
-            yield name, value
 
 
 def _replace_values(instance: AnyCommand, values: Mapping[Place, Any]) -> AnyCommand:
