@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from textrl_env.data import OnBadRow, Row, iterate_rows
+from textrl_env.data import OnBadRow, Row
 from textrl_env.data.columns import Conversation, is_given, parse_number, read_flag, read_list, read_number
-from textrl_env.data.rows import Fault, collect, drop_unsubmitted, parse_rows
+from textrl_env.data.rows import Fault, collect, drop_unsubmitted, parse_rows, place_rows
 from textrl_env.errors import InputError
 from textrl_env.reward_models.rankings import RankedTexts, read_ranking
 
@@ -63,16 +63,6 @@ def preferences_of(
     """
     items = place_rows(rows, name="preference")
     return [] if not items else collect(items, _take_preference, source="preferences", on_bad_row=on_bad_row)
-
-
-def place_rows(rows: Any, *, name: str) -> list[tuple[str, Row | Any]]:
-    """Returns rows in memory with their places: what their `where` says, else `name` and their number from 0."""
-    items: list[tuple[str, Row | Any]] = []
-    for index, row in enumerate(iterate_rows(rows, name=f"{name}s")):
-        is_row = isinstance(row, Mapping)
-        where = str(row.get("where") or f"{name} {index}") if is_row else f"{name} {index}"
-        items.append((where, Row(where, row) if is_row else row))
-    return items
 
 
 def read_preferences(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[Preference]:

@@ -7,11 +7,10 @@ from typing import Any
 
 from textrl_env.data import OnBadRow, Row
 from textrl_env.data.columns import Conversation, is_given, read_number, split_row
-from textrl_env.data.rows import collect, parse_rows, require_columns
+from textrl_env.data.rows import collect, parse_rows, place_rows, require_columns
 from textrl_env.errors import InputError
 from textrl_env.reward_models.preferences import (
     Preference,
-    place_rows,
     read_judged_rows,
     read_preference,
     read_preferences,

@@ -14,8 +14,9 @@ from torch.nn.functional import logsigmoid
 
 from textrl_env.agents.offline.configs import DPOConfig
 from textrl_env.agents.offline.loop import RowRun, train_on_rows
-from textrl_env.agents.offline.sequences import TokenizedRow, reference_logprobs, sequence_logprobs, tokenize_row
-from textrl_env.data import iterate_rows
+from textrl_env.agents.offline.rows import EncodedRow, encode_rows, read_pair
+from textrl_env.agents.offline.sequences import TokenizedRow, reference_logprobs, sequence_logprobs
+from textrl_env.data import OnBadRow
 from textrl_env.data.text import pad_id
 from textrl_env.errors import InputError
 from textrl_env.lm import check_fits, context_length
@@ -83,6 +84,7 @@ def train_dpo(
     *,
     reference: Any = None,
     heldout: Iterable[Mapping[str, Any]] = (),
+    on_bad_row: OnBadRow = "error",
     **run: Unpack[RowRun],
 ) -> Metrics:
     """Trains a causal LM in place on pairs; dropout stays off, so that it starts at the reference exactly.
@@ -90,13 +92,14 @@ def train_dpo(
     Args:
         model: a causal LM of transformers; its parameters that need gradients are trained.
         tokenizer: its tokenizer; V = `len(tokenizer)` tokens have probability.
-        preferences: rows with `prompt`, `chosen` and `rejected`, and optionally `soft_label`, how likely people prefer
-            the chosen one, in [0, 1] (1 where it is missing), and `where` (`file:line`) for messages; in any container
-            that `textrl_env.data.iterate_rows` reads.
+        preferences: rows with `prompt`, `chosen` and `rejected`, texts or messages, and optionally `soft_label`, how
+            likely people prefer the chosen one, in [0, 1] (1 where it is not given), or `tie`, and `where`
+            (`file:line`) for messages; in any container that `textrl_env.data.iterate_rows` reads.
         config: loss, β, steps and so on.
         reference: the causal LM to stay near; by default the model as it is at the start. Its log-probabilities are
             computed once.
         heldout: rows measured at the end and ten times on the way, logged as `heldout/...`.
+        on_bad_row: `"error"`, or `"skip"` to leave out bad rows and those longer than the context, with a warning.
         **run: `log_dir`, `seed`, `should_stop`, `saver` and `resume`, see `RowRun`.
 
     Returns:
@@ -105,20 +108,31 @@ def train_dpo(
         last step where nothing is held out.
 
     Raises:
-        InputError: no pairs, a soft label outside [0, 1] or a row longer than the model's context, named, or a
+        InputError: no pairs, or bad rows (a wrong type, a label out of range, longer than the context), by place; or a
             tokenizer with tokens that the model has no embedding for.
     """
-    preferences, heldout = (
-        list(iterate_rows(rows, name=name)) for name, rows in (("preferences", preferences), ("heldout", heldout))
-    )
-    if not preferences:
-        raise InputError("no preferences to train on")
+    reference = model if reference is None else reference
     check_fits(model, tokenizer)
-    model.eval()
-    reference = model if reference is None else reference.eval()
     check_fits(reference, tokenizer, name="the reference model")
-    encode = partial(_encode_pairs, reference, tokenizer, config=config)
-    pairs, heldout_pairs = encode(preferences), encode(heldout)
+    encoded, heldout_encoded = (
+        encode_rows(
+            tokenizer,
+            rows,
+            read_pair,
+            name="preference",
+            max_length=context_length(reference),
+            max_new_tokens=config.max_new_tokens,
+            on_bad_row=on_bad_row,
+        )
+        for rows in (preferences, heldout)
+    )
+    if not encoded:
+        raise InputError("no preferences to train on")
+    model.eval()
+    reference.eval()
+    pairs, heldout_pairs = (
+        _make_pairs(reference, tokenizer, rows, config=config) for rows in (encoded, heldout_encoded)
+    )
     compute_loss = partial(_compute_loss, model, tokenizer, config=config)
 
     @torch.no_grad()
@@ -143,17 +157,10 @@ def train_dpo(
     return measure_heldout() or metrics
 
 
-def _encode_pairs(
-    reference: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]], *, config: DPOConfig
-) -> TokenizedPairs:
-    limit = context_length(reference)
-    encode = partial(tokenize_row, tokenizer, kind="preference", max_length=limit, max_new_tokens=config.max_new_tokens)
-    chosen = [encode(row, index=index, column="chosen") for index, row in enumerate(rows)]
-    rejected = [encode(row, index=index, column="rejected") for index, row in enumerate(rows)]
-    labels = [row.get("soft_label", 1.0) for row in rows]
-    for index, (row, label) in enumerate(zip(rows, labels, strict=True)):
-        if not 0 <= label <= 1:
-            raise InputError(f"{row.get('where', f'preference {index}')}: soft_label must be in [0, 1], got {label}")
+def _make_pairs(reference: Any, tokenizer: Any, rows: Sequence[EncodedRow], *, config: DPOConfig) -> TokenizedPairs:
+    """Puts pairs side by side, with what the reference makes of them."""
+    chosen, rejected = ([row.sequences[side] for row in rows] for side in (0, 1))
+    labels = [row.label for row in rows]
     # A label of p says that the choice is wrong with probability 1 - p; smoothing flips it once more.
     probability = torch.tensor(labels) * (1 - 2 * config.label_smoothing) + config.label_smoothing
     logprobs = reference_logprobs(

@@ -1,7 +1,6 @@
 """Kahneman-Tversky optimisation (Ethayarajh et al. 2024): a policy from completions that were good or not, unpaired."""
 
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import Any, Unpack
 
 import torch
@@ -9,8 +8,9 @@ from torch import Tensor
 
 from textrl_env.agents.offline.configs import KTOConfig
 from textrl_env.agents.offline.loop import RowRun, train_on_rows
-from textrl_env.agents.offline.sequences import TokenizedRow, reference_logprobs, sequence_logprobs, tokenize_row
-from textrl_env.data import iterate_rows
+from textrl_env.agents.offline.rows import encode_rows, read_verdict
+from textrl_env.agents.offline.sequences import TokenizedRow, reference_logprobs, sequence_logprobs
+from textrl_env.data import OnBadRow
 from textrl_env.data.text import pad_id
 from textrl_env.errors import InputError
 from textrl_env.lm import check_fits, context_length
@@ -52,6 +52,7 @@ def train_kto(
     config: KTOConfig,
     *,
     reference: Any = None,
+    on_bad_row: OnBadRow = "error",
     **run: Unpack[RowRun],
 ) -> Metrics:
     """Trains a causal LM in place on judged completions; dropout stays off.
@@ -62,10 +63,11 @@ def train_kto(
     Args:
         model: a causal LM of transformers; its parameters that need gradients are trained.
         tokenizer: its tokenizer.
-        verdicts: rows with `prompt`, `completion` and `label` (True: desirable), as TRL names them, and optionally
-            `where`; at least 2, in any container that `textrl_env.data.iterate_rows` reads.
+        verdicts: rows with `prompt`, `completion` and `label` (True: desirable), as TRL names them, texts or messages,
+            and optionally `where`; at least 2, in any container that `textrl_env.data.iterate_rows` reads.
         config: β, weights, steps and so on.
         reference: the causal LM to stay near; by default the model as it is at the start.
+        on_bad_row: `"error"`, or `"skip"` to leave out bad rows and those longer than the context, with a warning.
         **run: `log_dir`, `seed`, `should_stop`, `saver` and `resume`, see `RowRun`.
 
     Returns:
@@ -73,30 +75,28 @@ def train_kto(
         log-ratio of desirable and of undesirable completions, where the step had any.
 
     Raises:
-        InputError: fewer than two rows, a label that is not True or False or a row longer than the context, named,
-            or a tokenizer with tokens that the model has no embedding for.
+        InputError: fewer than two rows, or bad ones (a label that is not True or False, longer than the context), by
+            place; or a tokenizer with tokens that the model has no embedding for.
     """
-    verdicts = list(iterate_rows(verdicts, name="verdicts"))
-    if len(verdicts) < 2:
-        raise InputError(f"KTO compares with other rows' completions and needs two rows or more, got {len(verdicts)}")
-    for index, row in enumerate(verdicts):
-        if row["label"] not in (True, False):
-            raise InputError(f"{row.get('where', f'row {index}')}: label must be True or False, got {row['label']!r}")
-    check_fits(model, tokenizer)
-    model.eval()
-    reference = model if reference is None else reference.eval()
     require_causal(model, role="the model")
+    reference = model if reference is None else reference
+    check_fits(model, tokenizer)
     check_fits(reference, tokenizer, name="the reference model")
     limit = context_length(reference)
-    encode = partial(
-        tokenize_row,
+    encoded = encode_rows(
         tokenizer,
-        column="completion",
-        kind="row",
+        verdicts,
+        read_verdict,
+        name="verdict",
         max_length=limit,
         max_new_tokens=config.max_new_tokens,
+        on_bad_row=on_bad_row,
     )
-    sequences = [encode(row, index=index) for index, row in enumerate(verdicts)]
+    if len(encoded) < 2:
+        raise InputError(f"KTO compares with other rows' completions and needs two rows or more, got {len(encoded)}")
+    model.eval()
+    reference.eval()
+    sequences = [row.sequences[0] for row in encoded]
     foreign_rows = [
         _swap_completion(sequence, neighbour, limit)
         for sequence, neighbour in zip(sequences, [*sequences[1:], sequences[0]], strict=True)
@@ -104,7 +104,7 @@ def train_kto(
     padding = {"fill": pad_id(tokenizer), "vocab_size": len(tokenizer)}
     logprobs = reference_logprobs(reference, [*sequences, *foreign_rows], batch_size=2 * config.batch_size, **padding)
     ref_logprobs = logprobs.view(2, -1).to(model.device)
-    labels = torch.tensor([bool(row["label"]) for row in verdicts], device=model.device)
+    labels = torch.tensor([bool(row.label) for row in encoded], device=model.device)
 
     def loss_of(rows: list[int]) -> tuple[Tensor, Metrics]:
         with torch.no_grad():

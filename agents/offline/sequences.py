@@ -1,6 +1,6 @@
 """Prompts with completions as token ids: padded side by side, and how likely a model finds them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from textrl_env.data.text import encode_pair
+from textrl_env.data.text import Prompt, encode_pair
 from textrl_env.errors import InputError
 from textrl_env.training import progress_bar
 
@@ -21,38 +21,28 @@ class TokenizedRow:
     prompt_length: int
 
 
-def tokenize_row(
-    tokenizer: Any,
-    row: Mapping[str, Any],
-    *,
-    index: int,
-    column: str,
-    kind: str,
-    max_length: int | None,
-    max_new_tokens: int | None = None,
+def tokenize_completion(
+    tokenizer: Any, prompt: Prompt, completion: str, *, max_length: int | None, max_new_tokens: int | None = None
 ) -> TokenizedRow:
-    """Encodes a row's `prompt` and the completion in `column`.
+    """Encodes a prompt, its completion and the end token.
 
     Args:
         tokenizer: the model's.
-        row: may have its place (`file:line`) under `where`; else `kind` and `index` name it in messages.
-        index: the row's number.
-        column: of the completion.
-        kind: what the rows are, for messages.
+        prompt: a text or a conversation.
+        completion: its text.
         max_length: the most tokens the model takes; None where it has no limit.
         max_new_tokens: completions end here, then without the end token, as an environment's length limit ends them.
 
     Raises:
-        InputError: more than `max_length` tokens.
+        InputError: more than `max_length` tokens, or a conversation that the tokenizer has no template for.
     """
-    prompt, completion = encode_pair(tokenizer, row["prompt"], row[column])
-    ids = prompt + completion[:max_new_tokens]
+    prompt_ids, completion_ids = encode_pair(tokenizer, prompt, completion)
+    ids = prompt_ids + completion_ids[:max_new_tokens]
     if max_length is not None and len(ids) > max_length:
         raise InputError(
-            f"{row.get('where', f'{kind} {index}')}: {len(ids)} tokens, the model's context is "
-            f"{max_length}; shorten or remove it: {row['prompt']!r:.60}"
+            f"{len(ids)} tokens, the model's context is {max_length}; shorten or remove it: {str(prompt)!r:.60}"
         )
-    return TokenizedRow(ids, len(prompt))
+    return TokenizedRow(ids, len(prompt_ids))
 
 
 def pad_rows(rows: Sequence[TokenizedRow], fill: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,23 +10,32 @@ from torch.nn.functional import cross_entropy
 
 from textrl_env.agents.offline.configs import SFTConfig
 from textrl_env.agents.offline.loop import RowRun, train_on_rows
-from textrl_env.agents.offline.sequences import TokenizedRow, pad_rows, tokenize_row
-from textrl_env.data import iterate_rows
+from textrl_env.agents.offline.rows import EncodedRow, encode_rows, read_demonstration
+from textrl_env.agents.offline.sequences import TokenizedRow, pad_rows
+from textrl_env.data import OnBadRow
 from textrl_env.data.text import pad_id
+from textrl_env.errors import InputError
 from textrl_env.lm import check_fits, context_length
 from textrl_env.lm.forward import require_causal
 from textrl_env.training import Metrics
 
 
 def encode_demonstrations(
-    tokenizer: Any, demonstrations: Iterable[Mapping[str, str]], *, max_length: int | None
-) -> list[TokenizedRow]:
-    """Encodes rows with `prompt` and `completion`; InputError names a row of more than `max_length` tokens.
-
-    A row may have its place (`file:line`) under `where`; else it is named by its index.
-    """
-    encode = partial(tokenize_row, tokenizer, column="completion", kind="demonstration", max_length=max_length)
-    return [encode(row, index=index) for index, row in enumerate(iterate_rows(demonstrations, name="demonstrations"))]
+    tokenizer: Any,
+    demonstrations: Iterable[Mapping[str, Any]],
+    *,
+    max_length: int | None,
+    on_bad_row: OnBadRow = "error",
+) -> list[EncodedRow]:
+    """Checks and encodes demonstrations as `train_sft` takes them; InputError names bad rows, over-long ones too."""
+    return encode_rows(
+        tokenizer,
+        demonstrations,
+        read_demonstration,
+        name="demonstration",
+        max_length=max_length,
+        on_bad_row=on_bad_row,
+    )
 
 
 def sft_loss(logits: Tensor, ids: Tensor, completion_mask: Tensor) -> Tensor:
@@ -41,10 +50,11 @@ def sft_loss(logits: Tensor, ids: Tensor, completion_mask: Tensor) -> Tensor:
 def train_sft(
     model: Any,
     tokenizer: Any,
-    demonstrations: Iterable[Mapping[str, str]],
+    demonstrations: Iterable[Mapping[str, Any]],
     config: SFTConfig,
     *,
-    heldout: Iterable[Mapping[str, str]] = (),
+    heldout: Iterable[Mapping[str, Any]] = (),
+    on_bad_row: OnBadRow = "error",
     **run: Unpack[RowRun],
 ) -> float:
     """Trains a causal LM in place on prompt-completion rows.
@@ -52,22 +62,27 @@ def train_sft(
     Args:
         model: a causal LM of transformers; its parameters that need gradients are trained.
         tokenizer: its tokenizer.
-        demonstrations: rows with `prompt` and `completion`, in any container that `textrl_env.data.iterate_rows` reads.
+        demonstrations: rows with `prompt` and `completion`, texts or messages, or with a conversation in `messages`,
+            whose last answer is trained on; in any container that `textrl_env.data.iterate_rows` reads.
         config: learning rate, steps and so on.
         heldout: rows whose loss is measured at the end and ten times on the way.
+        on_bad_row: `"error"`, or `"skip"` to leave out bad rows and those longer than the context, with a warning.
         **run: `log_dir`, `seed`, `should_stop`, `saver` and `resume`, see `RowRun`.
 
     Returns:
         the held-out loss in nats per token, or the last training loss where nothing is held out.
 
     Raises:
-        InputError: the model has no embedding for a token of the tokenizer.
+        InputError: no demonstrations, or bad ones, by their place; or a model without an embedding for a token of the
+            tokenizer.
     """
     require_causal(model, role="the model")
     check_fits(model, tokenizer)
     limit = context_length(model)
-    examples = encode_demonstrations(tokenizer, demonstrations, max_length=limit)
-    heldout_examples = encode_demonstrations(tokenizer, heldout, max_length=limit)
+    encode = partial(encode_demonstrations, tokenizer, max_length=limit, on_bad_row=on_bad_row)
+    examples, heldout_examples = ([row.sequences[0] for row in encode(rows)] for rows in (demonstrations, heldout))
+    if not examples:
+        raise InputError("no demonstrations to train on")
     fill = pad_id(tokenizer)
 
     def loss_of(rows: list[int]) -> tuple[Tensor, Metrics]:

@@ -135,7 +135,10 @@ def test_kto_pulls_desirable_and_undesirable_apart(make_model: Any, tmp_path: Pa
     ("rows", "message"),
     [
         ([], "no preferences"),
-        ([ROWS[0] | {"soft_label": 1.5, "where": "f.jsonl:7"}], "f.jsonl:7: soft_label must be in .* got 1.5"),
+        (
+            [ROWS[0] | {"soft_label": 1.5, "where": "f.jsonl:7"}],
+            "f.jsonl:7: 'soft_label' must be a number in .* got 1.5",
+        ),
         ([ROWS[0] | {"rejected": "a" * 70}], "preference 0: 74 tokens, the model's context is 64"),
     ],
 )
@@ -146,7 +149,10 @@ def test_bad_rows_are_named(make_model: Any, rows: list[dict[str, Any]], message
 
 def test_bad_verdicts_are_named(make_model: Any) -> None:
     row = {"prompt": "a", "completion": "b", "label": True}
-    for rows, message in (([row], "needs two rows or more, got 1"), ([row, row | {"label": "good"}], "row 1: label")):
+    for rows, message in (
+        ([row], "needs two rows or more, got 1"),
+        ([row, row | {"label": "good"}], "verdict 1: 'label'"),
+    ):
         with pytest.raises(InputError, match=message):
             train_kto(make_model("gpt2"), LetterTokenizer(8), rows, KTOConfig())
 

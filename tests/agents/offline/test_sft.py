@@ -26,7 +26,7 @@ def copy_task(n: int, *, seed: int) -> list[dict[str, str]]:
 
 
 def examples(rows: list[dict[str, str]]) -> Any:
-    return encode_demonstrations(LetterTokenizer(8), rows, max_length=64)
+    return [row.sequences[0] for row in encode_demonstrations(LetterTokenizer(8), rows, max_length=64)]
 
 
 def test_logits_and_targets_of_the_prompt_change_nothing() -> None:

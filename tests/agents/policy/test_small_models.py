@@ -57,7 +57,8 @@ def test_common_words_are_single_tokens_and_bytes_are_the_least_vocabulary(train
 
 def test_prompt_and_completion_ids_joined_are_what_is_trained_on(trained: Any) -> None:
     rows = support_desk.demonstrations(50, seed=1)
-    for row, example in zip(rows, encode_demonstrations(trained, rows, max_length=256), strict=True):
+    encoded = [row.sequences[0] for row in encode_demonstrations(trained, rows, max_length=256)]
+    for row, example in zip(rows, encoded, strict=True):
         prompt, completion = encode_prompt(trained, row["prompt"]), encode_completion(trained, row["completion"])
         assert example.ids == prompt + completion and example.prompt_length == len(prompt)
         assert trained.decode(example.ids, skip_special_tokens=True) == row["prompt"] + row["completion"]

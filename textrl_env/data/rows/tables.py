@@ -1,4 +1,4 @@
-"""Tables of rows with columns of text, read from a file and checked; judgements that nobody submitted are left out."""
+"""Tables of rows: read from a file and checked, or in memory; judgements that nobody submitted are left out."""
 
 import warnings
 from collections import Counter
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from textrl_env.data.columns import find_text_fault, is_given
+from textrl_env.data.containers import iterate_rows
 from textrl_env.data.rows.bad_rows import OnBadRow, Row, check_rows
 from textrl_env.data.rows.files import parse_rows
 
@@ -52,6 +53,16 @@ def read_rows(
     return check_rows(
         rows, columns=text_columns, fault_of=fault_in, on_bad_row=on_bad_row, source=str(path), skippable=skippable
     )
+
+
+def place_rows(rows: Any, *, name: str) -> list[tuple[str, Row | Any]]:
+    """Returns rows in memory with their places: what their `where` says, else `name` and their number from 0."""
+    items: list[tuple[str, Row | Any]] = []
+    for index, row in enumerate(iterate_rows(rows, name=f"{name}s")):
+        is_row = isinstance(row, Mapping)
+        where = str(row.get("where") or f"{name} {index}") if is_row else f"{name} {index}"
+        items.append((where, Row(where, row) if is_row else row))
+    return items
 
 
 def drop_unsubmitted(rows: Iterable[tuple[str, Any]], *, source: str) -> Iterator[tuple[str, Any]]:
