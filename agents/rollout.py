@@ -63,6 +63,18 @@ class Rollout:
         mask = torch.cat([self.prompt_mask, is_state[:, n_columns:]], dim=1)
         return ids, mask, is_state
 
+    def allowed_tokens(self) -> tuple[Tensor, Tensor] | None:
+        """Returns masks of the tokens that could be chosen, (n_tokens, V), and which holds at each state, (B, L).
+
+        The states are those of `states()`; None where all tokens could be chosen.
+        """
+        if self.action_masks is None:
+            return None
+        _, _, is_state = self.states()
+        index = torch.zeros_like(is_state, dtype=torch.int64)
+        index[is_state] = torch.arange(int(is_state.sum()), device=index.device)
+        return self.action_masks[self.completion_mask], index
+
     def place(self, flat: Tensor) -> Tensor:
         """Puts numbers of counted tokens, in the order of `states`, in their places: (n_tokens,) -> (B, C), else 0."""
         return flat.new_zeros(self.completion_mask.shape).masked_scatter(self.completion_mask, flat)

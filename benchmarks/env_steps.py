@@ -143,9 +143,16 @@ def main(args: Args) -> dict[str, float]:
     reference = FrozenReference(model, vocab_size=len(tokenizer))
     few = max(TOKENS, args.steps // 8)
     make = lambda: TextGenEnv(prompts, constant, tokenizer, **options)  # noqa: E731
-    vector = TextGenVectorEnv(prompts, constant, tokenizer, num_envs=n, **options)
+    vector = TextGenVectorEnv(prompts, constant, tokenizer, num_envs=n, autoreset_mode="SameStep", **options)
     referred = TextGenVectorEnv(
-        prompts, constant, tokenizer, num_envs=n, kl=KLShaping(0.1), reference=reference, **options
+        prompts,
+        constant,
+        tokenizer,
+        num_envs=n,
+        autoreset_mode="SameStep",
+        kl=KLShaping(0.1),
+        reference=reference,
+        **options,
     )
     actions = np.full(n, 5)
     prompt_ids = [tokenizer.encode(prompt) for prompt in prompts]

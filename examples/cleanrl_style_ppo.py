@@ -115,6 +115,7 @@ def main(args: Args) -> dict[str, float]:
         world.reward,
         world.tokenizer,
         num_envs=args.num_envs,
+        autoreset_mode="SameStep",
         max_new_tokens=world.horizon,
         kl=KLShaping(args.kl_coef, mode="sampled"),
         reference=reference,

@@ -60,6 +60,7 @@ def main(args: Args) -> dict[str, float]:
         world.reward,
         world.tokenizer,
         num_envs=args.num_envs,
+        autoreset_mode="SameStep",
         max_new_tokens=world.horizon,
         kl=KLShaping(args.kl_coef),
         reference=FrozenReference(model, vocab_size=world.vocab_size),

@@ -56,6 +56,7 @@ def main(args: Args) -> dict[str, float]:
         world.reward,
         world.tokenizer,
         num_envs=args.num_envs,
+        autoreset_mode="SameStep",
         max_new_tokens=world.horizon,
         kl=KLShaping(args.coef, mode="sampled"),
         reference=UniformReference(world.vocab_size),

@@ -6,6 +6,8 @@ models compute, and in its range.
 
 from numbers import Integral, Real
 
+from gymnasium.error import ClosedEnvironmentError
+
 LARGEST_NUMBER = 3.4028234663852886e38
 """The largest number of single precision; beyond it a model computes with infinity."""
 LARGEST_COUNT = 2**31 - 1
@@ -20,6 +22,14 @@ class InputError(ValueError):
     The message says what was expected, what came, where (file, row, option) and what to do. The command line prints
     it without a traceback; library callers may catch it as a `ValueError`.
     """
+
+
+class InputTypeError(InputError, TypeError):
+    """Bad input of another type than expected, for callers that catch a `TypeError` there, as Gymnasium's do."""
+
+
+class ClosedError(InputError, ClosedEnvironmentError):
+    """A call of an environment that was closed."""
 
 
 def require_at_least(minimum: float, **options: float) -> None:

@@ -61,23 +61,37 @@ class FrozenReference:
 
     @torch.inference_mode()
     def completion_logprobs(
-        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], n_tokens: int
+        self,
+        input_ids: npt.NDArray[np.int64],
+        attention_mask: npt.NDArray[np.int8],
+        n_tokens: int,
+        *,
+        allowed: tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]] | None = None,
     ) -> npt.NDArray[np.float32]:
         """Computes log π_ref of the last `n_tokens` tokens of each left-padded row, given all tokens before them.
 
-        (N, L), (N, L) -> (N, n_tokens), in nats; 0 for padding.
+        (N, L), (N, L) -> (N, n_tokens), in nats; 0 for padding. `allowed`, masks (M, V) and which of them held for each
+        token (N, n_tokens), leaves out tokens that could not be chosen.
         """
         device = next(self.model.parameters()).device
         ids = torch.from_numpy(np.ascontiguousarray(input_ids)).to(device)
         mask = torch.from_numpy(np.ascontiguousarray(attention_mask)).to(device, torch.bool)
         read = mask.clone()
         read[:, : -n_tokens - 1], read[:, -1] = False, False
+        choices = None
+        if allowed is not None:
+            # The state that is read stands before its token.
+            index = torch.zeros_like(ids)
+            index[:, -n_tokens - 1 : -1] = torch.from_numpy(allowed[1]).to(device)
+            choices = torch.from_numpy(allowed[0]).to(device), index
         logprobs = torch.zeros(ids.shape, device=device)
-        logprobs[:, 1:][read[:, :-1]] = self.following_logprobs(ids, mask, read)
+        logprobs[:, 1:][read[:, :-1]] = self.following_logprobs(ids, mask, read, allowed=choices)
         return logprobs[:, -n_tokens:].cpu().numpy()
 
     @torch.inference_mode()
-    def following_logprobs(self, ids: Tensor, mask: Tensor, read: Tensor) -> Tensor:
+    def following_logprobs(
+        self, ids: Tensor, mask: Tensor, read: Tensor, *, allowed: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
         """Computes log π_ref of the tokens that follow some tokens, in nats.
 
         Goes through a few sequences at a time, since the logits of all would be (R, V).
@@ -86,17 +100,24 @@ class FrozenReference:
             ids: (B, L) token ids.
             mask: (B, L) True on tokens, False on padding.
             read: (B, L) True on the R tokens whose successor is scored; see `textrl_env.lm.forward.read_logits`.
+            allowed: masks (M, V), True for tokens that may be chosen, and (B, L), which of them holds for the
+                successor of each token; None where all may.
 
         Returns:
             (R,), in the order of the rows.
         """
         rows = max(1, MOST_LOGITS // max(1, int(read.sum(dim=1).max()) * self.vocab_size))
-        parts = zip(*(torch.split(tensor, rows) for tensor in (ids, mask, read)), strict=True)
-        return torch.cat([self._following_logprobs(*part) for part in parts])
+        masks, index = (None, torch.zeros_like(ids)) if allowed is None else allowed
+        parts = zip(*(torch.split(tensor, rows) for tensor in (ids, mask, read, index)), strict=True)
+        return torch.cat([self._following_logprobs(*part, masks=masks) for part in parts])
 
-    def _following_logprobs(self, ids: Tensor, mask: Tensor, read: Tensor) -> Tensor:
+    def _following_logprobs(
+        self, ids: Tensor, mask: Tensor, read: Tensor, index: Tensor, *, masks: Tensor | None
+    ) -> Tensor:
         with self.in_force(), autocast(self.precision, ids.device):
             logits = read_logits(self.model, ids, mask, read).logits
+        if masks is not None:
+            logits = logits[:, : self.vocab_size].float().masked_fill(~masks[index[read]], -torch.inf)
         return token_logprobs(
             logits, ids[:, 1:][read[:, :-1]], vocab_size=self.vocab_size, temperature=self.temperature
         )

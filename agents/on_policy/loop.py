@@ -251,7 +251,10 @@ class OnPolicyAlgorithm(OnPolicyOptions, ABC):
             targets = self.advantages(rollout)
             if self.kl_loss_coef and (reference := self.reference) is not None:
                 logprobs = self.learner.score_in_parts(
-                    lambda part: part.place(reference.following_logprobs(*part.states())), rollout
+                    lambda part: part.place(
+                        reference.following_logprobs(*part.states(), allowed=part.allowed_tokens())
+                    ),
+                    rollout,
                 )
                 targets = replace(targets, ref_logprobs=logprobs)
         self._record(critic_tags(targets.values, targets.returns, rollout.completion_mask))

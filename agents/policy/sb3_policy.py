@@ -23,7 +23,9 @@ from textrl_env.lm.loading import build_model
 class CausalLMPolicy(ActorCriticPolicy):
     """An `ActorCriticLM` that SB3's PPO and A2C train as they are.
 
-        env = TextGenVectorEnv(..., kl=KLShaping(coef), reference=FrozenReference(model, vocab_size=V))
+        env = TextGenVectorEnv(
+            ..., autoreset_mode="SameStep", kl=KLShaping(coef), reference=FrozenReference(model, vocab_size=V)
+        )
         ppo = stable_baselines3.PPO(
             CausalLMPolicy, as_sb3_vec_env(env), policy_kwargs={"model": model}, ent_coef=coef, gamma=1.0,
             normalize_advantage=False,

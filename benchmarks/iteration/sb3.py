@@ -37,7 +37,7 @@ def ppo(kind: str, job: Job) -> PPO:
     if kind == "naive":
         env: Any = DummyVecEnv([lambda: TextGenEnv(*task, **options)])
     else:
-        env = as_sb3_vec_env(TextGenVectorEnv(*task, num_envs=size.completions, **options))
+        env = as_sb3_vec_env(TextGenVectorEnv(*task, num_envs=size.completions, autoreset_mode="SameStep", **options))
     return PPO(
         CausalLMPolicy,
         env,

@@ -61,6 +61,7 @@ def sb3(setting: Setting, seed: int) -> Measurement:
         WORLD.reward,
         WORLD.tokenizer,
         num_envs=setting.n_episodes,
+        autoreset_mode="SameStep",
         max_new_tokens=setting.horizon,
         kl=KLShaping(setting.coef, "reference"),
         reference=FrozenReference(model, vocab_size=WORLD.vocab_size),

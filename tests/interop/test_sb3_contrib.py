@@ -70,7 +70,9 @@ def illegal(taken: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def recorded(vector: bool) -> Any:
     if vector:
-        return VecRecorded(VecMonitor(as_sb3_vec_env(TextGenVectorEnv(**OPTIONS, num_envs=3))))
+        return VecRecorded(
+            VecMonitor(as_sb3_vec_env(TextGenVectorEnv(**OPTIONS, num_envs=3, autoreset_mode="SameStep")))
+        )
     return Recorded(gymnasium.make("TextRL/TextGen-v0", **OPTIONS))
 
 

@@ -25,7 +25,11 @@ def count_a(prompts: list[str], completions: list[str], **columns: Any) -> list[
 
 def vector_env(**options: Any) -> TextGenVectorEnv:
     return TextGenVectorEnv(
-        ["abc", "de", "f"], count_a, LetterTokenizer(V), num_envs=N, **{"max_new_tokens": C, **options}
+        ["abc", "de", "f"],
+        count_a,
+        LetterTokenizer(V),
+        num_envs=N,
+        **{"autoreset_mode": "SameStep", "max_new_tokens": C, **options},
     )
 
 
@@ -113,6 +117,7 @@ def test_mode_reference_needs_the_entropy_weight_to_be_the_kl_objective() -> Non
             world.reward,
             world.tokenizer,
             num_envs=8,
+            autoreset_mode="SameStep",
             max_new_tokens=2,
             kl=KLShaping(coef),
             reference=reference,

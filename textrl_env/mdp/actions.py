@@ -5,8 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, InputTypeError
+from textrl_env.mdp.action_spaces import sums_to_one
 from textrl_env.mdp.episode_state import Bools, EpisodeState, Floats, Ints
+from textrl_env.mdp.reference_logprobs import renormalize
+
+CONVERSION_ERRORS = (TypeError, ValueError, OverflowError, RuntimeError)
+"""By which numpy and torch refuse to make an array: torch a tensor with gradients by RuntimeError."""
 
 
 @dataclass(frozen=True)
@@ -39,27 +44,48 @@ def check_action(state: EpisodeState, action: Any) -> Action:
         action: (N,) integers, or a dict with those and log-probabilities where KL shaping asks for them.
 
     Raises:
-        InputError: it is not of the action space, or may not be chosen now.
+        InputError: it is not of the action space, or may not be chosen now; an `InputTypeError` where it is no array.
     """
     mode = state.task.kl.mode if state.task.kl else None
     if mode not in ("sampled", "exact"):
         return Action(_check_tokens(state, action))
     key = "logprob" if mode == "sampled" else "logprobs"
     if not isinstance(action, dict) or set(action) != {"token", key}:
-        raise InputError(f"KL mode {mode!r} takes actions {{'token': …, {key!r}: …}}, got {action!r:.200}")
+        raise InputTypeError(f"KL mode {mode!r} takes actions {{'token': …, {key!r}: …}}, got {action!r:.200}")
     n = len(state.live)
     shape = (n,) if mode == "sampled" else (n, len(state.task.action_tokens))
     tokens = _check_tokens(state, action["token"])
     try:
         values = np.asarray(action[key], dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"action {key!r} must hold log-probabilities, got {action[key]!r:.200}") from None
+    except CONVERSION_ERRORS:
+        raise InputTypeError(f"action {key!r} must hold log-probabilities, got {action[key]!r:.200}") from None
     if values.shape != shape:
         raise InputError(f"action {key!r} must have shape {shape}, got {values.shape}")
-    in_use = values[state.live]
-    if np.isnan(in_use).any() or (in_use > 1e-6).any() or (mode == "sampled" and np.isinf(in_use).any()):
-        raise InputError(f"action {key!r} must hold log-probabilities (at most 0, no NaN), got {in_use!r:.200}")
-    return Action(tokens, logprob=values) if mode == "sampled" else Action(tokens, logprobs=values)
+    fault = np.isnan(values) | (values > 1e-6) | (np.isinf(values) & (mode == "sampled"))
+    if len(slots := np.flatnonzero(state.live & fault.reshape(n, -1).any(axis=1))):
+        raise InputError(
+            f"action {key!r} must hold log-probabilities (at most 0, no NaN), got {values[slots[0]]!r:.200} "
+            f"in {state.place(slots[0])}"
+        )
+    return Action(tokens, logprob=values) if mode == "sampled" else Action(tokens, logprobs=_allowed(state, values))
+
+
+def _allowed(state: EpisodeState, logprobs: Floats) -> Floats:
+    """(N, K) distributions, checked, among the actions that are allowed now; junk where a slot is not live."""
+    if len(slots := np.flatnonzero(state.live & ~sums_to_one(logprobs))):
+        raise InputError(
+            f"action 'logprobs' must be a distribution, whose probabilities sum to 1; in {state.place(slots[0])} they "
+            f"sum to {np.exp(logprobs[slots[0]]).sum():.4g}"
+        )
+    if not state.task.masks_actions:
+        return logprobs
+    among = renormalize(logprobs, action_masks(state))
+    if len(slots := np.flatnonzero(state.live & np.isnan(among).any(axis=1))):
+        raise InputError(
+            f"action 'logprobs' in {state.place(slots[0])} give no probability to any action that is allowed there; "
+            "ask action_masks()"
+        )
+    return among
 
 
 def _check_tokens(state: EpisodeState, action: Any) -> Ints:
@@ -67,19 +93,23 @@ def _check_tokens(state: EpisodeState, action: Any) -> Ints:
     task, live = state.task, state.live
     try:
         actions = np.asarray(action)
-    except (TypeError, ValueError):
+    except CONVERSION_ERRORS:
         actions = np.empty(0, dtype=object)
-    if actions.dtype.kind not in "iu" or actions.shape != live.shape:
-        raise InputError(f"an action must be {len(live)} integer token ids, got {action!r:.200}")
+    if actions.dtype.kind not in "iu" or not actions.ndim:
+        raise InputTypeError(f"an action must be {len(live)} integer token ids, got {action!r:.200}")
+    if actions.shape != live.shape:
+        raise InputError(f"an action must be {len(live)} integer token ids, got an array of shape {actions.shape}")
     n_actions = len(task.action_tokens)
-    outside = live & ((actions < 0) | (actions >= n_actions))
-    if outside.any():
-        raise InputError(f"an action is a token in [0, {n_actions}), got {actions[outside][0]}")
+    if len(slots := np.flatnonzero(live & ((actions < 0) | (actions >= n_actions)))):
+        raise InputError(
+            f"an action is a token in [0, {n_actions}), got {actions[slots[0]]} in {state.place(slots[0])}"
+        )
     actions = np.where(live, actions, 0).astype(np.int64)
     tokens: Ints = task.action_tokens[actions]
     if task.masks_actions:
         too_early = task.ending[actions] & (state.n_tokens < task.min_new_tokens)
-        illegal = live & (too_early | ~task.legal[actions])
-        if illegal.any():
-            raise InputError(f"token {tokens[illegal][0]} may not be chosen now; ask action_masks()")
+        if len(slots := np.flatnonzero(live & (too_early | ~task.legal[actions]))):
+            raise InputError(
+                f"token {tokens[slots[0]]} may not be chosen now in {state.place(slots[0])}; ask action_masks()"
+            )
     return tokens

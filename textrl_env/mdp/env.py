@@ -8,13 +8,13 @@ import numpy.typing as npt
 
 from textrl_env.data import PromptSource
 from textrl_env.data.text import Tokenizer
-from textrl_env.data.text.display import token_texts
-from textrl_env.errors import InputError
+from textrl_env.errors import ClosedError, InputError
 from textrl_env.mdp.actions import action_masks, check_action
-from textrl_env.mdp.episode_state import Observation, choose_start
+from textrl_env.mdp.episode_state import Observation
 from textrl_env.mdp.episodes import EpisodeBatch
-from textrl_env.mdp.rendering import ansi_episode, ansi_token, html_episode
+from textrl_env.mdp.rendering import ansi_token, check_render_mode, render_episode
 from textrl_env.mdp.rewards import RewardSource
+from textrl_env.mdp.starts import check_seed, choose_start, draw_start
 from textrl_env.mdp.task import TaskOptions, TextGenTask
 
 
@@ -67,45 +67,49 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
         render_mode: str | None = None,
         **options: Unpack[TaskOptions],
     ) -> None:
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise InputError(f"render_mode must be one of {self.metadata['render_modes']} or None, got {render_mode!r}")
+        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
         self.task = TextGenTask(prompts, reward, tokenizer, **options)
         self.observation_space = self.task.observation_space  # type: ignore[assignment]
         self.action_space = self.task.action_space
-        self.render_mode = render_mode
-        self._episodes = EpisodeBatch(self.task, 1)
+        self._episodes = EpisodeBatch(self.task, 1, keeps_history=render_mode is not None)
         self._order = self.task.new_order()
-        self._ledger: list[dict[str, float]] = []
+        self._closed = False
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode; see "Starting State"."""
+        self._require_open()
+        start, seed = choose_start(self.task, options or {}), check_seed(seed)
         super().reset(seed=seed)
         if seed is not None:
             self._order = self.task.new_order()
-        start = choose_start(self.task, options or {}, self._order, self.np_random)
-        self._episodes.begin([0], [start])
-        self._ledger = []
+        self._episodes.begin([0], [start or draw_start(self.task, self._order, self.np_random)])
         if self.render_mode == "human":
             print(f"\n{self._episodes.state.prompt(0)}", end="", flush=True)
         return self._episodes.state.observation(0), self._info()
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Appends the token that `action` chooses; InputError, and no change, where it may not be chosen."""
+        """Appends the token that `action` chooses; InputError, and no change, where it may not be chosen.
+
+        Where it raises, whatever raised, the episode is the one before: the step can be repeated.
+        """
+        self._require_open()
         episodes = self._episodes
         if not episodes.state.live[0]:
             raise InputError("step() without a running episode: call reset() first, and after every episode's end")
-        batch = check_action(episodes.state, _batch_of_one(action))
-        over = bool(episodes.step(batch)[0])
-        state, info = episodes.state, self._info()
+        with episodes.unchanged_on_error():
+            over = bool(episodes.step(check_action(episodes.state, _batch_of_one(action)))[0])
+            state, info = episodes.state, self._info()
         truncated = over and bool(state.truncated[0])
-        if self.render_mode is not None:
-            self._ledger.append(info["reward_terms"])
         if self.render_mode == "human":
             self.render()
         reward = sum(info["reward_terms"].values())
         return state.observation(0), reward, over and not truncated, truncated, info
+
+    def close(self) -> None:
+        """Ends the use of the environment; `step` and `reset` are errors from here on."""
+        self._closed = True
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Returns (K,), True where an action may be chosen now; sb3-contrib's MaskablePPO looks for this name."""
@@ -119,27 +123,21 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
 
     @kl_coef.setter
     def kl_coef(self, value: float) -> None:
-        self._episodes.coef = float(value)
+        self._episodes.coef = value
 
     def render(self) -> str | None:  # type: ignore[override]
         """Returns the episode so far with its ledger, as coloured text (`ansi`) or a strip of HTML (`html`).
 
         `human` prints the newest token, in the colour of the term that paid it, and returns None.
         """
-        state = self._episodes.state
-        if self.render_mode == "ansi":
-            return ansi_episode(state.prompt(0), self._token_ledger())
-        if self.render_mode == "html":
-            return html_episode(state.prompt(0), self._token_ledger())
-        if self.render_mode == "human" and self._ledger:
-            print(ansi_token(*self._token_ledger()[-1]), end="" if state.live[0] else "\n", flush=True)
-        return None
+        state, ledger = self._episodes.state, self._episodes.token_ledger(0)
+        if self.render_mode == "human" and ledger:
+            print(ansi_token(*ledger[-1]), end="" if state.live[0] else "\n", flush=True)
+        return render_episode(state.prompt(0), ledger, render_mode=self.render_mode)
 
-    def _token_ledger(self) -> list[tuple[str, dict[str, float]]]:
-        """The tokens of the completion so far, each as text and with its reward terms."""
-        state = self._episodes.state
-        texts = token_texts(self.task.tokenizer, state.completion_ids(0), unfinished=bool(state.live[0]))
-        return list(zip(texts, self._ledger, strict=True))
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the environment is closed; make a new one")
 
     def _info(self) -> dict[str, Any]:
         """The slot's entries as Python scalars; rows of (N, C) entries stay arrays."""

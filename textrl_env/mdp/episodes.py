@@ -1,122 +1,22 @@
 """The MDP itself, on N slots at once: tokens in, the next state and a ledger of rewards out."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
+from textrl_env.data.text.display import token_texts
+from textrl_env.errors import InputError
 from textrl_env.mdp.actions import Action
-from textrl_env.mdp.episode_state import Bools, EpisodeStart, EpisodeState, Floats, Ints
-from textrl_env.mdp.kl import ReferenceDecoder, exact_kl
+from textrl_env.mdp.episode_state import Bools, EpisodeState, Floats, Ints
+from textrl_env.mdp.payments import Ledger, check_payments, pay_episode_kl, pay_scores, pay_step_kl
+from textrl_env.mdp.reference_logprobs import ReferenceDecoder, as_logprobs, renormalize
+from textrl_env.mdp.rendering import TokenLedger
+from textrl_env.mdp.starts import EpisodeStart
 from textrl_env.mdp.task import TextGenTask
 
-
-@dataclass(frozen=True)
-class Ledger:
-    """Payments of the last step. Its arrays are never written in place, so a caller may keep them.
-
-    Attributes:
-        terms: per name (N,); their sum is the reward.
-        score: (N,) sum of the reward functions' terms, 0 until paid.
-        kl: (N,) KL estimate of the completion so far, in nats (unweighted; modes `sampled` and `exact`).
-        token_rewards: the finished episode's reward by token, (N, C) where KL is paid by episode, else (N, 0).
-    """
-
-    terms: Mapping[str, Floats]
-    score: Floats
-    kl: Floats
-    token_rewards: Floats
-
-    @classmethod
-    def empty(cls, task: TextGenTask, n: int, *, kl: Floats | None = None) -> Self:
-        """Returns the ledger of n slots before anything is paid, with the KL of their completions so far."""
-        return cls(
-            terms={name: np.zeros(n) for name in task.term_names},
-            score=np.zeros(n),
-            kl=np.zeros(n) if kl is None else kl,
-            token_rewards=np.zeros((n, task.n_recorded_tokens)),
-        )
-
-    @property
-    def rewards(self) -> Floats:
-        """(N,) the rewards: the sum of the terms."""
-        total: Floats = np.sum(list(self.terms.values()), axis=0)
-        return total
-
-    def clear(self, slots: Sequence[int] | Ints) -> Self:
-        """Returns the ledger with nothing in some slots, as at the start of an episode."""
-        keep = np.ones(len(self.score), dtype=np.bool_)
-        keep[slots] = False
-        return replace(
-            self,
-            terms={name: np.where(keep, values, 0.0) for name, values in self.terms.items()},
-            score=np.where(keep, self.score, 0.0),
-            kl=np.where(keep, self.kl, 0.0),
-            token_rewards=np.where(keep[:, None], self.token_rewards, 0.0),
-        )
-
-
-def pay_step_kl(ledger: Ledger, before: EpisodeState, action: Action, *, reference: Floats, coef: float) -> Ledger:
-    """Pays the KL term of one step.
-
-    Args:
-        ledger: of the step.
-        before: the state in which the actions were chosen.
-        action: of N slots.
-        reference: (N, V) the reference's log-probabilities in that state.
-        coef: the KL coefficient, score per nat.
-    """
-    shaping, live = before.task.kl, before.live
-    assert shaping is not None
-    if action.logprobs is not None:
-        logprobs = np.where(live[:, None], action.logprobs, -np.inf)
-        kl = exact_kl(logprobs, reference[:, before.task.action_tokens])
-        payment = -coef * kl
-    else:
-        ref_logprob = reference[np.arange(len(live)), action.tokens]
-        kl = np.zeros(len(live)) if action.logprob is None else action.logprob - ref_logprob
-        payment = shaping.pay_tokens(ref_logprob, action.logprob, coef=coef)
-    terms = {**ledger.terms, shaping.term: np.where(live, payment, 0.0)}
-    return replace(ledger, terms=terms, kl=ledger.kl + np.where(live, kl, 0.0))
-
-
-def pay_scores(ledger: Ledger, state: EpisodeState, slots: Ints) -> Ledger:
-    """Pays the reward functions' terms to finished episodes, in one call of every function."""
-    if not slots.size:
-        return ledger
-    indices, reasons = state.prompt_index[slots].tolist(), state.finish_reason[slots].tolist()
-    prompts = [state.prompts[slot] for slot in slots]
-    ids = [(state.prompt_ids(slot), state.completion_ids(slot)) for slot in slots]
-    terms, score, token_rewards = dict(ledger.terms), ledger.score.copy(), ledger.token_rewards.copy()
-    for name, values in state.task.score(indices, prompts, ids, reasons).items():
-        terms[name] = terms[name].copy()
-        terms[name][slots] = values
-        score[slots] += values
-    if state.task.pays_per_episode:
-        token_rewards[slots, state.n_tokens[slots] - 1] += score[slots]
-    return replace(ledger, terms=terms, score=score, token_rewards=token_rewards)
-
-
-def pay_episode_kl(ledger: Ledger, state: EpisodeState, slots: Ints, *, coef: float) -> Ledger:
-    """Pays the KL terms of finished episodes, whose completions the reference scores in one pass."""
-    shaping, reference = state.task.kl, state.task.reference
-    assert shaping is not None and reference is not None
-    longest = int(state.n_tokens[slots].max())
-    width = int(state.attention_mask[slots].sum(axis=1).max())
-    ids, mask = state.input_ids[slots, -width:], state.attention_mask[slots, -width:]
-    ref_logprobs = reference.completion_logprobs(ids, mask, longest).astype(np.float64)
-    term, kl, token_rewards = ledger.terms[shaping.term].copy(), ledger.kl.copy(), ledger.token_rewards.copy()
-    for row, slot in enumerate(slots):
-        count = int(state.n_tokens[slot])
-        ref_logprob = ref_logprobs[row, longest - count :]
-        logprob = None if shaping.mode == "reference" else state.logprobs[slot, :count]
-        payments = shaping.pay_tokens(ref_logprob, logprob, coef=coef)
-        term[slot] = payments.sum()
-        token_rewards[slot, :count] += payments
-        if logprob is not None:
-            kl[slot] = (logprob - ref_logprob).sum()
-    return replace(ledger, terms={**ledger.terms, shaping.term: term}, kl=kl, token_rewards=token_rewards)
+TokenTerms = tuple[dict[str, float], ...]
 
 
 class EpisodeBatch:
@@ -128,16 +28,23 @@ class EpisodeBatch:
         task: the rules.
         state: the slots now; a value, replaced by every change.
         ledger: what the last step paid; a value, too.
-        coef: the KL coefficient in force.
         controls_kl: whether finished episodes change it, as the controller says.
+        history: per slot the terms of each token of its episode; empty where it is not kept.
+
+    Args:
+        task: the rules.
+        n: N.
+        keeps_history: for rendering.
     """
 
-    def __init__(self, task: TextGenTask, n: int) -> None:
+    def __init__(self, task: TextGenTask, n: int, *, keeps_history: bool = False) -> None:
         self.task = task
         self.state = EpisodeState.empty(task, n)
         self.ledger = Ledger.empty(task, n)
-        self.coef = task.kl.coef if task.kl else 0.0
+        self._coef = task.kl.coef if task.kl else 0.0
         self.controls_kl = True
+        self.history: tuple[TokenTerms, ...] = ((),) * n
+        self._keeps_history = keeps_history
         self._decoder = self._new_decoder()
 
     def begin(self, slots: Sequence[int] | Ints, starts: Sequence[EpisodeStart]) -> None:
@@ -146,6 +53,8 @@ class EpisodeBatch:
             # Episodes after a pause must not depend, by a rounding, on what was cached of those before it.
             self._decoder = self._new_decoder()
         self.state, self.ledger = self.state.begin(slots, starts), self.ledger.clear(slots)
+        fresh = set(slots)
+        self.history = tuple(() if slot in fresh else past for slot, past in enumerate(self.history))
 
     def abandon(self, slots: Bools) -> None:
         """Leaves the episodes of the slots marked in (N,) unfinished and unpaid."""
@@ -154,23 +63,51 @@ class EpisodeBatch:
     def step(self, action: Action) -> Bools:
         """Appends one token to every live slot and pays for it; returns (N,) True where an episode ended.
 
-        If the reward function fails, the state and the ledger are those before the step.
+        Nothing changes where something fails.
         """
         before, coef = self.state, self.coef
-        reference = self._next_logprobs()
-        state = before.append(action.tokens, action.logprob)
-        ledger = Ledger.empty(self.task, len(before.live), kl=self.ledger.kl)
-        if reference is not None:
-            ledger = pay_step_kl(ledger, before, action, reference=reference, coef=coef)
-        ends = before.live & ~state.live
-        if ends.any():
-            ledger = pay_scores(ledger, state, np.flatnonzero(ends & ~state.truncated))
-            if self.task.pays_per_episode:
-                ledger = pay_episode_kl(ledger, state, np.flatnonzero(ends), coef=coef)
-            if self.controls_kl:
+        if not before.live.any():  # There is nothing to append to, and nothing to ask the reference.
+            self.ledger = Ledger.empty(self.task, len(before.live), kl=self.ledger.kl)
+            return np.zeros_like(before.live)
+        with self.unchanged_on_error():
+            reference = self._next_logprobs()
+            state = before.append(action.tokens, action.logprob)
+            ledger = Ledger.empty(self.task, len(before.live), kl=self.ledger.kl)
+            if reference is not None:
+                ledger = pay_step_kl(ledger, before, action, reference=reference, coef=coef)
+            ends = before.live & ~state.live
+            if ends.any():
+                ledger = pay_scores(ledger, state, np.flatnonzero(ends & ~state.truncated))
+                if self.task.pays_per_episode:
+                    ledger = pay_episode_kl(ledger, state, np.flatnonzero(ends), coef=coef)
+            check_payments(ledger, state)
+            if ends.any() and self.controls_kl:
                 coef = self._next_coef(kl=float(ledger.kl[ends].mean()), episodes=int(ends.sum()))
-        self.state, self.ledger, self.coef = state, ledger, coef
+            if self._keeps_history:
+                self.history = _add_terms(self.history, before.live, ledger)
+            self.state, self.ledger, self._coef = state, ledger, coef
         return ends
+
+    @contextmanager
+    def unchanged_on_error(self) -> Iterator[None]:
+        """Takes back all changes of the block where it fails or is interrupted; the block can then be repeated."""
+        before = self.state, self.ledger, self._coef, self.history
+        try:
+            yield
+        except BaseException:
+            self.state, self.ledger, self._coef, self.history = before
+            # Its cache may hold half a step.
+            self._decoder = self._new_decoder()
+            raise
+
+    @property
+    def coef(self) -> float:
+        """The KL coefficient in force, finite and at least 0."""
+        return self._coef
+
+    @coef.setter
+    def coef(self, value: float) -> None:
+        self._coef = _check_coef(value, "kl_coef")
 
     def control_kl(self, *, kl: float, episodes: int) -> None:
         """Lets the controller change `coef` after `episodes` with a mean KL of `kl` nats each."""
@@ -195,6 +132,12 @@ class EpisodeBatch:
             info["completion"] = np.array([state.completion(slot) for slot in slots], dtype=object)
         return info
 
+    def token_ledger(self, slot: int) -> TokenLedger:
+        """Returns the slot's tokens as texts, each with its terms, where the history is kept."""
+        ids, unfinished = self.state.completion_ids(slot), bool(self.state.live[slot])
+        texts = token_texts(self.task.tokenizer, ids, unfinished=unfinished)
+        return list(zip(texts, self.history[slot], strict=True))
+
     def _new_decoder(self) -> ReferenceDecoder | None:
         """The reference's decoder where every step asks it."""
         if self.task.reference is None or self.task.pays_per_episode:
@@ -203,11 +146,38 @@ class EpisodeBatch:
 
     def _next_logprobs(self) -> Floats | None:
         """(N, V) log-probabilities of the reference in this state, where steps are paid for them."""
-        if self._decoder is None:
+        state, task = self.state, self.task
+        if self._decoder is None or task.reference is None:
             return None
-        state = self.state
-        return self._decoder.next_logprobs(state.input_ids, state.attention_mask, state.live).astype(np.float64)
+        values = self._decoder.next_logprobs(state.input_ids, state.attention_mask, state.live)
+        logprobs = as_logprobs(task.reference, values, shape=(len(state.live), task.vocab_size))
+        return (
+            renormalize(logprobs, task.token_masks[task.mask_index(state.n_tokens)])
+            if task.forbids_tokens
+            else logprobs
+        )
 
     def _next_coef(self, *, kl: float, episodes: int) -> float:
         shaping = self.task.kl
-        return self.coef if shaping is None else shaping.controller.update(self.coef, kl=kl, episodes=episodes)
+        if shaping is None:
+            return self._coef
+        coef = shaping.controller.update(self._coef, kl=kl, episodes=episodes)
+        return _check_coef(coef, f"the coefficient of {type(shaping.controller).__name__} after a KL of {kl} nats")
+
+
+def _add_terms(history: tuple[TokenTerms, ...], live: Bools, ledger: Ledger) -> tuple[TokenTerms, ...]:
+    """The history with what live slots were paid for their newest token."""
+    return tuple(
+        (*past, {name: float(values[slot]) for name, values in ledger.terms.items()}) if runs else past
+        for slot, (past, runs) in enumerate(zip(history, live, strict=True))
+    )
+
+
+def _check_coef(value: Any, name: str) -> float:
+    try:
+        coef = float(value)
+    except (TypeError, ValueError):
+        coef = np.nan
+    if not 0 <= coef < np.inf:
+        raise InputError(f"{name} must be a finite number of at least 0, got {value!r}")
+    return coef

@@ -137,28 +137,7 @@ class KLShaping:
             logprob: under the policy, in mode `sampled`; None in mode `reference`.
             coef: the coefficient in force.
         """
-        return coef * ref_logprob if logprob is None else -coef * ESTIMATORS[self.estimator](logprob, ref_logprob)
-
-
-class ReferenceDecoder(Protocol):
-    """Scores next tokens for one environment, whose rows grow by a token at a time, so that it may keep a cache."""
-
-    def next_logprobs(
-        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], live: npt.NDArray[np.bool_]
-    ) -> npt.NDArray[np.float32]:
-        """Returns log π_ref(·|s) of left-padded rows: (N, L), (N, L), (N,) -> (N, V); junk where `live` is False."""
-
-
-class Reference(Protocol):
-    """The frozen policy that KL shaping compares with; `textrl_env.reference.FrozenReference` is one."""
-
-    def decoder(self) -> ReferenceDecoder:
-        """Returns a new decoder, for one environment."""
-
-    def completion_logprobs(
-        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int8], n_tokens: int
-    ) -> npt.NDArray[np.float32]:
-        """Returns log π_ref of the last `n_tokens` tokens of each left-padded row, given all tokens before them.
-
-        (N, L), (N, L) -> (N, n_tokens); entries that fall on padding are junk.
-        """
+        if logprob is None:
+            return coef * ref_logprob
+        with np.errstate(over="ignore", invalid="ignore"):  # What is not finite is refused by the ledger.
+            return -coef * ESTIMATORS[self.estimator](logprob, ref_logprob)

@@ -3,12 +3,27 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from textrl_env.errors import InputError
+
 TokenLedger = Sequence[tuple[str, Mapping[str, float]]]
 """Per token its text and its reward terms, by name; every token has the same names."""
 
 # One colour a term, in order; a sixth term starts again. ANSI codes and the same hues for HTML.
 ANSI = (32, 36, 35, 33, 34)
 HTML = ("#2e7d32", "#00838f", "#8e24aa", "#b26a00", "#1565c0")
+
+
+def check_render_mode(render_mode: str | None, known: Sequence[str]) -> str | None:
+    """Returns the mode; InputError for one that is not known."""
+    if render_mode not in (None, *known):
+        raise InputError(f"render_mode must be one of {known} or None, got {render_mode!r}")
+    return render_mode
+
+
+def render_episode(prompt: str, ledger: TokenLedger, *, render_mode: str | None) -> str | None:
+    """Returns the episode in mode `ansi` or `html`, None in any other."""
+    ways = {"ansi": ansi_episode, "html": html_episode}
+    return ways[render_mode](prompt, ledger) if render_mode in ways else None
 
 
 def ansi_episode(prompt: str, ledger: TokenLedger) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textrl_env.errors import InputError
+from textrl_env.mdp.reference_logprobs import score_completions
 from textrl_env.mdp.task import TextGenTask
 
 Floats = npt.NDArray[np.floating]
@@ -89,6 +90,12 @@ def _finish_reason(task: TextGenTask, episode: Episode, index: int) -> str:
     ids = episode.completion_ids
     if not 0 <= episode.prompt_index < len(task.prompts):
         raise InputError(f"episode {index}: prompt_index {episode.prompt_index} is not of the task's prompts")
+    allowed = task.token_masks[task.mask_index(np.arange(len(ids)))]
+    if forbidden := [token for token, mask in zip(ids, allowed, strict=True) if not mask[token]]:
+        raise InputError(
+            f"episode {index}: the task forbids its token {forbidden[0]} there; reprice it under the rules it was "
+            "recorded with"
+        )
     if reason := task.finish_reason(ids):
         return reason
     raise InputError(
@@ -120,11 +127,18 @@ def _pay_kl(task: TextGenTask, episodes: Sequence[Episode], payments: list[dict[
     if task.kl is None or task.reference is None:
         return
     rows = [[*task.prompt_ids[episode.prompt_index], *episode.completion_ids] for episode in episodes]
-    width, longest = max(map(len, rows)), max(len(episode.completion_ids) for episode in episodes)
+    width, counts = max(map(len, rows)), np.array([len(episode.completion_ids) for episode in episodes])
     ids = np.array([[task.pad_id] * (width - len(row)) + row for row in rows], dtype=np.int64)
     mask = (np.arange(width) >= np.array([width - len(row) for row in rows])[:, None]).astype(np.int8)
-    ref_logprobs = task.reference.completion_logprobs(ids, mask, longest).astype(np.float64)
-    for row, episode in enumerate(episodes):
+    ref_logprobs = score_completions(
+        task.reference,
+        ids,
+        mask,
+        counts=counts,
+        allowed=task.allowed_tokens(counts),
+        place=lambda row: f"episode {first + row}",
+    )
+    for row, (episode, ref_logprob) in enumerate(zip(episodes, ref_logprobs, strict=True)):
         logprob = None
         if task.kl.mode == "sampled":
             if episode.logprobs is None:
@@ -132,5 +146,9 @@ def _pay_kl(task: TextGenTask, episodes: Sequence[Episode], payments: list[dict[
                     f"episode {first + row}: no log-probabilities were recorded; KL mode 'sampled' needs them"
                 )
             logprob = np.array(episode.logprobs)
-        ref_logprob = ref_logprobs[row, longest - len(episode.completion_ids) :]
-        payments[row][task.kl.term] = task.kl.pay_tokens(ref_logprob, logprob, coef=task.kl.coef)
+        terms = task.kl.pay_tokens(ref_logprob, logprob, coef=task.kl.coef)
+        if not np.isfinite(terms).all():
+            raise InputError(
+                f"episode {first + row}: a KL payment of {terms[~np.isfinite(terms)][0]} is no finite number"
+            )
+        payments[row][task.kl.term] = terms

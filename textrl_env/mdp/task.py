@@ -10,8 +10,10 @@ from gymnasium import spaces
 from textrl_env.data import PromptDataset, PromptIds, PromptSource
 from textrl_env.data.text import Prompt, Tokenizer, as_completion, decode_completion, end_token_ids, pad_id, render
 from textrl_env.errors import InputError, require_count
-from textrl_env.mdp.kl import KLShaping, Reference
+from textrl_env.mdp.action_spaces import LogDistribution
+from textrl_env.mdp.kl import KLShaping
 from textrl_env.mdp.prompt_order import OrderName, PromptOrder, new_order
+from textrl_env.mdp.reference_logprobs import Reference
 from textrl_env.mdp.rewards import RewardSource, RewardSum
 
 
@@ -40,6 +42,7 @@ class TextGenTask:
         action_tokens: (K,) the token that each action stands for; K = V where no subset was asked for.
         legal: (K,) False for actions that are banned throughout.
         is_end: (V,) True for tokens that end the completion; `ending` (K,) the same for actions.
+        token_masks: (M, V) True for tokens that may be chosen; see `mask_index`.
         prompts, prompt_ids: the dataset, and its prompts as token ids.
         length: L = P + C, the width of an observation.
         term_names: of the reward ledger.
@@ -65,7 +68,8 @@ class TextGenTask:
         stop_strings: texts that end a completion; the completion that is scored stops before them.
         length_limit: `"scored"`: the length limit terminates and pays the score. `"cut"`: it truncates, without score.
         kl: KL shaping; None with a reference means `KLShaping()`.
-        reference: the frozen policy for KL shaping.
+        reference: the frozen policy for KL shaping. Where tokens may not be chosen (`banned_tokens`, `action_tokens`,
+            `min_new_tokens`), it is taken among those that may, as the policy is: π_ref(a) / Σ π_ref(allowed).
         include_text: put `prompt` and `completion` texts into `info`.
 
     Raises:
@@ -123,6 +127,7 @@ class TextGenTask:
         self.ending = self.is_end[self.action_tokens]
         if not (self.legal & ~self.ending if min_new_tokens else self.legal).any():
             raise InputError("action_tokens, banned_tokens and min_new_tokens leave no token to choose")
+        self.token_masks = self._token_masks()
         source = prompts if isinstance(prompts, PromptIds) else self.prompts
         self.prompt_ids = PromptIds.of(source, tokenizer, max_prompt_tokens)
         self.max_prompt_tokens = self.prompt_ids.max_prompt_tokens
@@ -140,6 +145,30 @@ class TextGenTask:
     def masks_actions(self) -> bool:
         """True where some tokens may not be chosen at some steps, so that `action_masks()` is worth asking for."""
         return self.min_new_tokens > 0 or not self.legal.all()
+
+    @property
+    def forbids_tokens(self) -> bool:
+        """True where some of the V tokens may not be chosen at some steps, so that the reference is masked, too."""
+        return not self.token_masks.all()
+
+    def mask_index(self, n_tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Returns which of `token_masks` holds after some numbers of completion tokens, elementwise."""
+        return (n_tokens < self.min_new_tokens).astype(np.int64)
+
+    def allowed_tokens(
+        self, counts: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]] | None:
+        """Returns what could be chosen for the tokens of N completions, as `Reference.completion_logprobs` takes it.
+
+        Args:
+            counts: (N,) tokens of each; they stand at the right of n_tokens columns, the longest's number.
+
+        Returns:
+            `token_masks` and (N, n_tokens), which of them held; None where everything could be chosen.
+        """
+        longest = int(counts.max())
+        places = np.arange(longest) - (longest - counts[:, None])
+        return (self.token_masks, self.mask_index(places)) if self.forbids_tokens else None
 
     def new_order(self, index: int = 0, count: int = 1) -> PromptOrder:
         """Returns an order over the prompts, or every `count`-th from `index` on, at its beginning."""
@@ -220,14 +249,21 @@ class TextGenTask:
             raise InputError(f"{option} holds a token twice")
         return ids
 
+    def _token_masks(self) -> npt.NDArray[np.bool_]:
+        """(M, V): what may be chosen once `min_new_tokens` are there, and in a second row what may be before."""
+        actions = [self.legal, self.legal & ~self.ending] if self.min_new_tokens else [self.legal]
+        masks = np.zeros((len(actions), self.vocab_size), dtype=np.bool_)
+        for mask, allowed in zip(masks, actions, strict=True):
+            mask[self.action_tokens[allowed]] = True
+        return masks
+
     def _action_space(self) -> spaces.Space[np.int64] | spaces.Dict:
         token = spaces.Discrete(len(self.action_tokens))
         match self.kl and self.kl.mode:
             case "sampled":
                 return spaces.Dict(token=token, logprob=spaces.Box(-np.inf, 0.0, (), np.float32))
             case "exact":
-                logprobs = spaces.Box(-np.inf, 0.0, self.action_tokens.shape, np.float32)
-                return spaces.Dict(token=token, logprobs=logprobs)
+                return spaces.Dict(token=token, logprobs=LogDistribution(self.action_tokens.shape))
             case _:
                 return token
 

@@ -2,23 +2,26 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Unpack
+from typing import Any, Self, Unpack
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
-from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from textrl_env.data import PromptSource
 from textrl_env.data.text import Tokenizer
-from textrl_env.errors import InputError, require_count
+from textrl_env.errors import ClosedError, InputError, require_count
 from textrl_env.mdp.actions import action_masks, check_action
-from textrl_env.mdp.episode_state import Observation, check_reset_mask, choose_start, split_options
+from textrl_env.mdp.episode_state import Observation
 from textrl_env.mdp.episodes import EpisodeBatch
+from textrl_env.mdp.rendering import check_render_mode, render_episode
 from textrl_env.mdp.rewards import RewardSource
+from textrl_env.mdp.slots import Slot, values_of_slots
+from textrl_env.mdp.starts import PromptDraws, check_reset_mask
 from textrl_env.mdp.task import TaskOptions, TextGenTask
+from textrl_env.mdp.vector_info import mask_info, merge_info
 
 Array = npt.NDArray[Any]
 
@@ -27,16 +30,24 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
     """N text-generation episodes side by side; equal to N `TextGenEnv`s with seeds `seed`, `seed + 1`, ….
 
     Observations, actions and `info` entries are those of `TextGenEnv` with a leading axis N (see there); `info` has
-    Gymnasium's `_key` masks. All three autoreset modes: `SAME_STEP` (default; `final_obs` and `final_info`),
-    `NEXT_STEP` (the step after an end resets, its action is ignored, reward 0), and `DISABLED`
+    Gymnasium's `_key` masks. All three autoreset modes: `NEXT_STEP` (default, as in Gymnasium; the step after an end
+    resets, its action is ignored, reward 0), `SAME_STEP` (`final_obs` and `final_info`), and `DISABLED`
     (`reset(options={"reset_mask": mask})` restarts slots). In `DISABLED` a finished slot idles until it is reset: its
     action is ignored, its reward 0 and it stays terminated or truncated.
+
+    `np_random`, `np_random_seed`, `call`, `get_attr`, `set_attr` and `render` speak of every slot, in a tuple, as those
+    of Gymnasium's SyncVectorEnv do.
+
+    Where `step` or `reset` raises, whatever raised, the episodes are those before the call: it can be repeated.
 
     Args:
         num_envs: N.
         prompts, reward, tokenizer, **options: as for `TextGenEnv`.
-        autoreset_mode: an `AutoresetMode` or its value (`"SameStep"`, `"NextStep"`, `"Disabled"`).
+        autoreset_mode: an `AutoresetMode` or its value (`"NextStep"`, `"SameStep"`, `"Disabled"`).
+        render_mode: `"ansi"` or `"html"`, for `render()`; None for none.
     """
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "html"]}  # noqa: RUF012 - Gymnasium's form
 
     def __init__(
         self,
@@ -45,22 +56,23 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         tokenizer: Tokenizer,
         *,
         num_envs: int = 1,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
         **options: Unpack[TaskOptions],
     ) -> None:
         require_count(1, num_envs=num_envs)
+        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
+        self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.task = TextGenTask(prompts, reward, tokenizer, **options)
-        self.num_envs = num_envs
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
+        self.num_envs = int(num_envs)
+        self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode}
         self.single_observation_space = self.task.observation_space
         self.single_action_space = self.task.action_space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self._episodes = EpisodeBatch(self.task, num_envs)
-        self._rngs: list[np.random.Generator] = [seeding.np_random(None)[0] for _ in range(num_envs)]
-        self._share = (0, 1)
-        self._orders = [self.task.new_order() for _ in range(num_envs)]
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._episodes = EpisodeBatch(self.task, self.num_envs, keeps_history=render_mode is not None)
+        self._draws = PromptDraws(self.task, self.num_envs)
+        self._slots = [Slot(self, self._draws, index) for index in range(self.num_envs)]
         self._has_begun = False
 
     def reset(
@@ -71,33 +83,77 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         `options["prompt_index"]` or `options["prompt"]` may hold one value for all slots that start or a sequence of
         N, one a slot.
         """
+        self._require_open()
         options = dict(options or {})
         mask = check_reset_mask(options.pop("reset_mask", None), self.num_envs)
-        if seed is not None:
-            self._seed(seed, np.flatnonzero(mask))
-        self._begin(mask, options)
+        self._begin(mask, options, seed=seed)
         self._has_begun = True
         return self._episodes.state.observation(), self._info(mask)
 
     def step(self, actions: Any) -> tuple[Observation, Array, Array, Array, dict[str, Any]]:
         """Appends a token in every slot where an episode runs; InputError, and no change, for an impossible action."""
+        self._require_open()
         if not self._has_begun:
             raise InputError("step() before reset(): call reset() first")
         episodes = self._episodes
-        idle = ~episodes.state.live
-        ends = episodes.step(check_action(episodes.state, actions))
-        rewards, by_limit = episodes.ledger.rewards, episodes.state.truncated
-        every_slot = np.ones(self.num_envs, dtype=np.bool_)
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and ends.any():
-            info = self._restart(ends)
-        elif self.autoreset_mode is AutoresetMode.NEXT_STEP and idle.any():
-            self._begin(idle, {})
-            info = self._info(every_slot)
-        else:
-            info = self._info(every_slot)
-        if self.autoreset_mode is AutoresetMode.DISABLED:
-            ends = ~episodes.state.live
-        return episodes.state.observation(), rewards, ends & ~by_limit, ends & by_limit, info
+        with episodes.unchanged_on_error():
+            idle = ~episodes.state.live
+            ends = episodes.step(check_action(episodes.state, actions))
+            rewards, by_limit = episodes.ledger.rewards, episodes.state.truncated
+            every_slot = np.ones(self.num_envs, dtype=np.bool_)
+            if self.autoreset_mode is AutoresetMode.SAME_STEP and ends.any():
+                info = self._restart(ends)
+            elif self.autoreset_mode is AutoresetMode.NEXT_STEP and idle.any():
+                self._begin(idle, {})
+                info = self._info(every_slot)
+            else:
+                info = self._info(every_slot)
+            if self.autoreset_mode is AutoresetMode.DISABLED:
+                ends = ~episodes.state.live
+            return episodes.state.observation(), rewards, ends & ~by_limit, ends & by_limit, info
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Returns an attribute of every slot's environment, or what its method returns; see `textrl_env.mdp.slots`."""
+        values = [getattr(slot, name) for slot in self._slots]
+        return tuple(value(*args, **kwargs) if callable(value) else value for value in values)
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """Returns an attribute of every slot's environment."""
+        return self.call(name)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Sets an attribute of every slot's environment: one value for all, or a list or tuple of N."""
+        for slot, value in zip(self._slots, values_of_slots(name, values, self.num_envs), strict=True):
+            setattr(slot, name, value)
+
+    @property  # type: ignore[override]
+    def np_random(self) -> tuple[np.random.Generator, ...]:
+        """Every slot's generator."""
+        return self.call("np_random")
+
+    @np_random.setter
+    def np_random(self, value: Any) -> None:
+        self.set_attr("np_random", value)
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The seed of every slot's generator; -1 where it is not known."""
+        return self.call("np_random_seed")
+
+    def render(self) -> tuple[Any, ...]:
+        """Returns every slot's episode so far with its ledger: coloured text (`ansi`) or a strip of HTML (`html`)."""
+        return self.call("render")
+
+    def render_slot(self, slot: int) -> str | None:
+        """Returns one slot's episode so far; see `render`."""
+        ledger = self._episodes.token_ledger(slot)
+        return render_episode(self._episodes.state.prompt(slot), ledger, render_mode=self.render_mode)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def abandon(self, slots: npt.NDArray[np.bool_]) -> None:
         """Leaves the episodes of the slots marked in (N,) unfinished and unpaid; in DISABLED they idle until reset."""
@@ -111,20 +167,14 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         Raises:
             InputError: there are fewer prompts than `count`.
         """
-        self._share = (index, count)
-        self._orders = [self.task.new_order(index, count) for _ in range(self.num_envs)]
+        self._draws.share(index, count)
 
     def state(self) -> dict[str, Any]:
         """Returns, for JSON, all that the next episodes depend on.
 
         It holds each slot's generator and place in its prompts, and `kl_coef`; running episodes are no part of it.
         """
-        return {
-            **self._structure,
-            "generators": [rng.bit_generator.state for rng in self._rngs],
-            "orders": [order.state() for order in self._orders],
-            "kl_coef": self.kl_coef,
-        }
+        return {**self._structure, **self._draws.state(), "kl_coef": self.kl_coef}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Makes episodes start as they would have after `state()`; those that run are abandoned.
@@ -140,10 +190,7 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
                     f"the state is of an environment with {name} {state[name]!r}, this one has {value!r}; "
                     "make the environment as it was"
                 )
-        for rng, generator in zip(self._rngs, state["generators"], strict=True):
-            rng.bit_generator.state = generator
-        for order, place in zip(self._orders, state["orders"], strict=True):
-            order.restore(place)
+        self._draws.restore(state)
         self._episodes.abandon(np.ones(self.num_envs, dtype=np.bool_))
         self._has_begun = False
         self.kl_coef = state["kl_coef"]
@@ -160,7 +207,7 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
     @property
     def live(self) -> npt.NDArray[np.bool_]:
         """(N,), True where an episode runs."""
-        return self._episodes.state.live
+        return self._episodes.state.live.copy()
 
     @property
     def kl_coef(self) -> float:
@@ -169,7 +216,7 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
 
     @kl_coef.setter
     def kl_coef(self, value: float) -> None:
-        self._episodes.coef = float(value)
+        self._episodes.coef = value
 
     @contextmanager
     def hold_kl_coef(self) -> Iterator[None]:
@@ -189,21 +236,14 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         """The part that another environment must have in common for a state to fit."""
         return {"num_envs": self.num_envs, "n_prompts": len(self.task.prompts), "prompt_order": self.task.prompt_order}
 
-    def _seed(self, seed: int | Sequence[int | None], slots: npt.NDArray[np.int64]) -> None:
-        """Gives slots new generators, and lets them begin anew with their prompts."""
-        seeds = [seed + slot for slot in range(self.num_envs)] if isinstance(seed, int) else list(seed)
-        if len(seeds) != self.num_envs:
-            raise InputError(f"seed must be one integer or {self.num_envs} of them, got {len(seeds)}")
-        for slot in slots:
-            if seeds[slot] is not None:
-                self._rngs[slot] = seeding.np_random(seeds[slot])[0]
-                self._orders[slot] = self.task.new_order(*self._share)
+    def _require_open(self) -> None:
+        if self.closed:
+            raise ClosedError("the environment is closed; make a new one")
 
-    def _begin(self, mask: npt.NDArray[np.bool_], options: dict[str, Any]) -> None:
+    def _begin(self, mask: npt.NDArray[np.bool_], options: Mapping[str, Any], *, seed: Any = None) -> None:
         """Starts episodes in the slots marked in (N,)."""
-        slots, slot_options = np.flatnonzero(mask), split_options(options, self.num_envs)
-        starts = [choose_start(self.task, slot_options[slot], self._orders[slot], self._rngs[slot]) for slot in slots]
-        self._episodes.begin(slots, starts)
+        slots = np.flatnonzero(mask)
+        self._episodes.begin(slots, self._draws.start(slots.tolist(), options, seed=seed))
 
     def _restart(self, ends: npt.NDArray[np.bool_]) -> dict[str, Any]:
         """Starts episodes in the slots whose episode just ended; `info` speaks of these, and `final_…` of those."""
@@ -212,7 +252,7 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
             final_obs[slot] = self._episodes.state.observation(slot)
         final_info, running = self._info(ends), self._info(~ends)
         self._begin(ends, {})
-        info = _merge_info(running, self._info(ends), ends)
+        info = merge_info(running, self._info(ends), ends)
         return info | {
             "final_obs": final_obs,
             "_final_obs": ends,
@@ -222,38 +262,14 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
 
     def _info(self, mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
         """The entries of the slots marked in (N,), with Gymnasium's `_key` masks."""
-        info = _mask_info(self._episodes.info(), mask)
-        terms = _mask_info(self._episodes.ledger.terms, mask)
+        info = mask_info(self._episodes.info(), mask)
+        terms = mask_info(self._episodes.ledger.terms, mask)
         return info | {"reward_terms": terms, "_reward_terms": mask.copy()}
 
 
-def _mask_info(arrays: Mapping[str, Array], mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """Copies of the arrays, each with Gymnasium's `_key` mask of the slots it speaks of, 0 or None elsewhere."""
-    info: dict[str, Any] = {}
-    all_slots = bool(mask.all())
-    for key, values in arrays.items():
-        info[f"_{key}"] = mask.copy()
-        if all_slots:
-            info[key] = values.copy()
-        else:
-            empty: Any = None if values.dtype == object else np.zeros((), dtype=values.dtype)
-            info[key] = np.where(_expand(mask, values.ndim), values, empty)
-    return info
-
-
-def _merge_info(old: dict[str, Any], new: dict[str, Any], mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """Slot-wise `new` where `mask`, else `old`, through nested entries."""
-    info: dict[str, Any] = {}
-    for key, value in new.items():
-        if isinstance(value, dict):
-            info[key] = _merge_info(old[key], value, mask)
-        elif key.startswith("_"):
-            info[key] = old[key] | value
-        else:
-            info[key] = np.where(_expand(mask, value.ndim), value, old[key])
-    return info
-
-
-def _expand(mask: npt.NDArray[np.bool_], ndim: int) -> npt.NDArray[np.bool_]:
-    """(N,) as (N, 1, …, 1) with `ndim` axes."""
-    return mask.reshape(-1, *[1] * (ndim - 1))
+def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        names = ", ".join(repr(name.value) for name in AutoresetMode)
+        raise InputError(f"autoreset_mode must be one of {names}, got {mode!r}") from None

@@ -91,6 +91,7 @@ def with_stock(model: Any, reference: FrozenReference, seed: int) -> float:
         WORLD.reward,
         WORLD.tokenizer,
         num_envs=256,
+        autoreset_mode="SameStep",
         max_new_tokens=3,
         kl=KLShaping(COEF),
         reference=reference,

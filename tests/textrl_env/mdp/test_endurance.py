@@ -42,7 +42,7 @@ def play_single() -> Callable[[int], None]:
 
 
 def play_vector(**options: Any) -> Callable[[int], None]:
-    env = TextGenVectorEnv(**arguments(**options), num_envs=50)
+    env = TextGenVectorEnv(**arguments(**options), num_envs=50, autoreset_mode="SameStep")
     env.reset(seed=0)
 
     def play(episodes: int) -> None:

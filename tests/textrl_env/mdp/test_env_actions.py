@@ -151,7 +151,8 @@ def test_a_subset_of_actions_is_the_same_environment_under_other_numbers(mode: A
     shaping = {}
     if mode is not None:
         shaping = {"kl": KLShaping(0.1, mode), "reference": FrozenReference(make_model("gpt2"), vocab_size=8)}
-    whole = make(min_new_tokens=2, banned_tokens=[7, 3], **shaping)
+    # What is no action there is forbidden here, so that the reference is taken among the same tokens.
+    whole = make(min_new_tokens=2, banned_tokens=[7, 3, 1, 4, 6], **shaping)
     part = make(min_new_tokens=2, banned_tokens=[7, 3], action_tokens=subset, **shaping)
     whole.reset(seed=0)
     part.reset(seed=0)

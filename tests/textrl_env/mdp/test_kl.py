@@ -85,7 +85,9 @@ def test_the_environment_steers_its_coefficient_with_the_kl_of_finished_episodes
 def test_a_coefficient_that_is_held_changes_once_by_what_is_known_of_all(make_model: Any) -> None:
     shaping = KLShaping(0.5, "sampled", controller=AdaptiveKL(target=1.0, horizon=10))
     reference = FrozenReference(make_model("gpt2"), vocab_size=V)
-    env = TextGenVectorEnv(["ab"], zero, LetterTokenizer(V), num_envs=2, kl=shaping, reference=reference)
+    env = TextGenVectorEnv(
+        ["ab"], zero, LetterTokenizer(V), num_envs=2, autoreset_mode="SameStep", kl=shaping, reference=reference
+    )
     action = {"token": np.zeros(2, dtype=np.int64), "logprob": np.full(2, -0.01, dtype=np.float32)}
     env.reset(seed=0)
     with env.hold_kl_coef():

@@ -86,7 +86,7 @@ def test_equals_gymnasiums_sync_vector_env(arguments: dict[str, Any], mode: Auto
 
 @pytest.mark.parametrize("arguments", KL, indirect=True)
 def test_equals_single_environments_with_the_same_seeds(arguments: dict[str, Any]) -> None:
-    env = TextGenVectorEnv(**arguments, num_envs=N)
+    env = TextGenVectorEnv(**arguments, num_envs=N, autoreset_mode="SameStep")
     singles = [TextGenEnv(**arguments) for _ in range(N)]
     rng = np.random.default_rng(1)
     observation, _ = env.reset(seed=3)
@@ -124,6 +124,7 @@ def test_paying_by_episode_moves_the_same_rewards_to_the_end(
             kl=KLShaping(0.3, kl_mode, estimator=estimator, pay=pay),
             reference=reference,
             num_envs=N,
+            autoreset_mode="SameStep",
             length_limit=length_limit,
         )
         for pay in ("step", "episode")

@@ -64,7 +64,7 @@ def test_the_id_and_the_interface_make_the_same_environment(name: str) -> None:
 
 @pytest.mark.parametrize("name", IDS)
 def test_the_vector_environment_equals_singles(name: str) -> None:
-    env = gymnasium.make_vec(name, num_envs=3)
+    env = gymnasium.make_vec(name, num_envs=3, autoreset_mode="SameStep")
     sync = gymnasium.make_vec(
         name, num_envs=3, vectorization_mode="sync", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}
     )

@@ -71,6 +71,15 @@ class CachedDecoder:
         Returns:
             (N, V_model), zero where not live.
         """
+        if not live.any():
+            return torch.zeros(len(live), self.model.config.get_text_config().vocab_size, device=self._device)
+        try:
+            return self._next_logits(input_ids, attention_mask, live)
+        except BaseException:
+            self.reset()  # An interrupt may have left the cache with half a step.
+            raise
+
+    def _next_logits(self, input_ids: Array, attention_mask: Array, live: npt.NDArray[np.bool_]) -> Tensor:
         lengths = attention_mask.sum(axis=1).astype(np.int64)
         continuing = live & self._continuing(input_ids, lengths)
         if not continuing.any() or not self._holds(live):

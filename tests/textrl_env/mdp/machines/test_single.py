@@ -27,6 +27,18 @@ GARBAGE = [-1, 10, 2**63, 1.5, math.nan, None, "text", True, [1], np.array([[0]]
 RNGS = st.integers(0, 2**32 - 1).map(random.Random)
 
 
+def random_distribution(rng: random.Random, action: int, n: int) -> list[float]:
+    """Log-probabilities of n actions, some of them impossible, the action itself not."""
+    weights = [rng.choice([0.0, 1.0, 5.0]) + (place == action) for place in range(n)]
+    return [math.log(weight / sum(weights)) if weight else -math.inf for weight in weights]
+
+
+def among(logprobs: dict[int, float], allowed: list[int]) -> dict[int, float]:
+    """Log-probabilities given that one of the allowed tokens is chosen."""
+    total = math.log(sum(math.exp(logprobs[token]) for token in allowed))
+    return {token: logprobs[token] - total for token in allowed}
+
+
 class Model:
     """One episode in lists; lists are replaced, so that a shallow copy is a state to come back to."""
 
@@ -48,14 +60,17 @@ class Model:
     def step(self, action: int, logprob: float, logprobs: list[float]) -> None:
         a, token = self.a, self.actions[action]
         if a.kl:
-            prices = a.reference.after(a.tokenizer.encode(self.prompt) + self.completion)
+            allowed = [token for token, may in zip(self.actions, self.masks(), strict=True) if may]
+            prices = among(
+                dict(enumerate(a.reference.after(a.tokenizer.encode(self.prompt) + self.completion))), allowed
+            )
             if a.kl.mode == "reference":
                 part = prices[token]
             elif a.kl.mode == "sampled":
                 part, step_kl = -ESTIMATES[a.kl.estimator](logprob - prices[token]), logprob - prices[token]
             else:
-                finite = [(p, prices[t]) for p, t in zip(logprobs, self.actions, strict=True) if p > -math.inf]
-                step_kl = sum(math.exp(p) * (p - q) for p, q in finite)
+                policy = among(dict(zip(self.actions, logprobs, strict=True)), allowed)
+                step_kl = sum(math.exp(policy[t]) * (policy[t] - prices[t]) for t in allowed if policy[t] > -math.inf)
                 part = -step_kl
             self.parts = [*self.parts, self.coef * part]
             self.kl += 0.0 if a.kl.mode == "reference" else step_kl
@@ -192,7 +207,7 @@ class SingleMachine(RuleBasedStateMachine):
         masks = self.model.masks()
         action = rng.choice([action for action, allowed in enumerate(masks) if allowed])
         logprob = -rng.random()
-        logprobs = [rng.choice([-math.inf, -2.0, -0.5]) for _ in masks]
+        logprobs = random_distribution(rng, action, len(masks))
         before = copy.copy(self.model)
         self.model.step(action, logprob, logprobs)
         if fault is not None and self.model.scored:

@@ -1,7 +1,6 @@
 """The vector environment against single ones, under random calls in every autoreset mode."""
 
 import copy
-import math
 from typing import Any
 
 import numpy as np
@@ -168,8 +167,11 @@ class VectorMachine(RuleBasedStateMachine):
         if "logprob" in getattr(space, "spaces", {}):
             return {"token": tokens, "logprob": -rng.random(self.n)}
         if "logprobs" in getattr(space, "spaces", {}):
-            grid = -2 * rng.random((self.n, *space["logprobs"].shape))
-            return {"token": tokens, "logprobs": np.where(grid < -1.8, -math.inf, grid)}
+            weights = rng.random((self.n, *space["logprobs"].shape))
+            weights[weights < 0.1] = 0.0
+            weights[np.arange(self.n), tokens.clip(0, weights.shape[1] - 1)] += 0.1
+            with np.errstate(divide="ignore"):
+                return {"token": tokens, "logprobs": np.log(weights / weights.sum(axis=1, keepdims=True))}
         return tokens
 
     def same_observation(self, observation: dict[str, Any]) -> None:

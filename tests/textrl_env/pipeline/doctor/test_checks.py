@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Gene
 
 from textrl_env.checks import Finding
 from textrl_env.mdp import TextGenVectorEnv, episodes as mdp_episodes
-from textrl_env.mdp.episodes import Ledger
+from textrl_env.mdp.payments import Ledger
 from textrl_env.pipeline.doctor import CHECKS, TrainingSetup, examine
 from textrl_env.reward_models import RewardModel
 
