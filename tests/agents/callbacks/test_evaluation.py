@@ -57,9 +57,10 @@ def test_it_logs_the_means_of_what_the_policy_writes(make_ppo: Any, exact_logpro
         at = range(len(prompt) - 1, len(prompt) + len(ids) - 1)
         ours, theirs = (logprobs(prompt + ids) for logprobs in (policy, reference))
         for step, (position, token) in enumerate(zip(at, ids, strict=True)):
-            # The policy renormalises over what may be chosen: not b, and no end before the first token.
+            # Both renormalise over what may be chosen: not b, and no end before the first token.
             banned = [2, 0] if step == 0 else [2]
-            ours[position] -= np.log(1 - np.exp(ours[position, banned]).sum())
+            for logprobs in (ours, theirs):
+                logprobs[position] -= np.log(1 - np.exp(logprobs[position, banned]).sum())
             row["kl"] -= ours[position, token] - theirs[position, token]
         assert row["kl"] == pytest.approx(0, abs=1e-4)
 
