@@ -67,10 +67,10 @@ def check_action(state: EpisodeState, action: Any) -> Action:
             f"action {key!r} must hold log-probabilities (at most 0, no NaN), got {values[slots[0]]!r:.200} "
             f"in {state.place(slots[0])}"
         )
-    return Action(tokens, logprob=values) if mode == "sampled" else Action(tokens, logprobs=_allowed(state, values))
+    return Action(tokens, logprob=values) if mode == "sampled" else Action(tokens, logprobs=_among_allowed(state, values))
 
 
-def _allowed(state: EpisodeState, logprobs: Floats) -> Floats:
+def _among_allowed(state: EpisodeState, logprobs: Floats) -> Floats:
     """(N, K) distributions, checked, among the actions that are allowed now; junk where a slot is not live."""
     if len(slots := np.flatnonzero(state.live & ~sums_to_one(logprobs))):
         raise InputError(
