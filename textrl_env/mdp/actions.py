@@ -67,7 +67,9 @@ def check_action(state: EpisodeState, action: Any) -> Action:
             f"action {key!r} must hold log-probabilities (at most 0, no NaN), got {values[slots[0]]!r:.200} "
             f"in {state.place(slots[0])}"
         )
-    return Action(tokens, logprob=values) if mode == "sampled" else Action(tokens, logprobs=_among_allowed(state, values))
+    if mode == "sampled":
+        return Action(tokens, logprob=values)
+    return Action(tokens, logprobs=_among_allowed(state, values))
 
 
 def _among_allowed(state: EpisodeState, logprobs: Floats) -> Floats:
