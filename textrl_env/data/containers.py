@@ -29,6 +29,7 @@ def _entries(source: Any, name: str) -> Iterator[Any]:
     kind = type(source).__name__
     if advice := _advice(source):
         raise InputError(f"{name} must be rows, got a {kind}{advice}")
+    source = _in_python(source)
     if hasattr(source, "notna"):  # pandas
         filled = source.astype(object).where(source.notna(), None)
         if filled.ndim == 1:
@@ -38,6 +39,8 @@ def _entries(source: Any, name: str) -> Iterator[Any]:
         return _named_rows(name, source.columns, source.iter_rows())
     if hasattr(source, "to_pylist"):  # pyarrow
         return iter(source.to_pylist())
+    if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not hasattr(source, "__iter__"):
+        return (source[index] for index in range(len(source)))  # torch's datasets, which need not say where they end
     try:
         return iter(source)
     except TypeError:
@@ -60,6 +63,16 @@ def _advice(source: Any) -> str | None:
             return ", an open file; pass its path"
         case _:
             return None
+
+
+def _in_python(source: Any) -> Any:
+    """Computes a lazy frame of polars, and takes a `datasets.Dataset` out of a format (say, of torch) that it has."""
+    if hasattr(source, "collect_schema") and hasattr(source, "collect"):
+        return source.collect()
+    row_format = getattr(source, "format", None)
+    if hasattr(source, "with_format") and isinstance(row_format, dict) and row_format["type"] not in (None, "custom"):
+        return source.with_format(None, columns=row_format["columns"])
+    return source
 
 
 def _named_rows(name: str, columns: Iterable[Any], rows: Iterable[Iterable[Any]]) -> Iterator[dict[Any, Any]]:
@@ -85,7 +98,7 @@ def python_value(value: Any) -> Any:
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, np.void) and value.dtype.names:
-        return {field: python_value(value[field]) for field in value.dtype.names}
+        return {field: _cell(value[field]) for field in value.dtype.names}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
@@ -93,7 +106,13 @@ def python_value(value: Any) -> Any:
     if hasattr(value, "notna") and hasattr(value, "to_dict"):  # a row that pandas yields
         return python_value(value.astype(object).where(value.notna(), None).to_dict())
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return {field: python_value(entry) for field, entry in zip(value._fields, value, strict=True)}
+        return {field: _cell(entry) for field, entry in zip(value._fields, value, strict=True)}
     if kind is list or kind is tuple:
         return kind(map(python_value, value))
     return value
+
+
+def _cell(value: Any) -> Any:
+    """A value of a record or of a named tuple, as frames hand out their rows; NaN marks what is missing there."""
+    missing = isinstance(value, float) and value != value
+    return None if missing else python_value(value)
