@@ -16,17 +16,18 @@ class RewardFunction(Protocol):
     """`reward(prompts, completions, **columns) -> B scores`: the signature that TRL's reward functions have.
 
     Arguments are bound by name when the environment is made. A function receives those that it names, and with
-    `**columns` all but the tokenizer; each call has its own copies, so that nothing it does to them has an effect.
+    `**columns` all others, too, except those marked *; each call has its own copies, so that nothing it does to them
+    has an effect.
 
     | name | B entries |
     |---|---|
     | `prompts`, `completions` | texts; a completion's shows special tokens (`<think>`), but not a final end token |
-    | `rendered_prompts` | the prompts as the model reads them: texts, conversations by the chat template |
-    | `raw_completions` | texts with the end token, and with the stop string where one ended them |
+    | `rendered_prompts` * | the prompts as the model reads them: texts, conversations by the chat template |
+    | `raw_completions` * | texts with the end token, and with the stop string where one ended them |
     | `prompt_ids`, `completion_ids` | lists of token ids, with the end token where one was chosen |
     | `finish_reason` | `"eos"`, `"stop"` or `"length"` |
     | a column's name | the prompt rows' values; None where a row has none |
-    | `tokenizer` | the environment's tokenizer itself, for functions that name it |
+    | `tokenizer` * | no list: the environment's tokenizer itself |
 
     Where the dataset's prompts are conversations, prompts and completions are what TRL passes then: each prompt its
     list of messages, each completion `[{"role": "assistant", "content": text}]`. Coroutine functions are awaited.

@@ -184,22 +184,24 @@ def test_coroutines_run_inside_a_running_loop_as_in_a_notebook() -> None:
     assert asyncio.run(cell()) == 1.0
 
 
-def test_the_tokenizer_goes_to_those_who_name_it_and_is_the_environments_own() -> None:
-    received: list[Any] = []
+def test_the_tokenizer_and_further_texts_go_to_those_who_name_them() -> None:
+    calls: list[tuple[Any, ...]] = []
 
-    def named(completions: Any, tokenizer: Any = None) -> Any:
-        received.append(tokenizer)
+    def named(completions: Any, tokenizer: Any, rendered_prompts: Any, raw_completions: Any = None) -> Any:
+        calls.append((tokenizer, rendered_prompts, raw_completions))
         return [0.0]
 
-    def variadic(**columns: Any) -> Any:
-        assert "tokenizer" not in columns
+    def variadic(**arguments: Any) -> Any:
+        assert set(arguments) == set(BATCH_ARGUMENTS)
         return [0.0]
 
-    env = TextGenEnv(["ab"], {"named": named, "variadic": variadic}, LetterTokenizer(8), max_new_tokens=1)
+    env = TextGenEnv([CONVERSATION], {"named": named, "variadic": variadic}, ChatLetters(8), max_new_tokens=2)
     env.reset(seed=0)
+    env.step(2)
     env.step(0)
-    assert received == [env.task.tokenizer]
-    assert received[0] is env.task.tokenizer
+    ((tokenizer, rendered_prompts, raw_completions),) = calls
+    assert tokenizer is env.task.tokenizer
+    assert (rendered_prompts, raw_completions) == (["ab"], [env.task.tokenizer.decode([2, 0])])
 
 
 @settings(max_examples=60, deadline=None)

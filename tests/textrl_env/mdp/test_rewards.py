@@ -33,8 +33,7 @@ def last_step(env: TextGenEnv, tokens: list[int], prompt_index: int = 0) -> tupl
 
 
 def by_trl(completions: list[str], **kwargs: Any) -> list[float]:
-    texts = {"prompts", "rendered_prompts", "raw_completions"}
-    assert set(kwargs) == {*texts, "answer", "level", "prompt_ids", "completion_ids", "finish_reason"}
+    assert set(kwargs) == {"prompts", "answer", "level", "prompt_ids", "completion_ids", "finish_reason"}
     return [float(text == answer) for text, answer in zip(completions, kwargs["answer"], strict=True)]
 
 
