@@ -58,7 +58,9 @@ class PPO(OnPolicyAlgorithm):
             new.logprobs, batch.rollout.logprobs, targets.advantages, weights, clip_range=self.clip_range
         )
         critic_loss = value_loss(new.values, targets.values, targets.returns, weights, clip_range=self.clip_range_vf)
-        loss = policy_loss + self.vf_coef * critic_loss + self.kl_loss(new.logprobs, batch)
+        # With a weight of 0 the critic's loss is no part of the loss, were it infinite.
+        loss = policy_loss + self.vf_coef * critic_loss if self.vf_coef else policy_loss
+        loss = loss + self.kl_loss(new.logprobs, batch)
         statistics |= {"policy_gradient_loss": policy_loss, "value_loss": critic_loss}
         if new.entropies is not None:
             entropy = weighted_sum(new.entropies, weights)

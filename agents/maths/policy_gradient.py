@@ -10,6 +10,15 @@ from torch import Tensor
 from textrl_env.mdp import Estimator
 
 
+def drop_uncounted(x: Tensor, weights: Tensor) -> Tensor:
+    """Returns x where the weight is not 0 (or the mask True), and 0 elsewhere; any shape.
+
+    A loss takes its inputs through this, not only its result: what stands under a weight of 0 may be NaN or infinite,
+    and the derivative of a square or an exponential there would be too, and 0 times it NaN.
+    """
+    return torch.where(weights != 0, x, 0.0)
+
+
 def gae(
     rewards: Tensor, values: Tensor, bootstrap: Tensor, mask: Tensor, *, gamma: float, lam: float
 ) -> tuple[Tensor, Tensor]:
@@ -74,11 +83,12 @@ def to_tokens(advantages: Tensor, mask: Tensor) -> Tensor:
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Averages x over the entries where mask is True; any shape, mask not all False."""
-    return torch.where(mask, x, 0.0).sum() / mask.sum()
+    return drop_uncounted(x, mask).sum() / mask.sum()
 
 
 def whiten(x: Tensor, mask: Tensor, *, shift_mean: bool = True) -> Tensor:
     """Scales x to unit variance (and mean 0 if `shift_mean`) where mask is True, 0 elsewhere; (B, C) each."""
+    x = drop_uncounted(x, mask)
     mean = masked_mean(x, mask)
     variance = masked_mean((x - mean) ** 2, mask)
     unit = (x - mean) * torch.rsqrt(variance + 1e-8)
@@ -86,13 +96,13 @@ def whiten(x: Tensor, mask: Tensor, *, shift_mean: bool = True) -> Tensor:
 
 
 def weighted_sum(x: Tensor, weights: Tensor) -> Tensor:
-    """Sums x times weights where the weight is not 0; any shape. What stands under a weight of 0 has no gradient."""
-    return (torch.where(weights != 0, x, 0.0) * weights).sum()
+    """Sums x times weights where the weight is not 0; any shape."""
+    return (drop_uncounted(x, weights) * weights).sum()
 
 
 def policy_gradient_loss(logprobs: Tensor, advantages: Tensor, weights: Tensor) -> Tensor:
     """Computes -log π(a) · A, summed with weights, negated to be minimised (Williams 1992); (B, C) each."""
-    return -weighted_sum(logprobs * advantages, weights)
+    return -weighted_sum(drop_uncounted(logprobs, weights) * drop_uncounted(advantages, weights), weights)
 
 
 def ppo_policy_loss(
@@ -112,11 +122,10 @@ def ppo_policy_loss(
     Returns:
         the loss, and `approx_kl` (the k3 estimate of KL(old ‖ new)), `clip_fraction` and `ratio`, summed with weights.
     """
-    mask = weights != 0
-    log_ratio = torch.where(mask, logprobs - old_logprobs, 0.0)
+    log_ratio = drop_uncounted(logprobs, weights) - drop_uncounted(old_logprobs, weights)
     ratio = log_ratio.exp()
     bounded_ratio = ratio.clamp(1 - clip_range, 1 + clip_range)
-    advantages = torch.where(mask, advantages, 0.0)
+    advantages = drop_uncounted(advantages, weights)
     loss = -weighted_sum(torch.minimum(ratio * advantages, bounded_ratio * advantages), weights)
     with torch.no_grad():
         statistics = {
@@ -135,6 +144,7 @@ def value_loss(
     With `clip_range` the larger of the plain error and that of the value clipped to `old_values` ± `clip_range`
     (as in the PPO of Stiennon et al. 2020 and SB3's `clip_range_vf`).
     """
+    values, old_values, returns = (drop_uncounted(part, weights) for part in (values, old_values, returns))
     error = (values - returns) ** 2
     if clip_range is not None:
         bounded_values = old_values + (values - old_values).clamp(-clip_range, clip_range)
@@ -147,4 +157,5 @@ def kl_loss(log_ratio: Tensor, weights: Tensor, *, estimator: Estimator) -> Tens
 
     x² / 2 (k2) or e^-x - 1 + x (k3) of x = log π - log π_ref. Schulman, "Approximating KL divergence" (2020).
     """
+    log_ratio = drop_uncounted(log_ratio, weights)
     return weighted_sum(0.5 * log_ratio**2 if estimator == "k2" else (-log_ratio).exp() - 1 + log_ratio, weights)

@@ -39,9 +39,10 @@ def kto_loss(
         desirable_weight: λ of desirable completions.
         undesirable_weight: λ of the others.
     """
-    gain = beta * (log_ratios - kl.detach())
-    value = torch.sigmoid(torch.where(desirable, gain, -gain))
     weights = torch.where(desirable, desirable_weight, undesirable_weight)
+    # A row of weight 0 has no say, nor a gradient, were its log-ratio not finite.
+    gain = beta * (torch.where(weights != 0, log_ratios, 0.0) - kl.detach())
+    value = torch.sigmoid(torch.where(desirable, gain, -gain))
     return (weights * (1 - value)).mean()
 
 

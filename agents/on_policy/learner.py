@@ -151,6 +151,7 @@ class Learner:
             require_finite(
                 statistics["loss"],
                 statistics["gradient_norm"],
+                terms={name: value for name, value in statistics.items() if name != "gradient_norm"},
                 at=f"{place}, minibatch {update.n_done + 1}, prompts {prompts}",
                 last_checkpoint=last_checkpoint,
             )

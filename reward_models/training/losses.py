@@ -129,6 +129,9 @@ def batch_loss(scores: Tensor, batch: LabelBatch, thresholds: Tensor, config: Re
     Returns:
         A number, in nats (or squared standard deviations of the rating).
     """
+    completion_weight = batch.weight.repeat_interleave(torch.tensor(batch.sizes, device=scores.device))
+    # A row of weight 0 has no say, nor a gradient, were its scores not finite.
+    scores = torch.where(completion_weight != 0, scores, 0.0)
     if config.loss == "regression":
         return (batch.weight * (scores - batch.label) ** 2).mean()
     if config.loss == "ordinal":

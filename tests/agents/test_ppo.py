@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -390,3 +391,46 @@ def test_in_bfloat16_the_first_update_has_ratio_one_and_float32_parameters_learn
     ppo.learn(total_updates=1)
     assert all(parameter.dtype == torch.float32 for parameter in agent.parameters())
     assert any(not torch.equal(*pair) for pair in zip(before, agent.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("critic", ["separate", "shared"])
+def test_a_critic_of_weight_0_may_be_infinitely_wrong(make_ppo: Any, critic: Any) -> None:
+    """The squared error overflows; 0 times it would be NaN, and the policy with it."""
+    ppo = make_ppo(critic=critic, vf_coef=0.0, normalize_advantage=False, gae_lambda=1.0)
+    with torch.no_grad():
+        ppo.policy.value_head.weight.fill_(1e25)
+    values = ppo.values
+    ppo.values = lambda rollout: tuple(torch.zeros_like(part) for part in values(rollout))
+    before = torch.cat([value.detach().flatten() for value in ppo.policy.policy.parameters()])
+    ppo.learn(total_updates=1)
+    after = torch.cat([value.detach().flatten() for value in ppo.policy.policy.parameters()])
+    assert after.isfinite().all() and not torch.equal(before, after)
+    assert ppo.state.last_row["train/value_loss"] == math.inf and math.isfinite(ppo.state.last_row["train/loss"])
+
+
+def test_a_loss_that_is_not_finite_is_named_before_anything_moves(make_ppo: Any, tmp_path: Path) -> None:
+    ppo = make_ppo(normalize_advantage=False)
+    ppo.learn(total_updates=1)
+    checkpoint = ppo.save(tmp_path / "good")
+    with torch.no_grad():
+        ppo.policy.value_head.weight.fill_(1e25)
+    before = torch.cat([value.detach().flatten() for value in ppo.policy.parameters()])
+    message = r"the loss is inf \(value_loss inf\), its gradient norm .* at update 2, minibatch 1, .*good"
+    ppo.values = lambda rollout: tuple(torch.zeros_like(part) for part in (rollout.rewards, rollout.scores))
+    with pytest.raises(InputError, match=message):
+        ppo.learn(total_updates=1)
+    assert torch.equal(before, torch.cat([value.detach().flatten() for value in ppo.policy.parameters()]))
+    make_ppo().load(checkpoint)
+
+
+@pytest.mark.parametrize("rate", [math.nan, math.inf, -1e-3])
+def test_a_schedule_that_gives_no_learning_rate_is_refused_before_a_step(make_ppo: Any, rate: float) -> None:
+    with pytest.raises(InputError, match="learning_rate must be"):
+        make_ppo(learning_rate=lambda remaining: rate)
+    ppo = make_ppo(learning_rate=lambda remaining: 1e-3 if remaining == 1 else rate)
+    ppo.learn(total_updates=1)
+    before = torch.cat([value.detach().flatten() for value in ppo.policy.parameters()])
+    with pytest.raises(InputError, match="learning_rate must be"):
+        ppo.learn(total_updates=2)
+    moved = torch.cat([value.detach().flatten() for value in ppo.policy.parameters()])
+    assert moved.isfinite().all() and not torch.equal(before, moved)

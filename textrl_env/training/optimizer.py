@@ -6,7 +6,7 @@ and backward still run in bfloat16.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -57,13 +57,26 @@ def one_cycle(
     return schedule
 
 
-def require_finite(loss: float, gradient_norm: float, *, at: str, last_checkpoint: object = None) -> None:
-    """Raises InputError unless both are finite, naming the step and the batch (`at`) and the last good checkpoint."""
-    if not math.isfinite(loss) or not math.isfinite(gradient_norm):
-        raise InputError(
-            f"the loss is {loss}, its gradient norm {gradient_norm} at {at}; the parameters are those of before this "
-            f"step, and the last checkpoint is {last_checkpoint or 'none'}. Lower learning_rate, or look at this batch"
-        )
+def require_finite(
+    loss: float, gradient_norm: float, *, terms: Mapping[str, float], at: str, last_checkpoint: object = None
+) -> None:
+    """Raises InputError unless loss and gradient are finite; to be called before the optimizer's step.
+
+    Args:
+        loss: of the step.
+        gradient_norm: of all parameters.
+        terms: of the loss and beside it, by name; those that are not finite are named.
+        at: the step and the batch, for the message.
+        last_checkpoint: the last good one, if any.
+    """
+    if math.isfinite(loss) and math.isfinite(gradient_norm):
+        return
+    culprits = [f"{name} {value}" for name, value in terms.items() if name != "loss" and not math.isfinite(value)]
+    reason = f" ({', '.join(culprits)})" if culprits else ""
+    raise InputError(
+        f"the loss is {loss}{reason}, its gradient norm {gradient_norm} at {at}; the parameters are those of before "
+        f"this step, and the last checkpoint is {last_checkpoint or 'none'}. Lower learning_rate, or look at this batch"
+    )
 
 
 class MasterAdamW(torch.optim.Optimizer):

@@ -198,6 +198,6 @@ class SupervisedTraining(ABC):
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, self._max_grad_norm))
         value = float(loss.detach())
         where = f"step {self.step + 1}, rows {rows}"
-        require_finite(value, norm, at=where, last_checkpoint=self._last_checkpoint)
+        require_finite(value, norm, terms=metrics, at=where, last_checkpoint=self._last_checkpoint)
         self.optimizer.step()
         self.step, self.metrics = self.step + 1, {"loss": value, **metrics}

@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from textrl_env.agents.maths import masked_mean, ppo_policy_loss, value_loss, whiten
+from textrl_env.agents.maths import (
+    kl_loss,
+    masked_mean,
+    policy_gradient_loss,
+    ppo_policy_loss,
+    value_loss,
+    weighted_sum,
+    whiten,
+)
 from textrl_env.agents.on_policy import explained_variance
 
 B, C = 5, 6
@@ -90,6 +98,11 @@ def test_value_loss_equals_a_loop(mask: Tensor, clip_range: float | None) -> Non
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "policy": lambda a, b, c, mask: ppo_policy_loss(a, b, c, shares(mask), clip_range=0.2)[0],
+    "policy gradient": lambda a, b, c, mask: policy_gradient_loss(a, b, shares(mask)),
+    "advantages": lambda a, b, c, mask: policy_gradient_loss(b, a, shares(mask)),
+    "k2": lambda a, b, c, mask: kl_loss(a, shares(mask), estimator="k2"),
+    "k3": lambda a, b, c, mask: kl_loss(a, shares(mask), estimator="k3"),
+    "sum": lambda a, b, c, mask: weighted_sum(a, shares(mask)),
     "value": lambda a, b, c, mask: value_loss(a, b, c, shares(mask), clip_range=None),
     "value, clipped": lambda a, b, c, mask: value_loss(a, b, c, shares(mask), clip_range=0.2),
     "mean": lambda a, b, c, mask: masked_mean(a, mask),
@@ -98,8 +111,9 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("junk", [1e9, -1e4])
+@pytest.mark.parametrize("junk", [1e9, -1e4, 1e200, -1e200, math.nan, math.inf, -math.inf])
 def test_junk_under_the_mask_changes_neither_values_nor_gradients(name: str, junk: float, mask: Tensor) -> None:
+    """Not even by 0 times infinity, on the way back through a square or an exponential."""
     clean = tensors(2, 0.5, 0.5, 1.0)
     losses, gradients = [], []
     for arguments in (clean, [x.masked_fill(~mask, k * junk) for k, x in enumerate(clean, start=1)]):

@@ -79,3 +79,19 @@ def test_ktos_two_sides_push_apart_and_its_reference_point_has_no_gradient() -> 
     assert ratios.grad is not None
     assert float(ratios.grad[0]) == pytest.approx(-float(ratios.grad[1])) and float(ratios.grad[0]) < 0
     assert kl.grad is None
+
+
+@pytest.mark.parametrize("junk", [math.nan, math.inf, -math.inf])
+def test_a_completion_of_weight_0_may_have_any_log_ratio(junk: float) -> None:
+    ratios = torch.tensor([0.3, junk], requires_grad=True)
+    loss = kto_loss(
+        ratios,
+        torch.tensor([True, False]),
+        torch.tensor(0.1),
+        beta=1.0,
+        desirable_weight=1.0,
+        undesirable_weight=0.0,
+    )
+    loss.backward()
+    assert loss.item() == pytest.approx((1 - 1 / (1 + math.exp(-0.2))) / 2)
+    assert ratios.grad is not None and ratios.grad.isfinite().all() and ratios.grad[1] == 0

@@ -195,3 +195,26 @@ def test_rows_and_losses_that_do_not_go_together_are_named(
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         RewardModelConfig(**options)
+
+
+@pytest.mark.parametrize("junk", [math.nan, math.inf, -math.inf, 1e30])
+@pytest.mark.parametrize("loss", get_args(Loss))
+def test_scores_of_a_row_of_weight_0_may_be_anything(loss: Loss, junk: float) -> None:
+    rows = heavier(ROWS[loss], 1, 0.0)
+    centring = 0.1 if loss in ("pairs", "davidson", "plackett-luce") else 0.0
+    config = RewardModelConfig(loss=loss, center_rewards_coefficient=centring)
+    targets = compute_targets(rows, config)
+    batch = targets.batch(range(len(rows)), torch.device("cpu"))
+    start = sum(targets.sizes[:1])
+    place = slice(start, start + targets.sizes[1])
+    costs = []
+    for value in (None, junk):
+        scores = scores_of(rows)
+        if value is not None:
+            scores[place] = value
+        scores.requires_grad_()
+        cost_of = batch_loss(scores, batch, targets.thresholds, config)
+        cost_of.backward()
+        assert scores.grad is not None and not scores.grad[place].any()
+        costs.append((cost_of.item(), scores.grad.tolist()))
+    assert costs[0] == costs[1]
