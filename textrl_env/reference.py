@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from textrl_env.errors import InputError
-from textrl_env.lm import Precision, autocast, checked_precision, rounded_copy
+from textrl_env.lm import Precision, autocast, checked_precision, context_length, rounded_copy
 from textrl_env.lm.forward import CachedDecoder, read_logits, require_causal, token_logprobs
 
 MOST_LOGITS = 2**25
@@ -50,6 +50,11 @@ class FrozenReference:
     def _freeze(self, model: Any) -> Any:
         """The model whose distributions never change."""
         return copy.deepcopy(model).eval().requires_grad_(False)
+
+    @property
+    def context_length(self) -> int | None:
+        """The most tokens that the model reads; None where nothing bounds them."""
+        return context_length(self.model)
 
     def in_force(self) -> AbstractContextManager[None]:
         """Returns a context in which `model` is the reference; here it always is."""

@@ -122,7 +122,9 @@ class TrackReward(BaseCallback):
 
     def _on_training_start(self) -> None:
         algorithm: Any = self.model
-        self._rewards = RewardSum(self.reward, columns=algorithm.env.task.prompts.columns)
+        task = algorithm.env.task
+        self._rewards = RewardSum(self.reward, columns=task.prompts.columns)
+        self._rewards.check_lengths(task.tokenizer, task.length)
 
     def _on_step(self) -> bool:
         return True

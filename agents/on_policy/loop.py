@@ -244,6 +244,9 @@ class OnPolicyAlgorithm(OnPolicyOptions, ABC):
         self.rollout = rollout
         self.state.num_timesteps += rollout.n_tokens
         self._record(rollout_tags(rollout, kl_coef=kl_coef))
+        # Seldom more than 0, and then worth a column.
+        if n_truncated := self.env.task.rewards.n_truncated:
+            self._record({"rollout/n_truncated": float(n_truncated)})
         return True
 
     def _new_update(self, rollout: Rollout, learning_rate: float) -> Update:

@@ -23,6 +23,7 @@ from textrl_env.reward_models.model.rewards import (
     Pessimism,
     is_ensemble,
 )
+from textrl_env.reward_models.model.sampled_ids import SampledIds
 from textrl_env.training import seeded
 
 
@@ -115,12 +116,21 @@ class RewardEnsemble(RewardModel):
 
     def member_scores(self, prompts: Sequence[Prompt], completions: Sequence[str], *, batch_size: int = 128) -> Floats:
         """The members' scores without gradients: B prompts, B completions -> (B, K)."""
-        return super().score(prompts, completions, batch_size=batch_size).reshape(len(prompts), self.head.out_features)
+        return self._by_member([self.encode(*pair) for pair in zip(prompts, completions, strict=True)], batch_size)
 
-    def score(self, prompts: Sequence[Prompt], completions: Sequence[str], *, batch_size: int = 128) -> Floats:
-        """Mean scores without gradients: B prompts, B completions -> (B,)."""
-        mean: Floats = self.member_scores(prompts, completions, batch_size=batch_size).mean(axis=1)
+    def member_scores_sampled(
+        self, prompts: Sequence[Prompt], completions: Sequence[str], sample: SampledIds | None = None
+    ) -> Floats:
+        """The members' scores of a policy's completions, which are read as `encode_sampled` says: B, B -> (B, K)."""
+        return self._by_member(self.encode_sampled(prompts, completions, sample))
+
+    def score_sequences(self, sequences: Sequence[Sequence[int]], *, batch_size: int = 128) -> Floats:
+        """Mean scores of token lists without gradients: B -> (B,)."""
+        mean: Floats = self._by_member(sequences, batch_size).mean(axis=1)
         return mean
+
+    def _by_member(self, sequences: Sequence[Sequence[int]], batch_size: int = 128) -> Floats:
+        return self._outputs(sequences, batch_size).reshape(len(sequences), self.head.out_features)
 
     def normalize(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> None:
         """Gives every member a mean of 0 on these completions, and their mean a standard deviation of 1."""
@@ -164,6 +174,29 @@ class IndependentEnsemble:
         """Mean scores: B prompts, B completions -> (B,)."""
         mean: Floats = self.member_scores(prompts, completions).mean(axis=1)
         return mean
+
+    def score_sampled(
+        self, prompts: Sequence[Prompt], completions: Sequence[str], sample: SampledIds | None = None
+    ) -> Floats:
+        """Mean scores of a policy's completions, which each member reads in its own way: B, B -> (B,)."""
+        mean: Floats = self.member_scores_sampled(prompts, completions, sample).mean(axis=1)
+        return mean
+
+    def member_scores_sampled(
+        self, prompts: Sequence[Prompt], completions: Sequence[str], sample: SampledIds | None = None
+    ) -> Floats:
+        """The members' scores of a policy's completions: B, B -> (B, K)."""
+        return np.stack([model.score_sampled(prompts, completions, sample) for model in self.models], axis=1)
+
+    def check_lengths(self, tokenizer: Any, max_tokens: int) -> None:
+        """Raises InputError where a member cannot score ids of a policy's tokenizer as they are."""
+        for model in self.models:
+            model.check_lengths(tokenizer, max_tokens)
+
+    @property
+    def n_truncated(self) -> int:
+        """Completions that were cut to fit a member's context."""
+        return sum(model.n_truncated for model in self.models)
 
     def freeze(self) -> None:
         """Sets all parameters to need no gradients."""

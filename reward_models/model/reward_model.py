@@ -27,6 +27,7 @@ from textrl_env.lm.adapters import has_adapters, load_adapters, save_model
 from textrl_env.lm.forward import read_states
 from textrl_env.lm.loading import MissingHeadError, load_into
 from textrl_env.reward_models.model.rewards import MEMBERS
+from textrl_env.reward_models.model.sampled_ids import SampledIds, SampledReader
 from textrl_env.training import seeded
 
 Floats = npt.NDArray[np.float64]
@@ -43,8 +44,12 @@ class RewardModel:
 
     Args:
         model: `AutoModelForSequenceClassification` with `num_labels=1`.
-        tokenizer: its own tokenizer; it may differ from the policy's, since only texts are exchanged.
+        tokenizer: its own tokenizer; it may differ from the policy's, whose completions are then encoded anew.
         precision: of the linear layers (see `textrl_env.lm`).
+
+    Attributes:
+        context: the most tokens of a text, or None.
+        reader: encodes completions of a policy.
 
     Raises:
         InputError: more than one label, a tokenizer with neither pad nor end token, or one with more tokens than the
@@ -59,6 +64,8 @@ class RewardModel:
         # Without a pad id the classifier reads the score at the padding, or refuses a batch.
         model.config.get_text_config().pad_token_id = pad_id(tokenizer)
         model.config.pad_token_id = pad_id(tokenizer)
+        self.context = context_length(model)
+        self.reader = SampledReader(tokenizer, self.context)
         model.eval()
 
     @classmethod
@@ -124,14 +131,28 @@ class RewardModel:
         InputError where they are more than the model's context; it begins with `where`, a row's place.
         """
         prompt_ids, completion_ids = encode_pair(self.tokenizer, prompt, completion)
-        ids = prompt_ids + completion_ids
-        limit = context_length(self.model)
-        if limit is not None and len(ids) > limit:
+        n_tokens = len(prompt_ids) + len(completion_ids)
+        if self.context is not None and n_tokens > self.context:
             raise InputError(
-                f"{where or 'a text'}: prompt and completion have {len(ids)} tokens, the reward model's context is "
-                f"{limit}; shorten or remove it: {str(prompt) + completion!r:.80}"
+                f"{where or 'a text'}: prompt and completion have {n_tokens} tokens, the reward model's context is "
+                f"{self.context}; shorten or remove it: {str(prompt) + completion!r:.80}"
             )
-        return ids
+        return [*prompt_ids, *completion_ids]
+
+    def encode_sampled(
+        self, prompts: Sequence[Prompt], completions: Sequence[str], sample: SampledIds | None = None
+    ) -> list[list[int]]:
+        """Encodes completions of a policy, see `SampledReader.encode`; returns B lists of token ids."""
+        return self.reader.encode(prompts, completions, sample)
+
+    def check_lengths(self, tokenizer: Any, max_tokens: int) -> None:
+        """Raises InputError where a policy's longest texts cannot be scored as they are, see `SampledReader`."""
+        self.reader.check_lengths(tokenizer, max_tokens)
+
+    @property
+    def n_truncated(self) -> int:
+        """Completions of a policy that were cut to fit the context."""
+        return self.reader.n_truncated
 
     @property
     def offset(self) -> float:
@@ -181,12 +202,42 @@ class RewardModel:
         ids = torch.tensor([[*sequence, *[fill] * (width - len(sequence))] for sequence in sequences]).to(device)
         return ids, torch.arange(width, device=device) < lengths[:, None]
 
-    @torch.inference_mode()
     def score(self, prompts: Sequence[Prompt], completions: Sequence[str], *, batch_size: int = 128) -> Floats:
-        """Scores without gradients: B prompts (texts or conversations), B completions -> (B,)."""
-        self.model.eval()
+        """Scores without gradients: B prompts (texts or conversations), B completions -> (B,).
+
+        Raises:
+            InputError: a text that is longer than the context, or a score that is not a number.
+        """
         sequences = [self.encode(*pair) for pair in zip(prompts, completions, strict=True)]
-        return forward_by_length(self.forward, sequences, batch_size=batch_size).double().cpu().numpy()
+        return self.score_sequences(sequences, batch_size=batch_size)
+
+    def score_sampled(
+        self, prompts: Sequence[Prompt], completions: Sequence[str], sample: SampledIds | None = None
+    ) -> Floats:
+        """Scores completions of a policy as `encode_sampled` reads them: B, B -> (B,)."""
+        return self.score_sequences(self.encode_sampled(prompts, completions, sample))
+
+    def score_sequences(self, sequences: Sequence[Sequence[int]], *, batch_size: int = 128) -> Floats:
+        """Scores token lists without gradients: B -> (B,); InputError where a score is not a number."""
+        return self._outputs(sequences, batch_size)
+
+    @torch.inference_mode()
+    def _outputs(self, sequences: Sequence[Sequence[int]], batch_size: int) -> Floats:
+        """Returns what the head says of B token lists, (B,) or (B, K)."""
+        self.model.eval()
+        outputs: Floats = forward_by_length(self.forward, sequences, batch_size=batch_size).double().cpu().numpy()
+        if not np.isfinite(outputs).all():
+            raise InputError(self._explain_infinity(outputs[~np.isfinite(outputs)][0]))
+        return outputs
+
+    def _explain_infinity(self, score: float) -> str:
+        place = (
+            f"the reward model {self.model.config.name_or_path or type(self.model).__name__} gave a score of {score}"
+        )
+        for name, parameter in self.model.named_parameters():
+            if not parameter.isfinite().all():
+                return f"{place}: its parameter {name} holds NaN or Inf; train it again or take another folder"
+        return f"{place} though its parameters are finite: they are too large for {parameter.dtype}; train it again"
 
     def normalize(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> None:
         """Brings the scores of these completions to mean 0 and standard deviation 1.

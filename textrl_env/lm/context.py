@@ -26,7 +26,7 @@ def context_length(source: Any) -> int | None:
     limits = [limit for limit in (_setting(config, name) for name in LIMITS) if isinstance(limit, int) and limit > 0]
     if not limits:
         return None
-    return max(limits[0], _stretched(config)) - _padding_positions(source)
+    return max(limits[0], _yarn_length(config)) - _padding_positions(source)
 
 
 def embeds_padding_positions(model: Any) -> bool:
@@ -41,7 +41,7 @@ def _setting(config: Any, name: str) -> Any:
         return None
 
 
-def _stretched(config: Any) -> int:
+def _yarn_length(config: Any) -> int:
     """Returns the length that YaRN declares; 0 where there is none."""
     scaling = getattr(config, "rope_parameters", None) or {}
     # By kind of layer, where these differ.

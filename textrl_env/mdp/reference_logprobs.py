@@ -34,7 +34,10 @@ class ReferenceDecoder(Protocol):
 
 
 class Reference(Protocol):
-    """The frozen policy that KL shaping compares with; `textrl_env.reference.FrozenReference` is one."""
+    """The frozen policy that KL shaping compares with; `textrl_env.reference.FrozenReference` is one.
+
+    It may have `context_length`, the most tokens that it reads; environments then refuse longer texts.
+    """
 
     def decoder(self) -> ReferenceDecoder:
         """Returns a new decoder, for one environment."""

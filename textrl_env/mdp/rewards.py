@@ -123,6 +123,25 @@ class RewardSum:
                 )
         return terms
 
+    def check_lengths(self, tokenizer: Any, max_tokens: int) -> None:
+        """Asks each function that has a method `check_lengths(tokenizer, max_tokens)`, as a `ModelReward` does.
+
+        Args:
+            tokenizer: of the environment.
+            max_tokens: the most tokens of a prompt and its completion.
+
+        Raises:
+            InputError: such texts do not fit the context of a function's model.
+        """
+        for term in self.terms.values():
+            if callable(check := getattr(term.reward, "check_lengths", None)):
+                check(tokenizer, max_tokens)
+
+    @property
+    def n_truncated(self) -> int:
+        """Completions that the functions' models have read less than all of, so far."""
+        return sum(getattr(term.reward, "n_truncated", 0) for term in self.terms.values())
+
     @classmethod
     def score_texts(cls, source: RewardSource, prompts: Sequence[Any], completions: Sequence[Any]) -> list[float]:
         """Scores B texts by reward functions that need nothing else; returns B sums of their terms.

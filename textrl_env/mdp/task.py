@@ -73,7 +73,8 @@ class TextGenTask:
         include_text: put `prompt` and `completion` texts into `info`.
 
     Raises:
-        InputError: an impossible option (named), a prompt with no or too many tokens (its row named).
+        InputError: an impossible option (named), a prompt with no or too many tokens (its row named), or prompts and
+            completions that do not fit the context of the reference or of a reward model.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class TextGenTask:
         self.prompt_ids = PromptIds.of(source, tokenizer, max_prompt_tokens)
         self.max_prompt_tokens = self.prompt_ids.max_prompt_tokens
         self.length = self.max_prompt_tokens + max_new_tokens
+        self._check_contexts()
         self.observation_space = spaces.Dict(
             input_ids=spaces.Box(0, self.vocab_size - 1, (self.length,), np.int64),
             attention_mask=spaces.Box(0, 1, (self.length,), np.int8),
@@ -140,6 +142,16 @@ class TextGenTask:
         self.term_names = (*self.rewards.terms, *(() if self.kl is None else (self.kl.term,)))
         self.pays_per_episode = self.kl is not None and self.kl.pay == "episode"
         self.n_recorded_tokens = max_new_tokens if self.pays_per_episode else 0
+
+    def _check_contexts(self) -> None:
+        """Raises InputError where the longest prompt and completion do not fit a model that reads them."""
+        self.rewards.check_lengths(self.tokenizer, self.length)
+        context = getattr(self.reference, "context_length", None)
+        if context is not None and self.length > context:
+            raise InputError(
+                f"prompts of {self.max_prompt_tokens} and completions of {self.max_new_tokens} tokens do not fit the "
+                f"reference's context of {context}; lower max_new_tokens or shorten the prompts"
+            )
 
     @property
     def masks_actions(self) -> bool:

@@ -85,20 +85,20 @@ def run_evaluation(options: EvaluationOptions, run_dir: Path, seed: int = 0) -> 
     from transformers import AutoModelForCausalLM
 
     from textrl_env.agents.rollouts import completion_logprobs
-    from textrl_env.reward_models import RewardModel
+    from textrl_env.reward_models import ModelReward, RewardModel
 
     models = {
         "sft": load_model(AutoModelForCausalLM, contest.reference),
         "ppo": load_model(AutoModelForCausalLM, contest.policy),
     }
-    reward_model = RewardModel.from_trained(contest.judge)
+    proxy = ModelReward(RewardModel.from_trained(contest.judge))
     titles = name_models(options)
     samples = {
         name: _sample(contest, models[name], seed, f"evaluation of {title}")
         for name, title in zip(models, titles, strict=True)
     }
     texts = {name: [completion.text for completion in completions] for name, completions in samples.items()}
-    scores: dict[str, Scores] = {"proxy": {name: reward_model.score(prompts, texts[name]).tolist() for name in models}}
+    scores: dict[str, Scores] = {"proxy": {name: proxy(prompts, texts[name]) for name in models}}
     if options.prompts is None:
         scores["gold"] = {name: default_data.gold_reward(prompts, texts[name]) for name in models}
     logprobs = {

@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_named(make_model: Any, make_sb3: Any) -> None:
     model = make_model("gpt2")
     with pytest.raises(InputError, match="Leave out action_tokens"):
         make_sb3(model, env={"action_tokens": [0, 1, 2]})
-    with pytest.raises(InputError, match="do not fit the model's context of 64"):
+    with pytest.raises(InputError, match="do not fit the reference's context of 64"):
         make_sb3(model, env={"max_new_tokens": 60})
     with pytest.raises(InputError, match="knows 5 tokens, the tokenizer has 8"):
         make_sb3(model, start=make_model("gpt2", vocab_size=5))

@@ -131,8 +131,8 @@ def at_left(ids: Tensor, mask: Tensor, read: Tensor) -> Rows:
     lengths = mask.sum(dim=1, keepdim=True)
     places = torch.arange(int(lengths.max()), device=ids.device)
     columns = (mask.int().argmax(dim=1, keepdim=True) + places).clamp_max(ids.shape[1] - 1)
-    counted = places < lengths
-    return Rows(ids.gather(1, columns), counted, read.gather(1, columns) & counted)
+    counts = places < lengths
+    return Rows(ids.gather(1, columns), counts, read.gather(1, columns) & counts)
 
 
 class Read(NamedTuple):

@@ -94,14 +94,14 @@ def has_editable_cache(model: Any) -> bool:
 
 def _caches_keys_and_values(config: Any) -> bool:
     # Chunks of attention begin at columns of the cache, not at a row's positions.
-    chunked = getattr(config, "attention_chunk_size", None) or "chunked_attention" in (
+    in_chunks = getattr(config, "attention_chunk_size", None) or "chunked_attention" in (
         getattr(config, "layer_types", None) or ()
     )
     try:
         layers = DynamicCache(config=config).layers
     except Exception:  # A configuration whose layers transformers has no cache for says so in many ways.
         return False
-    return not chunked and all(type(layer) in EDITABLE_LAYERS for layer in layers)
+    return not in_chunks and all(type(layer) in EDITABLE_LAYERS for layer in layers)
 
 
 def _embeds_positions(model: Any) -> bool:

@@ -14,6 +14,7 @@ from textrl_env.pipeline.doctor.episodes import add_padding, strip_padding
 from textrl_env.pipeline.doctor.file_checks import end_and_padding, vocabularies_fit
 from textrl_env.pipeline.doctor.reward_model_checks import padding_and_batch
 from textrl_env.pipeline.doctor.setup import KL_COEF, TrainingSetup
+from textrl_env.reward_models import ModelReward
 
 N_EPISODES = 8
 """Of those sampled, the episodes that are compared alone and in a batch."""
@@ -181,7 +182,7 @@ def rewards_add_up(setup: TrainingSetup) -> Finding:
         "all rewards and all token rewards": abs(episodes.rewards.sum() - totals.sum()) / len(rollout),
     }
     if setup.judge is not None:
-        scores = setup.judge.score(*episodes.texts)
+        scores = np.array(ModelReward(setup.judge)(*episodes.texts, **episodes.ids, tokenizer=setup.policy.tokenizer))
         gaps["score and the reward model's"] = np.abs(rollout.scores.numpy() - scores).max()
     bound = setup.tolerance * max(1.0, float(rollout.scores.abs().max()), float(rollout.kl.abs().max()))
     differences = ", ".join(f"{name} differ by {gap:.1e}" for name, gap in gaps.items())

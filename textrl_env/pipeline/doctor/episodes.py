@@ -26,6 +26,7 @@ class SampledEpisodes:
         choices: (T,), the fewest tokens that a live slot could choose from.
         end_share: the share of episodes that ended with the end token.
         texts: the prompt and the completion of every episode.
+        ids: their token ids and why each ended, by the names that reward functions know them by.
     """
 
     rollout: Rollout
@@ -34,6 +35,7 @@ class SampledEpisodes:
     choices: Array
     end_share: float
     texts: tuple[list[str], list[str]]
+    ids: dict[str, Any]
 
 
 class RecordingEnv(TextGenVectorEnv):
@@ -71,9 +73,12 @@ def sample_episodes(env: RecordingEnv, agent: ActorCriticLM, n: int, *, seed: in
     assert rollout is not None
     rewards, terms, choices = zip(*env.steps, strict=True)
     tokenizer = env.task.tokenizer
-    completions = []
-    for padded_ids, mask in zip(rollout.completion_ids, rollout.completion_mask, strict=True):
-        completions.append(decode_completion(tokenizer, padded_ids[mask].tolist(), end_ids=env.task.end_ids))
+    prompt_ids, completion_ids = (
+        [padded[row].tolist() for padded, row in zip(ids, mask, strict=True)]
+        for ids, mask in ((rollout.prompt_ids, rollout.prompt_mask), (rollout.completion_ids, rollout.completion_mask))
+    )
+    completions = [decode_completion(tokenizer, ids, end_ids=env.task.end_ids) for ids in completion_ids]
+    reasons = [env.task.finish_reason(ids) for ids in completion_ids]
     return SampledEpisodes(
         rollout=rollout,
         rewards=np.array(rewards),
@@ -81,6 +86,7 @@ def sample_episodes(env: RecordingEnv, agent: ActorCriticLM, n: int, *, seed: in
         choices=np.array(choices),
         end_share=float(np.mean(np.array(env.finish_reasons) == "eos")),
         texts=([env.task.prompts.prompts[index] for index in rollout.prompt_index.tolist()], completions),
+        ids={"prompt_ids": prompt_ids, "completion_ids": completion_ids, "finish_reason": reasons},
     )
 
 
