@@ -1,6 +1,6 @@
 """A trained policy as a folder that other programs use: weights, tokenizer, how to sample, and a model card."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from transformers import GenerationConfig
 
-from textrl_env.data.text import pad_id
+from textrl_env.data.text import end_token_ids, pad_id
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ def export_policy(
     *,
     max_new_tokens: int,
     temperature: float = 1.0,
+    eos_token_ids: Sequence[int] | None = None,
 ) -> Path:
     """Writes config, weights, generation_config.json, tokenizer with chat template, and README.md; returns the folder.
 
@@ -88,7 +89,10 @@ def export_policy(
         card: for README.md.
         max_new_tokens: longest completion in training, the default of `generate`.
         temperature: of sampling in training.
+        eos_token_ids: the tokens that ended a completion in training; None for the tokenizer's end token and those of
+            the model's generation settings.
     """
+    end_ids = end_token_ids(tokenizer, model) if eos_token_ids is None else tuple(eos_token_ids)
     folder = Path(folder)
     model.save_pretrained(folder)
     sampling = GenerationConfig(
@@ -98,7 +102,8 @@ def export_policy(
         top_p=1.0,
         temperature=temperature,
         max_new_tokens=max_new_tokens,
-        eos_token_id=tokenizer.eos_token_id,
+        # One as a number, which every reader of such a file takes.
+        eos_token_id=list(end_ids) if len(end_ids) > 1 else next(iter(end_ids), None),
         bos_token_id=tokenizer.bos_token_id,
         pad_token_id=pad_id(tokenizer),
     )

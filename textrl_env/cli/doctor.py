@@ -10,7 +10,7 @@ from rich.console import Console
 from textrl_env.checks import Outcome
 from textrl_env.cli.finding_tables import verdict_table
 from textrl_env.errors import require_count, require_seed
-from textrl_env.pipeline import InputFile, OutputFile
+from textrl_env.pipeline import EndTokenOptions, InputFile, OutputFile
 from textrl_env.pipeline.runs import require_model, write_json
 
 LABELS: Mapping[Outcome, tuple[str, str]] = {
@@ -29,7 +29,7 @@ COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Doctor:
+class Doctor(EndTokenOptions):
     """Checks models and prompts before PPO; exit code 1: failed."""
 
     run_dir: Path = Path("runs/mine")
@@ -72,6 +72,7 @@ class Doctor:
             reward_model=reward_model if reward_model.exists() else None,
             prompts=self.prompts,
             max_new_tokens=self.max_new_tokens,
+            eos_token_ids=self.eos_token_ids,
             dtype=self.dtype,
             seed=self.seed,
         )

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.errors import InputError, require_at_least, require_count, require_seed, require_within
-from textrl_env.pipeline import InputFile, OutputFile
+from textrl_env.pipeline import EndTokenOptions, InputFile, OutputFile
 from textrl_env.pipeline.runs import encode_fitting_prompts, require_model, require_path
 from textrl_env.reward_models.feedback.exchange import LabelForm
 from textrl_env.reward_models.feedback.store import Item, LabelTask
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Label:
+class Label(EndTokenOptions):
     """Serves a page on which people compare, rank or rate completions. Without new ones it goes on with DATABASE."""
 
     prompts: InputFile | None = None
@@ -157,6 +157,7 @@ class Label:
             seed=self.seed,
             max_new_tokens=self.max_new_tokens,
             temperature=self.temperature,
+            eos_token_ids=self.eos_token_ids,
             description="completions",
         )
         return [

@@ -69,7 +69,9 @@ def _give_form(field: StructFieldSpec) -> StructFieldSpec:
 
 
 def _name_scalar(kind: Any) -> str:
-    """Returns a type as the help names it, as PATH."""
+    """Returns a type as the help names it, as PATH; one of several values as INT…."""
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
+    if get_origin(kind) is tuple:
+        return f"{_name_scalar(get_args(kind)[0])}…"
     return "|".join(map(str, get_args(kind))) or str(kind.__name__).upper()

@@ -14,7 +14,7 @@ from rich.text import Text
 from textrl_env.data.text import Prompt
 from textrl_env.errors import require_seed, shift_seed
 from textrl_env.lm import load_model, load_tokenizer
-from textrl_env.pipeline import GenerationOptions, check_sampling, choose_sampling, run_generation
+from textrl_env.pipeline import EndTokenOptions, GenerationOptions, check_sampling, choose_sampling, run_generation
 from textrl_env.pipeline.runs import find_policy
 
 
@@ -29,7 +29,7 @@ class Generate(GenerationOptions):
 
 
 @dataclass(frozen=True)
-class Chat:
+class Chat(EndTokenOptions):
     """Talks with a policy in the terminal, or with two side by side; /new ends a conversation."""
 
     run_dir: Annotated[Path, tyro.conf.Positional]
@@ -51,7 +51,7 @@ class Chat:
         """Reads lines until the end of input or /quit."""
         paths = [path for path in (self.run_dir, self.against) if path is not None]
         folders = [find_policy(path) for path in paths]
-        speakers = [Speaker(folder, self.temperature, self.max_new_tokens) for folder in folders]
+        speakers = [Speaker(folder, self) for folder in folders]
         console = Console()
         for turn, line in enumerate(read_lines(console)):
             if line == "/new":
@@ -65,12 +65,13 @@ class Chat:
 class Speaker:
     """A model with its tokenizer, its way of sampling and, with a chat template, the conversation so far."""
 
-    def __init__(self, folder: Path, temperature: float | None, max_new_tokens: int | None) -> None:
+    def __init__(self, folder: Path, options: Chat) -> None:
         from transformers import AutoModelForCausalLM
 
         self.tokenizer = load_tokenizer(folder)
         self.model = load_model(AutoModelForCausalLM, folder).eval()
-        self.temperature, self.max_new_tokens = choose_sampling(self.model, temperature, max_new_tokens)
+        self.temperature, self.max_new_tokens = choose_sampling(self.model, options.temperature, options.max_new_tokens)
+        self.eos_token_ids = options.eos_token_ids
         self.forget()
 
     def forget(self) -> None:
@@ -91,6 +92,7 @@ class Speaker:
             [prompt],
             max_new_tokens=self.max_new_tokens,
             temperature=self.temperature,
+            eos_token_ids=self.eos_token_ids,
             seed=seed,
             description=None,
         )

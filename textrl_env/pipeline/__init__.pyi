@@ -12,6 +12,7 @@ from .evaluation import (
     run_evaluation as run_evaluation,
 )
 from .generation import (
+    EndTokenOptions as EndTokenOptions,
     GenerationOptions as GenerationOptions,
     check_sampling as check_sampling,
     choose_sampling as choose_sampling,

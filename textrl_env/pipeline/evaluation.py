@@ -11,6 +11,7 @@ from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.errors import require_count, require_seed
 from textrl_env.lm import load_model
 from textrl_env.pipeline import default_data
+from textrl_env.pipeline.generation import EndTokenOptions
 from textrl_env.pipeline.option_paths import InputFile
 from textrl_env.pipeline.runs import encode_fitting_prompts, find_policy, read_json, require_model, write_jsonl
 from textrl_env.stats import bootstrap_interval
@@ -23,7 +24,7 @@ LONGEST = 49
 
 
 @dataclass(frozen=True)
-class EvaluationOptions:
+class EvaluationOptions(EndTokenOptions):
     """Compares RUN/policy with RUN/sft; writes RUN/evaluation."""
 
     folder: ClassVar[str] = "evaluation"
@@ -58,6 +59,7 @@ class Contest:
         dataset: the prompts.
         tokenizer: of the policy.
         max_new_tokens: of a completion.
+        eos_token_ids: that end one; None for each model's own.
     """
 
     policy: Path
@@ -66,6 +68,7 @@ class Contest:
     dataset: PromptDataset
     tokenizer: Any
     max_new_tokens: int
+    eos_token_ids: tuple[int, ...] | None
 
 
 def run_evaluation(options: EvaluationOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]:
@@ -176,7 +179,7 @@ def _find_contest(options: EvaluationOptions, run_dir: Path, seed: int) -> Conte
         dataset = PromptDataset.from_file(options.prompts, on_bad_row=options.on_bad_row)
     for model in (policy, reference):
         tokenizer = encode_fitting_prompts(model, dataset, max_new_tokens=limit).tokenizer
-    return Contest(policy, reference, judge, dataset, tokenizer, limit)
+    return Contest(policy, reference, judge, dataset, tokenizer, limit, options.eos_token_ids)
 
 
 def _read_longest(policy: Path) -> int | None:
@@ -194,6 +197,7 @@ def _sample(contest: Contest, model: Any, seed: int, description: str) -> list[A
         contest.tokenizer,
         contest.dataset.prompts,
         max_new_tokens=contest.max_new_tokens,
+        eos_token_ids=contest.eos_token_ids,
         seed=seed,
         description=description,
     )

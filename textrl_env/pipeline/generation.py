@@ -16,8 +16,16 @@ LONGEST = 128
 """Tokens of a completion where neither the user nor the model says how long it may be."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class EndTokenOptions:
+    """Options of every stage that samples."""
+
+    eos_token_ids: tuple[int, ...] | None = None
+    """Tokens that end a completion; else the model's own."""
+
+
 @dataclass(frozen=True)
-class GenerationOptions:
+class GenerationOptions(EndTokenOptions):
     """Completes the prompts of a file; writes rows."""
 
     policy: Path
@@ -75,6 +83,7 @@ def run_generation(options: GenerationOptions) -> dict[str, int]:
         n=options.n,
         batch_size=options.batch_size,
         temperature=temperature,
+        eos_token_ids=options.eos_token_ids,
         seed=options.seed,
         description="completions",
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textrl_env.data.text import end_token_ids
 from textrl_env.mdp import KLShaping
 from textrl_env.pipeline import default_data
 from textrl_env.pipeline.policy_inputs import PolicyInputs, PolicyOptions, find_inputs
@@ -67,7 +68,7 @@ def train_policy(
         seed=seed,
     )
     card = build_card(options, inputs, method=type(trainer).__name__, seed=seed)
-    exporter = PolicyExporter(inputs.tokenizer, card, options.max_new_tokens)
+    exporter = PolicyExporter(inputs.tokenizer, card, options.max_new_tokens, choose_end_ids(options, inputs))
 
     def export_best(policy: Any, folder: Path) -> None:
         exporter.export(policy, folder, _read_evaluation(trainer))
@@ -104,9 +105,17 @@ def build_env(
         num_envs=options.n_episodes,
         autoreset_mode="Disabled",
         max_new_tokens=options.max_new_tokens,
+        eos_token_ids=choose_end_ids(options, inputs),
         kl=KLShaping(coefficient, mode="sampled", estimator="k1", pay="episode"),
         reference=reference,
     )
+
+
+def choose_end_ids(options: PolicyOptions, inputs: PolicyInputs) -> tuple[int, ...]:
+    """Returns the tokens that end a completion: the user's, else those of the model to start from."""
+    if options.eos_token_ids is not None:
+        return options.eos_token_ids
+    return end_token_ids(inputs.tokenizer, inputs.start)
 
 
 def build_callbacks(
@@ -177,18 +186,26 @@ def build_card(options: PolicyOptions, inputs: PolicyInputs, *, method: str, see
 
 @dataclass(frozen=True)
 class PolicyExporter:
-    """Writes a policy with its tokenizer, its card and the length it was trained to write."""
+    """Writes a policy with its tokenizer, its card, the length it was trained to write and the tokens that ended it."""
 
     tokenizer: Any
     card: "ModelCard"
     max_new_tokens: int
+    eos_token_ids: tuple[int, ...]
 
     def export(self, policy: Any, folder: Path, metrics: Mapping[str, float]) -> None:
         """Writes the policy to a folder, with these figures in its card."""
         from textrl_env.agents.policy import export_policy
 
         card = replace(self.card, metrics=metrics)
-        export_policy(folder, policy, self.tokenizer, card, max_new_tokens=self.max_new_tokens)
+        export_policy(
+            folder,
+            policy,
+            self.tokenizer,
+            card,
+            max_new_tokens=self.max_new_tokens,
+            eos_token_ids=self.eos_token_ids,
+        )
 
 
 def _read_evaluation(trainer: "OnPolicyAlgorithm") -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from textrl_env.data import OnBadRow, PromptDataset, PromptIds
 from textrl_env.errors import require_above, require_at_least, require_count, require_seed
 from textrl_env.pipeline import default_data
+from textrl_env.pipeline.generation import EndTokenOptions
 from textrl_env.pipeline.option_paths import InputFile
 from textrl_env.pipeline.report_card import require_passed
 from textrl_env.pipeline.runs import (
@@ -22,7 +23,7 @@ from textrl_env.reward_models.model import require_pessimism
 
 
 @dataclass(frozen=True)
-class PolicyOptions(ABC):
+class PolicyOptions(EndTokenOptions, ABC):
     """Options of every on-policy algorithm."""
 
     policy: Path | None = None

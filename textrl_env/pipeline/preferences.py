@@ -10,11 +10,12 @@ from textrl_env.data import PromptDataset
 from textrl_env.errors import require_count, require_seed
 from textrl_env.lm import load_model
 from textrl_env.pipeline import default_data
+from textrl_env.pipeline.generation import EndTokenOptions
 from textrl_env.pipeline.runs import encode_fitting_prompts, require_model
 
 
 @dataclass(frozen=True)
-class PreferencesOptions:
+class PreferencesOptions(EndTokenOptions):
     """Simulated raters rank K replies to each support-desk prompt; writes RUN/preferences."""
 
     folder: ClassVar[str] = "preferences"
@@ -84,6 +85,7 @@ def _sample(options: PreferencesOptions, policy: Path, prompts: list[str], seed:
         prompts,
         max_new_tokens=limit,
         n=options.k,
+        eos_token_ids=options.eos_token_ids,
         seed=seed,
         description="preferences",
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from textrl_env.data.text import Prompt
+from textrl_env.data.text.display import message_text
 from textrl_env.reward_models.ai_feedback.constitution import Principle
 from textrl_env.reward_models.ai_feedback.judges.questions import Draft, JudgeQuestion, Revision
 
@@ -143,7 +144,7 @@ def flatten_prompt(prompt: Prompt) -> str:
     """Returns a prompt in one text; of a conversation, each message after its role."""
     if isinstance(prompt, str):
         return prompt
-    return "\n".join(f"{message['role']}: {message['content']}" for message in prompt)
+    return "\n".join(f"{message['role']}: {message_text(message)}" for message in prompt)
 
 
 def parse_letter(answer: str) -> int | None:

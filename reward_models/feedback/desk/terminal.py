@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from textrl_env.data.text.display import printable
+from textrl_env.data.text.display import message_text, printable
 from textrl_env.errors import InputError
 from textrl_env.reward_models.feedback.desk.desk import Desk, DeskQuestion
 from textrl_env.reward_models.feedback.store import Judgement, rank_groups
@@ -65,7 +65,7 @@ def _show(question: DeskQuestion, desk: Desk, annotator: str, console: Console) 
     progress = desk.progress(annotator)
     console.rule(f"{progress.n_own} by you, {progress.n_done} of {progress.n_due} in all", style="dim")
     prompt = question.item.prompt
-    messages = [("prompt", prompt)] if isinstance(prompt, str) else [(m["role"], m["content"]) for m in prompt]
+    messages = [("prompt", prompt)] if isinstance(prompt, str) else [(m["role"], message_text(m)) for m in prompt]
     for role, text in messages:
         # Text, not markup: a completion with [red] in it is shown as it is.
         console.print(Text(printable(role), style="bold dim"))

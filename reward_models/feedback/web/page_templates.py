@@ -6,7 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from textrl_env.data.text.display import printable
+from textrl_env.data.text.display import message_text, printable
 from textrl_env.reward_models.feedback.desk import Desk, DeskQuestion, compute_dashboard
 from textrl_env.reward_models.feedback.store import Judgement
 from textrl_env.reward_models.feedback.web.access import Access
@@ -101,7 +101,7 @@ def prompt_messages(question: DeskQuestion) -> list[tuple[str, str]]:
     prompt = question.item.prompt
     if isinstance(prompt, str):
         return [("prompt", prompt)] if prompt else []
-    return [(message["role"], message["content"]) for message in prompt]
+    return [(message["role"], message_text(message)) for message in prompt]
 
 
 def format_share(share: float | None) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textrl_env.data.columns.cells import is_given, read_list
+from textrl_env.data.text.display import message_text
 from textrl_env.errors import InputError
 
 
@@ -23,8 +24,8 @@ class Conversation(tuple[Mapping[str, Any], ...]):
     def __str__(self) -> str:
         """Returns the text of one message, or of several who says what."""
         if len(self) == 1:
-            return str(self[0]["content"])
-        return "\n".join(f"{message['role']}: {message['content']}" for message in self)
+            return message_text(self[0])
+        return "\n".join(f"{message['role']}: {message_text(message)}" for message in self)
 
 
 def find_text_fault(value: Any) -> str | None:
@@ -39,14 +40,14 @@ def find_text_fault(value: Any) -> str | None:
 def find_prompt_fault(value: Any) -> str | None:
     """Says why `value` is no prompt, in words that follow its name; None where it is.
 
-    A prompt is a text, or a list of messages `{"role": …, "content": …}`, with something in it. Further keys of a
-    message are the chat template's business.
+    A prompt is a text, or a list of messages `{"role": …, "content": …}`, with something in it. A content may be a list
+    of text parts, and null where the message calls tools. Further keys of a message are the chat template's business.
     """
     if not isinstance(value, list | tuple):
         return find_text_fault(value) or (None if value.strip() else "is empty")
     if fault := find_messages_fault(value):
         return fault
-    return None if any(message["content"].strip() for message in value) else "is empty"
+    return None if any(message_text(message).strip() for message in value) else "is empty"
 
 
 def find_messages_fault(value: Sequence[Any]) -> str | None:
@@ -55,14 +56,33 @@ def find_messages_fault(value: Sequence[Any]) -> str | None:
         if not isinstance(message, Mapping):
             kind = "null" if message is None else type(message).__name__
             return f"must hold messages, objects with 'role' and 'content', but message {number} is {kind}"
+        calls_tools = bool(message.get("tool_calls"))
         for key in ("role", "content"):
-            if key not in message:
+            if key not in message and not (key == "content" and calls_tools):
                 keys = ", ".join(map(repr, message)) or "none"
                 return f"must hold messages with {key!r}, but message {number} has none (found: {keys})"
-            if fault := find_text_fault(message[key]):
-                return f"must hold messages of text: {key!r} of message {number} {fault}"
+        if fault := find_text_fault(message["role"]):
+            return f"must hold messages of text: 'role' of message {number} {fault}"
         if not message["role"].strip():
             return f"must hold messages with a role, but that of message {number} is empty"
+        if fault := _find_content_fault(message.get("content"), calls_tools=calls_tools):
+            return f"must hold messages of text: 'content' of message {number} {fault}"
+    return None
+
+
+def _find_content_fault(content: Any, *, calls_tools: bool) -> str | None:
+    if content is None:
+        return None if calls_tools else "must be text, got null, and the message has no 'tool_calls'"
+    if not isinstance(content, list | tuple):
+        return find_text_fault(content)
+    for number, part in enumerate(content, start=1):
+        if not isinstance(part, Mapping) or part.get("type", "text") != "text":
+            kind = repr(part.get("type")) if isinstance(part, Mapping) else type(part).__name__
+            return f"must be text or parts of type 'text', but part {number} is {kind}"
+        if "text" not in part:
+            return f"must have a 'text' in every part, but part {number} has none"
+        if fault := find_text_fault(part["text"]):
+            return f"must be text: 'text' of part {number} {fault}"
     return None
 
 
@@ -143,7 +163,7 @@ def _find_beginning(prompt: str | Conversation, values: Sequence[Sequence[Any]],
     while n_common < shortest - 1 and all(value[n_common] == values[0][n_common] for value in values):
         n_common += 1
     beginning = values[0][:n_common]
-    if prompt.strip() and not any(message["content"].strip() == prompt.strip() for message in beginning):
+    if prompt.strip() and not any(message_text(message).strip() == prompt.strip() for message in beginning):
         raise InputError(
             f"'prompt' is a text that {name}, a list of messages, does not begin with; make both texts, or messages"
         )
@@ -161,4 +181,4 @@ def _read_answer(messages: Sequence[Mapping[str, Any]], name: str) -> str:
         raise InputError(f"{name} has {len(messages)} messages after the prompt; expected one, the assistant's")
     if messages[0]["role"] != "assistant":
         raise InputError(f"{name} must end with a message of the assistant, got one of {messages[0]['role']!r:.40}")
-    return str(messages[0]["content"])
+    return message_text(messages[0])

@@ -5,6 +5,10 @@ from typing import Any
 
 from textrl_env.data.text.traits import TokenizerTraits, tokenizer_traits
 
+REPLACEMENT = "\ufffd"
+# A character has four bytes at most; with some that share a token with a neighbour's, more tokens depend on each other.
+LONGEST_GROUP = 8
+
 
 def decode_completion(
     tokenizer: Any, ids: Sequence[int], *, end_ids: Collection[int] | None = None, with_end: bool = False
@@ -25,12 +29,18 @@ def decode_completion(
     ids = [int(number) for number in ids]
     if ids and ids[-1] in end_ids and not with_end:
         ids = ids[:-1]
-    if not tokenizer_traits(tokenizer).is_transformers:
+    traits = tokenizer_traits(tokenizer)
+    if not traits.is_transformers:
         return str(tokenizer.decode(ids, skip_special_tokens=not with_end))
-    return decode_tokens(tokenizer, ids)
+    text = _decode_tokens(tokenizer, ids)
+    if REPLACEMENT in text and traits.has_bytes:
+        # Among single bytes, one that is broken takes the characters beside it along.
+        groups = "".join(text for _, text in character_groups(tokenizer, ids))
+        text = min(text, groups, key=lambda variant: variant.count(REPLACEMENT))
+    return text
 
 
-def decode_tokens(tokenizer: Any, ids: Sequence[int]) -> str:
+def _decode_tokens(tokenizer: Any, ids: Sequence[int]) -> str:
     """Returns the text of ids that follow others, special tokens as their texts."""
     traits = tokenizer_traits(tokenizer)
     if not traits.is_transformers:
@@ -43,6 +53,23 @@ def decode_tokens(tokenizer: Any, ids: Sequence[int]) -> str:
         else _decode_run(tokenizer, traits, run)
         for run in _runs(ids, traits)
     )
+
+
+def character_groups(tokenizer: Any, ids: Sequence[int]) -> Iterator[tuple[Sequence[int], str]]:
+    """Yields the ids in groups that make whole characters, as few as may be, with their texts.
+
+    A token that makes none with its neighbours is a group whose text has U+FFFD.
+    """
+    start = 0
+    while start < len(ids):
+        for size in range(1, min(LONGEST_GROUP, len(ids) - start) + 1):
+            text = _decode_tokens(tokenizer, ids[start : start + size])
+            if REPLACEMENT not in text:
+                break
+        else:
+            size, text = 1, _decode_tokens(tokenizer, ids[start : start + 1])
+        yield ids[start : start + size], text
+        start += size
 
 
 def _decode_run(tokenizer: Any, traits: TokenizerTraits, ids: list[int]) -> str:

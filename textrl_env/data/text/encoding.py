@@ -41,7 +41,9 @@ def encode_prompts(tokenizer: Any, prompts: Sequence[Prompt]) -> list[list[int]]
 
 def encode_completion(tokenizer: Any, completion: str, *, end: bool = True) -> list[int]:
     """Returns the ids of a completion as it follows a prompt; then the end token, if `end` or where its text stands."""
-    return _encode_end(tokenizer, completion, end=end, at_start=False)
+    text, has_end = _split_end(tokenizer, completion)
+    ids = _encode_text(tokenizer, text, at_start=False)
+    return [*ids, tokenizer.eos_token_id] if (end or has_end) and tokenizer.eos_token_id is not None else ids
 
 
 def encode_pair(tokenizer: Any, prompt: Prompt, completion: str, *, end: bool = True) -> tuple[list[int], list[int]]:
@@ -60,8 +62,10 @@ def encode_pair(tokenizer: Any, prompt: Prompt, completion: str, *, end: bool = 
     traits = tokenizer_traits(tokenizer)
     if not traits.is_transformers:
         return encode_prompt(tokenizer, ""), encode_completion(tokenizer, completion, end=end)
-    front, text = _split_bos(tokenizer, traits, completion)
-    return front, _encode_end(tokenizer, text, end=end, at_start=True)
+    text, has_end = _split_end(tokenizer, completion)
+    front, text = _split_bos(tokenizer, traits, text)
+    ids = _encode_text(tokenizer, text, at_start=True)
+    return front, [*ids, tokenizer.eos_token_id] if (end or has_end) and tokenizer.eos_token_id is not None else ids
 
 
 def _encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
@@ -113,15 +117,13 @@ def _encode_start(tokenizer: Any, traits: TokenizerTraits, text: str, ids: list[
     return front + _encode_as_text(tokenizer, traits, rest, at_start=True)
 
 
-def _encode_end(tokenizer: Any, text: str, *, end: bool, at_start: bool) -> list[int]:
-    """The ids of a text, then the end token, if `end` or where its text stands at the text's end."""
-    traits, end_text = tokenizer_traits(tokenizer), getattr(tokenizer, "eos_token", None)
-    while isinstance(end_text, str) and end_text and text.endswith(end_text):
-        text, end = text[: -len(end_text)], True
+def _encode_text(tokenizer: Any, text: str, *, at_start: bool) -> list[int]:
+    """The ids of a text in which special tokens' texts are text, without special tokens around it."""
+    traits = tokenizer_traits(tokenizer)
     ids = _encode_form(tokenizer, traits, text, split=False, at_start=at_start)
     if _holds_special(tokenizer, traits, text, ids):
-        ids = _encode_as_text(tokenizer, traits, text, at_start=at_start)
-    return [*ids, tokenizer.eos_token_id] if end and tokenizer.eos_token_id is not None else ids
+        return _encode_as_text(tokenizer, traits, text, at_start=at_start)
+    return ids
 
 
 def _encode_marked(tokenizer: Any, text: str) -> list[int]:
@@ -162,6 +164,14 @@ def _split_bos(tokenizer: Any, traits: TokenizerTraits, text: str) -> tuple[list
     while text.startswith(bos):
         text = text[len(bos) :]
     return front if tokenizer.bos_token_id in front else [tokenizer.bos_token_id, *front], text
+
+
+def _split_end(tokenizer: Any, text: str) -> tuple[str, bool]:
+    """A text without the end token's text behind it, and whether it was there."""
+    end, body = getattr(tokenizer, "eos_token", None), text
+    while isinstance(end, str) and end and body.endswith(end):
+        body = body[: -len(end)]
+    return body, body != text
 
 
 def _encode_form(tokenizer: Any, traits: TokenizerTraits, text: str, *, split: bool, at_start: bool) -> list[int]:

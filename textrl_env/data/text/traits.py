@@ -30,6 +30,7 @@ class TokenizerTraits:
         context: ids to put in front when decoding, since the first token loses its space; often none.
         context_text: their text.
         gap: the text that the tokenizer decodes between a text and a special token: a space or nothing.
+        has_bytes: whether single bytes are tokens of their own (`<0x0A>`), and characters texts.
         decode_options: further arguments of `decode` with which a text comes back as it was.
     """
 
@@ -45,6 +46,7 @@ class TokenizerTraits:
     context: tuple[int, ...] = ()
     context_text: str = ""
     gap: str = ""
+    has_bytes: bool = False
     decode_options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -127,6 +129,7 @@ def _learn_traits(tokenizer: Any, is_transformers: bool) -> TokenizerTraits:
         context=context,
         context_text=context_text,
         gap=_gap_before_special(tokenizer, specials, leads, options),
+        has_bytes=tokenizer.convert_tokens_to_ids("<0x0A>") not in (None, unknown),
         decode_options=options,
     )
 
@@ -159,7 +162,7 @@ def _decoding_context(
         text = tokenizer.decode(ids, **options)
         if lead.isspace() or text != lead:
             continue
-        for _, later in leads:
+        for later in (plain_ids(tokenizer, continuation) for continuation in ("a", " a")):
             both = tokenizer.decode([*ids, *later], **options)
             if both.startswith(text) and both[len(text) :] != tokenizer.decode(later, **options):
                 return tuple(ids), text

@@ -10,6 +10,7 @@ from textrl_env.data.text import Prompt, encode_prompt
 from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.lm import context_length, load_model, load_tokenizer
 from textrl_env.pipeline import default_data
+from textrl_env.pipeline.generation import EndTokenOptions
 from textrl_env.pipeline.option_paths import InputFile
 from textrl_env.pipeline.runs import encode_fitting_prompts, require_model
 from textrl_env.reward_models.ai_feedback.judges import EndpointConfig
@@ -37,7 +38,7 @@ class JudgeOptions:
 
 
 @dataclass(frozen=True)
-class ReplyOptions:
+class ReplyOptions(EndTokenOptions):
     """Prompts that are replied to, and the model that replies."""
 
     prompts: InputFile | None = None
@@ -117,6 +118,7 @@ def sample_replies(options: ReplyOptions, run_dir: Path, seed: int, *, k: int) -
         n=k,
         seed=seed,
         max_new_tokens=limit,
+        eos_token_ids=options.eos_token_ids,
         description="replies",
     )
     return [(prompt, [reply.text for reply in replies]) for prompt, replies in zip(prompts, samples, strict=True)]

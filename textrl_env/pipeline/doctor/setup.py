@@ -1,6 +1,7 @@
 """The training setup that is examined: files are read at once, models and episodes when they are first asked for."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
@@ -13,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from textrl_env.agents import ActorCriticLM
 from textrl_env.data import PromptDataset
-from textrl_env.data.text import encode_prompt
+from textrl_env.data.text import encode_prompt, end_token_ids
 from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.lm import context_length, load_config, load_model, load_tokenizer
 from textrl_env.lm.loading import load_generation_config
@@ -71,6 +72,7 @@ class TrainingSetup:
         reward_model: its folder, or None where there is none yet.
         prompts: a file; None means prompts of the support desk.
         max_new_tokens: longest completion, in tokens.
+        eos_token_ids: the tokens that end one; None for the policy's own.
         dtype: of the models.
         seed: of the sampled episodes.
 
@@ -86,6 +88,7 @@ class TrainingSetup:
         reward_model: Path | None = None,
         prompts: Path | None = None,
         max_new_tokens: int = 49,
+        eos_token_ids: Sequence[int] | None = None,
         dtype: DType = "float32",
         seed: int = 0,
     ) -> None:
@@ -97,6 +100,8 @@ class TrainingSetup:
         self.policy = ModelFiles.read("policy", policy)
         self.reference = ModelFiles.read("reference", reference) if reference else None
         self.reward_model = ModelFiles.read("reward model", reward_model) if reward_model else None
+        own_ends = end_token_ids(self.policy.tokenizer, policy)
+        self.eos_token_ids = own_ends if eos_token_ids is None else tuple(eos_token_ids)
         self.from_file = prompts is not None
         self.prompts, self.bad_rows = (
             _read_prompts(prompts) if prompts else (default_data.draw_examined_prompts(N_PROMPTS, seed=seed), "")
@@ -178,6 +183,7 @@ class TrainingSetup:
             num_envs=n // 2,
             autoreset_mode="Disabled",
             max_new_tokens=self.max_new_tokens,
+            eos_token_ids=self.eos_token_ids,
             kl=KLShaping(KL_COEF, mode="sampled", estimator="k1", pay="episode"),
             reference=self.frozen_reference,
         )

@@ -176,6 +176,7 @@ def sample_policies(
             prompts,
             max_new_tokens=options.max_new_tokens,
             n=n,
+            eos_token_ids=options.eos_token_ids,
             seed=options.seed,
             description=description,
         )

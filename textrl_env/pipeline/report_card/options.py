@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textrl_env.errors import require_count, require_seed
+from textrl_env.pipeline.generation import EndTokenOptions
 from textrl_env.pipeline.option_paths import InputFile
 from textrl_env.reward_models.report_card import CardLimits
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ReportCardOptions:
+class ReportCardOptions(EndTokenOptions):
     """Options of a report card."""
 
     preferences: InputFile | None = None

@@ -17,6 +17,7 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 HELLO = [{"role": "system", "content": ""}, {"role": "user", "content": "hello there"}]
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "weather", "arguments": "{}"}}]}
 BYE = [{"role": "user", "content": "bye", "name": "Eve"}]
 ROWS = [{"prompt": HELLO, "answer": "a"}, {"prompt": BYE, "answer": "b"}]
 
@@ -105,7 +106,12 @@ def test_a_template_that_refuses_a_conversation_is_named_with_the_row() -> None:
         ([{"content": "a"}], r"'role', but message 1 has none \(found: 'content'\)"),
         ([{"role": "user", "content": "a"}, {"role": "user"}], "'content', but message 2 has none"),
         ([{"role": "user", "content": None}], "'content' of message 1 must be text, got null"),
-        ([{"role": "user", "content": [{"type": "text"}]}], "'content' of message 1 must be text, got list"),
+        ([{"role": "user", "content": {"text": "a"}}], "'content' of message 1 must be text, got dict"),
+        ([{"role": "user", "content": [{"type": "text"}]}], "'content' of message 1 must have a 'text' in every part"),
+        ([{"role": "user", "content": [{"type": "image"}]}], "parts of type 'text', but part 1 is 'image'"),
+        ([{"role": "user", "content": [{"type": "text", "text": None}]}], "'text' of part 1 must be text, got null"),
+        ([{"role": "user", "content": "a"}, {"role": "assistant", "content": None}], "message has no 'tool_calls'"),
+        ([CALL], "is empty"),
         ([{"role": 3, "content": "a"}], "'role' of message 1 must be text, got int"),
         ([{"role": "", "content": "a"}], "that of message 1 is empty"),
         ([{"role": "user", "content": "\ud800"}], "'content' of message 1 holds half a surrogate pair"),

@@ -2,14 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
-from textrl_env.data.text.decoding import decode_tokens
+from textrl_env.data.text.decoding import LONGEST_GROUP, REPLACEMENT, character_groups
 from textrl_env.data.text.tokenizer import Tokenizer
-
-REPLACEMENT = "\ufffd"
-# A character has four bytes at most; with some that share a token with a neighbour's, more tokens depend on each other.
-LONGEST_GROUP = 8
 
 
 def message_text(message: Mapping[str, Any]) -> str:
@@ -31,23 +28,11 @@ def token_texts(tokenizer: Tokenizer, ids: Sequence[int], *, unfinished: bool = 
         unfinished: further tokens may follow, so that bytes at the end have no text yet; else they are U+FFFD.
     """
     texts: list[str] = []
-    while (start := len(texts)) < len(ids):
-        size, text = _whole_group(tokenizer, ids[start : start + LONGEST_GROUP])
-        if not size and unfinished and len(ids) - start < LONGEST_GROUP:
-            return [*texts, *[""] * (len(ids) - start)]
-        if not size:
-            size, text = 1, decode_tokens(tokenizer, ids[start : start + 1])
-        texts += [*[""] * (size - 1), text]
-    return texts
-
-
-def _whole_group(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[int, str]:
-    """The fewest of the first ids that make whole characters, and their text; 0 where no number of them does."""
-    for size in range(1, len(ids) + 1):
-        text = decode_tokens(tokenizer, ids[:size])
-        if REPLACEMENT not in text:
-            return size, text
-    return 0, ""
+    for group, text in character_groups(tokenizer, ids):
+        texts += [*[""] * (len(group) - 1), text]
+    n_open = len(list(takewhile(lambda text: REPLACEMENT in text, reversed(texts)))) if unfinished else 0
+    n_whole = len(texts) - min(n_open, LONGEST_GROUP - 1)
+    return texts[:n_whole] + [""] * (len(texts) - n_whole)
 
 
 def printable(text: str) -> str:
