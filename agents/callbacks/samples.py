@@ -23,12 +23,12 @@ def rollout_texts(rollout: Rollout, task: TextGenTask) -> tuple[list[Any], list[
     prompts = [task.prompts.prompts[index] for index in rollout.prompt_index.tolist()]
     completions = [
         as_completion(prompt, task.completion_text(ids, task.finish_reason(ids)))
-        for prompt, ids in zip(prompts, _counted(rollout.completion_ids, rollout.completion_mask), strict=True)
+        for prompt, ids in zip(prompts, _rows_of(rollout.completion_ids, rollout.completion_mask), strict=True)
     ]
     return prompts, completions
 
 
-def _counted(ids: Tensor, mask: Tensor) -> list[list[int]]:
+def _rows_of(ids: Tensor, mask: Tensor) -> list[list[int]]:
     """The ids of each row where the mask is True."""
     return [row[row_mask.bool()].tolist() for row, row_mask in zip(ids, mask, strict=True)]
 
@@ -133,11 +133,11 @@ class TrackReward(BaseCallback):
         algorithm: Any = self.model
         rollout, task = algorithm.rollout, algorithm.env.task
         indices = rollout.prompt_index.tolist()
-        completions = _counted(rollout.completion_ids, rollout.completion_mask)
+        completions = _rows_of(rollout.completion_ids, rollout.completion_mask)
         terms = task.score(
             indices,
             [task.prompts.prompts[index] for index in indices],
-            list(zip(_counted(rollout.prompt_ids, rollout.prompt_mask), completions, strict=True)),
+            list(zip(_rows_of(rollout.prompt_ids, rollout.prompt_mask), completions, strict=True)),
             [task.finish_reason(ids) for ids in completions],
             rewards=self._rewards,
         )

@@ -31,10 +31,10 @@ def _entries(source: Any, name: str) -> Iterator[Any]:
         raise InputError(f"{name} must be rows, got a {kind}{advice}")
     source = _in_python(source)
     if hasattr(source, "notna"):  # pandas
-        filled = source.astype(object).where(source.notna(), None)
-        if filled.ndim == 1:
-            return iter(filled)
-        return _named_rows(name, filled.columns, filled.itertuples(index=False, name=None))
+        frame = source.astype(object).where(source.notna(), None)
+        if frame.ndim == 1:
+            return iter(frame)
+        return _named_rows(name, frame.columns, frame.itertuples(index=False, name=None))
     if hasattr(source, "iter_rows") and hasattr(source, "columns"):  # polars
         return _named_rows(name, source.columns, source.iter_rows())
     if hasattr(source, "to_pylist"):  # pyarrow

@@ -74,9 +74,9 @@ class BoundReward:
             arguments: by name; all that the function receives.
             n: completions; one more entry of a generator is read, so that too many are noticed.
         """
-        own = {n: arguments[n] if n in SHARED_ARGUMENTS else copy_of(arguments[n]) for n in self.names}
+        copies = {n: arguments[n] if n in SHARED_ARGUMENTS else copy_of(arguments[n]) for n in self.names}
         scores: Any = self.reward(
-            *(own[name] for name in self._positional), **{name: own[name] for name in self._keywords}
+            *(copies[name] for name in self._positional), **{name: copies[name] for name in self._keywords}
         )
         if inspect.isawaitable(scores):
             scores = _result_of(scores)
@@ -130,16 +130,16 @@ def _parameters(reward: Any, label: str) -> list[inspect.Parameter]:
         outer = inspect.signature(reward, follow_wrapped=False)
     except ValueError:  # a wrapper that is no Python function, as functools.lru_cache's
         outer = inner
-    parameters, behind = list(outer.parameters.values()), list(inner.parameters.values())
+    parameters, inner_parameters = list(outer.parameters.values()), list(inner.parameters.values())
     kinds = {p.kind for p in parameters}
     if kinds == set(_VARIADIC) and inspect.isroutine(getattr(reward, "forward", None)):  # a torch module
         forward = list(inspect.signature(reward.forward).parameters.values())
         return [p for p in forward if p.kind not in _VARIADIC] or forward
     if inspect.Parameter.VAR_KEYWORD in kinds:
-        return [p for p in parameters if p.kind not in _VARIADIC and p.name not in inner.parameters] + behind
+        return [p for p in parameters if p.kind not in _VARIADIC and p.name not in inner.parameters] + inner_parameters
     if inspect.Parameter.VAR_POSITIONAL in kinds and inner != outer:
-        named = [p for p in behind if p.kind not in _VARIADIC]
-        return [p.replace(kind=p.POSITIONAL_ONLY) if p.kind is p.POSITIONAL_OR_KEYWORD else p for p in named]
+        positional = [p for p in inner_parameters if p.kind not in _VARIADIC]
+        return [p.replace(kind=p.POSITIONAL_ONLY) if p.kind is p.POSITIONAL_OR_KEYWORD else p for p in positional]
     return parameters
 
 

@@ -62,25 +62,25 @@ def read_scores(label: str, scores: Any, completions: ScoredCompletions) -> npt.
 def _entries(label: str, scores: Any, completions: ScoredCompletions) -> list[Any]:
     """The B entries of a list, array, tensor or series."""
     n = len(completions)
-    expected = f"reward function {label} must return {n} numbers, one per completion"
+    demand = f"reward function {label} must return {n} numbers, one per completion"
     first = f"(first: {completions.place(0)})" if n else ""
     if scores is None:
-        raise InputError(f"{expected}, got None; is a `return` missing? {first}")
+        raise InputError(f"{demand}, got None; is a `return` missing? {first}")
     if isinstance(scores, str | bytes | Mapping | Set) or not isinstance(scores, Iterable):
-        raise InputError(f"{expected}, got {type(scores).__name__} {scores!r:.80} {first}")
+        raise InputError(f"{demand}, got {type(scores).__name__} {scores!r:.80} {first}")
     shape = getattr(scores, "shape", None)
     if shape is not None:
         if tuple(shape) != (n,):
             advice = "; drop its last axis: [:, 0]" if n > 1 and tuple(shape) == (n, 1) else ""
-            raise InputError(f"{expected}, got shape {tuple(shape)}{advice} {first}")
+            raise InputError(f"{demand}, got shape {tuple(shape)}{advice} {first}")
         if getattr(getattr(scores, "dtype", None), "kind", "") in ("m", "M"):
-            raise InputError(f"{expected}, got times {scores!r:.80} {first}")
+            raise InputError(f"{demand}, got times {scores!r:.80} {first}")
     elif isinstance(scores, Sized) and len(scores) != n:
-        raise InputError(f"{expected}, got {len(scores)} {first}")
+        raise InputError(f"{demand}, got {len(scores)} {first}")
     try:
         return scores.tolist() if shape is not None and hasattr(scores, "tolist") else list(scores)
     except Exception as error:  # a tensor without values ("meta"), a sparse one
-        raise InputError(f"{expected}, got a {type(scores).__name__} that has no list: {error} {first}") from error
+        raise InputError(f"{demand}, got a {type(scores).__name__} that has no list: {error} {first}") from error
 
 
 def real_number(value: Any) -> float:
