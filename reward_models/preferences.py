@@ -2,18 +2,16 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from textrl_env.data import OnBadRow, Row
 from textrl_env.data.columns import Conversation, is_given, parse_number, read_flag, read_list, read_number
-from textrl_env.data.rows import Fault, collect, drop_unsubmitted, parse_rows, place_rows
+from textrl_env.data.rows import collect, place_rows, read_each
 from textrl_env.errors import InputError
 from textrl_env.reward_models.rankings import RankedTexts, read_ranking
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def read_preferences(path: str | Path, *, on_bad_row: OnBadRow = "error") -> lis
     Rows whose `status` says that nobody submitted them are left out, with a warning. See `textrl_env.data.read_rows`
     for the formats and errors.
     """
-    return read_judged_rows(path, read_preference, column="chosen", on_bad_row=on_bad_row)
+    return read_each(path, read_preference, column="chosen", on_bad_row=on_bad_row, only_submitted=True)
 
 
 def preference_rows(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[Row]:
@@ -81,23 +79,7 @@ def preference_rows(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list
         read_preference(row)
         return row
 
-    return read_judged_rows(path, read, column="chosen", on_bad_row=on_bad_row)
-
-
-def read_judged_rows(
-    path: str | Path, read: Callable[[Row], Result], *, column: str, on_bad_row: OnBadRow = "error"
-) -> list[Result]:
-    """Reads a file of judgements, but for those that nobody submitted; `read` makes the result of a row.
-
-    Args:
-        path: the file.
-        read: raises InputError where a row is bad.
-        column: that the rows should have.
-        on_bad_row: as for `textrl_env.data.read_rows`.
-    """
-    rows = drop_unsubmitted(parse_rows(path, column), source=str(path))
-    items = ((where, row if isinstance(row, Fault) else Row(where, row)) for where, row in rows)
-    return collect(items, read, source=str(path), on_bad_row=on_bad_row, expected=f"rows with a column {column!r}")
+    return read_each(path, read, column="chosen", on_bad_row=on_bad_row, only_submitted=True)
 
 
 def _take_preference(row: Row | Any) -> Preference:

@@ -7,11 +7,10 @@ from typing import Any
 
 from textrl_env.data import OnBadRow, Row
 from textrl_env.data.columns import Conversation, is_given, read_number, split_row
-from textrl_env.data.rows import collect, parse_rows, place_rows, require_columns
+from textrl_env.data.rows import collect, parse_rows, place_rows, read_each, require_columns
 from textrl_env.errors import InputError
 from textrl_env.reward_models.preferences import (
     Preference,
-    read_judged_rows,
     read_preference,
     read_preferences,
     read_weight,
@@ -66,7 +65,7 @@ def training_rows_of(
 
 def read_rated_completions(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[RatedCompletion]:
     """Reads a file with the columns of `rated_completions_of`, as `read_preferences` reads its own."""
-    return read_judged_rows(path, read_rated_completion, column="completion", on_bad_row=on_bad_row)
+    return read_each(path, read_rated_completion, column="completion", on_bad_row=on_bad_row, only_submitted=True)
 
 
 def read_training_rows(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list[TrainingRow]:

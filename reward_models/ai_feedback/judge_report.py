@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textrl_env.data import OnBadRow, Row
+from textrl_env.data.rows import read_each
 from textrl_env.errors import InputError
 from textrl_env.reward_models.ai_feedback.judges import JudgeVerdict
 from textrl_env.reward_models.ai_feedback.labels import compute_pair_margin
 from textrl_env.reward_models.feedback.raters import cohen_kappa
 from textrl_env.reward_models.feedback.store import Item
-from textrl_env.reward_models.preferences import Preference, read_judged_rows, read_preference
+from textrl_env.reward_models.preferences import Preference, read_preference
 from textrl_env.stats import Estimate, bootstrap_estimate, estimate_mean
 
 FloatArray = NDArray[np.float64]
@@ -108,7 +109,7 @@ def read_human_pairs(path: Path, *, columns: Sequence[str] = (), on_bad_row: OnB
             raise InputError(f"no column {missing[0]!r} to slice by (found: {', '.join(map(repr, row.values))})")
         return row, preference
 
-    rows = read_judged_rows(path, read, column="chosen", on_bad_row=on_bad_row)
+    rows = read_each(path, read, column="chosen", on_bad_row=on_bad_row, only_submitted=True)
     items, signs, sources = [], [], []
     for row, preference in rows:
         for (better, worse), p in zip(combinations(preference.ranking, 2), preference.pair_probabilities, strict=True):

@@ -1,6 +1,6 @@
 """Training a reward model on preferences or ratings: one forward per completion, whatever the loss."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,10 +8,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from textrl_env.data import OnBadRow
+from textrl_env.data.rows import collect
 from textrl_env.reward_models.training.configs import RewardModelConfig
 from textrl_env.reward_models.training.losses import BatchLoss, batch_loss, rising
 from textrl_env.reward_models.training.targets import compute_targets, iterate_batches, n_batches
-from textrl_env.reward_models.training_rows import TrainingRow, completions_of
+from textrl_env.reward_models.training_rows import TrainingRow, completions_of, training_rows_of
 from textrl_env.training import Metrics, SupervisedTraining
 from textrl_env.training.checkpoints import CheckpointSaver
 
@@ -50,9 +52,23 @@ class LossPoint:
     loss: float
 
 
-def encode_rows(reward_model: Trainable, rows: Sequence[TrainingRow]) -> list[list[list[int]]]:
-    """Encodes every completion of every row; InputError names the row that exceeds the model's context."""
-    return [[reward_model.encode(row.prompt, text, where=row.where) for text in completions_of(row)] for row in rows]
+def encode_rows(
+    reward_model: Trainable, rows: Sequence[TrainingRow], *, on_bad_row: OnBadRow = "error"
+) -> tuple[list[TrainingRow], list[list[list[int]]]]:
+    """Encodes every completion of every row; returns the rows that the model can hold, and the ids of each.
+
+    InputError names the rows that exceed the model's context, unless `on_bad_row` is `"skip"`: those are left out then,
+    with a warning.
+    """
+
+    def encode(row: TrainingRow) -> tuple[TrainingRow, list[list[int]]]:
+        return row, [reward_model.encode(row.prompt, text, where=row.where) for text in completions_of(row)]
+
+    if not rows:
+        return [], []
+    items = [(row.where or f"row {index}", row) for index, row in enumerate(rows)]
+    pairs = collect(items, encode, source="rows for the reward model", on_bad_row=on_bad_row)
+    return [row for row, _ in pairs], [ids for _, ids in pairs]
 
 
 class RewardModelTraining(SupervisedTraining):
@@ -60,13 +76,14 @@ class RewardModelTraining(SupervisedTraining):
 
     Args:
         reward_model: trained in place.
-        rows: preferences or ratings.
+        rows: preferences or ratings, or mappings as `training_rows_of` takes them.
         config: learning rate, epochs, loss and so on.
         seed: of the order of the rows and of dropout.
         loss: of the scores of a batch.
+        on_bad_row: `"error"`, or `"skip"` to leave out bad rows and those longer than the context, with a warning.
 
     Raises:
-        InputError: no rows, rows that do not go with the loss, or one longer than the model's context, named.
+        InputError: no rows, rows that do not go with the loss, or bad ones (longer than the context, too), named.
     """
 
     other_training = "another model, rows, options or seed"
@@ -74,22 +91,25 @@ class RewardModelTraining(SupervisedTraining):
     def __init__(
         self,
         reward_model: Trainable,
-        rows: Sequence[TrainingRow],
+        rows: Iterable[TrainingRow | Mapping[str, Any]],
         config: RewardModelConfig,
         *,
         seed: int = 0,
         loss: BatchLoss = batch_loss,
+        on_bad_row: OnBadRow = "error",
     ) -> None:
         self.reward_model, self.config = reward_model, config
-        self.targets = compute_targets(rows, config)
-        self.token_ids = encode_rows(reward_model, rows)
+        checked = training_rows_of(rows, on_bad_row=on_bad_row)
+        compute_targets(checked, config)  # What does not go with the loss is said before anything is encoded.
+        fitting, self.token_ids = encode_rows(reward_model, checked, on_bad_row=on_bad_row)
+        self.targets = compute_targets(fitting, config)
         self.thresholds = torch.nn.Parameter(self.targets.thresholds.to(next(reward_model.model.parameters()).device))
         thresholds = {"params": [self.thresholds], "lr": THRESHOLD_RATE, "weight_decay": 0.0}
         super().__init__(
             reward_model.model,
             config,
             description="reward model",
-            n_steps=n_batches(len(rows), batch_size=config.batch_size, n_epochs=config.n_epochs),
+            n_steps=n_batches(len(fitting), batch_size=config.batch_size, n_epochs=config.n_epochs),
             seed=seed,
             more_groups=[thresholds] if len(self.thresholds) else [],
         )
@@ -176,11 +196,14 @@ class RewardModelTraining(SupervisedTraining):
 
 def train_reward_model(
     reward_model: Trainable,
-    rows: Sequence[TrainingRow],
+    rows: Iterable[TrainingRow | Mapping[str, Any]],
     config: RewardModelConfig,
     *,
     seed: int = 0,
+    on_bad_row: OnBadRow = "error",
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[LossPoint]:
     """Trains in place and returns the loss of every step; see `RewardModelTraining`, which can also be resumed."""
-    return RewardModelTraining(reward_model, rows, config, seed=seed).run(should_stop=should_stop)
+    return RewardModelTraining(reward_model, rows, config, seed=seed, on_bad_row=on_bad_row).run(
+        should_stop=should_stop
+    )

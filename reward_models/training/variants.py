@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from textrl_env.data import OnBadRow
 from textrl_env.lm.adapters import with_lora
 from textrl_env.reward_models.model import RewardEnsemble, RewardModel, forward_by_length
 from textrl_env.reward_models.training.configs import RewardModelConfig, RewardModelKind
-from textrl_env.reward_models.training.loop import RewardModelTraining
+from textrl_env.reward_models.training.loop import RewardModelTraining, encode_rows
 from textrl_env.reward_models.training.losses import MemberLoss, bootstrap_counts
 from textrl_env.reward_models.training_rows import TrainingRow
 from textrl_env.training import progress_bar
@@ -94,9 +95,12 @@ def create_training(
     config: RewardModelConfig,
     *,
     seed: int,
+    on_bad_row: OnBadRow = "error",
 ) -> RewardModelTraining:
     """Creates the training of the parts that `kind` names; see `RewardModelTraining` for the errors raised."""
     part = FrozenTrunk(reward_model) if kind.train == "head" else reward_model
+    if on_bad_row == "skip":
+        rows, _ = encode_rows(part, rows, on_bad_row=on_bad_row)
     if kind.members == 1:
         return RewardModelTraining(part, rows, config, seed=seed)
     loss = MemberLoss(bootstrap_counts(len(rows), kind.members, seed=seed))

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from textrl_env.cli import main
+from textrl_env.pipeline.reward_model import read_for_training
 from textrl_env.reward_models.feedback.desk import Desk, DeskConfig
 from textrl_env.reward_models.feedback.store import Item, Store
 from textrl_env.reward_models.training import RewardModelTraining
+from textrl_env.reward_models.training_rows import read_rated_completions
 from textrl_env.training.checkpoints.run_checkpoints import list_checkpoints
 
 
@@ -121,15 +123,16 @@ def test_the_ratings_of_the_labelling_desk_train_a_reward_model(
     folder = prepared(run_dir, tmp_path / "run")
     assert reward_model(folder, f"--preferences {rated} --loss {loss}") == 0
     metrics = json.loads((folder / "reward_model" / "metrics.json").read_text())
-    assert metrics["n_ratings"] == 2 and metrics["n_pairs"] == 1 and "correlation" in metrics
-    assert f"accuracy {metrics['accuracy']:.3f} on 1 held-out pairs" in capsys.readouterr().out
+    train, heldout = read_for_training(folder, rated, None, read=read_rated_completions)
+    assert metrics["n_ratings"] == len(heldout) and metrics["n_pairs"] > 0 and "correlation" in metrics
+    assert f"accuracy {metrics['accuracy']:.3f} on {metrics['n_pairs']} held-out pairs" in capsys.readouterr().out
     if loss == "ordinal":
         assert metrics["loss"]["ratings"] == [1, 2, 3, 4, 5, 6, 7]
         assert metrics["loss"]["cutpoints"] == sorted(metrics["loss"]["cutpoints"]) and len(metrics["loss"]) == 3
     else:
-        values = [json.loads(line)["rating"] for line in rated.read_text().splitlines()[:-2]]
+        values = [row.rating for row in train]
         assert metrics["loss"]["name"] == "regression"
-        assert metrics["loss"]["rating_mean"] == pytest.approx(sum(values) / 22)
+        assert metrics["loss"]["rating_mean"] == pytest.approx(sum(values) / len(values))
 
 
 def test_held_out_ratings_that_do_not_differ_are_said_to_judge_nothing(
@@ -139,7 +142,9 @@ def test_held_out_ratings_that_do_not_differ_are_said_to_judge_nothing(
     same.write_text(rated.read_text().splitlines()[0] + "\n")
     folder = prepared(run_dir, tmp_path / "run")
     assert reward_model(folder, f"--preferences {rated} --heldout {same} --n-epochs 1") == 0
-    assert "no two held-out ratings differ, so nothing says how good it is" in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert "no two held-out ratings differ, so nothing says how good it is" in captured.out
+    assert "same.jsonl: 1 of its 1 prompts are trained on as well" in captured.err
 
 
 def test_the_loss_of_ties_reports_what_it_learnt(run_dir: Path, tmp_path: Path) -> None:
@@ -156,11 +161,11 @@ def test_what_does_not_fit_is_one_line(
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"prompt": "p", "chosen": "a", "rejected": "b", "margin": "wide"}\n')
     tied = tmp_path / "tied.jsonl"
-    tied.write_text('{"chosen": "a", "rejected": "b", "tie": true}\n' * 2)
+    tied.write_text("".join(f'{{"prompt": "{p}", "chosen": "a", "rejected": "b", "tie": true}}\n' for p in "pq"))
     for more, message in (
         (f"--preferences {bad}", f"{bad}:1: 'margin' must be a number, got 'wide'"),
         (f"--preferences {rated} --loss pairs", "loss pairs does not go with ratings; choose one of regression"),
-        (f"--preferences {tied} --loss plackett-luce", f"{tied}:1: loss plackett-luce takes rankings without ties"),
+        (f"--preferences {tied} --loss plackett-luce", ": loss plackett-luce takes rankings without ties"),
         ("--loss plackett-luce --label-smoothing 0.1", "label_smoothing is for the losses pairs and davidson"),
         ("--label-smoothing 0.7", "label_smoothing must be in [0, 0.5), got 0.7"),
         ("--resume auto --n-epochs 4", "is of a training with another model, rows, options or seed"),

@@ -142,7 +142,10 @@ class Label(EndTokenOptions):
 
     def _sample(self, policy: Path, dataset: PromptDataset) -> list[tuple[Any, list[str]]]:
         policy = require_model(policy, made_by="textrl sft")
-        tokenizer = encode_fitting_prompts(policy, dataset, max_new_tokens=self.max_new_tokens).tokenizer
+        fitting = encode_fitting_prompts(
+            policy, dataset, max_new_tokens=self.max_new_tokens, on_bad_row=self.on_bad_row
+        )
+        dataset, tokenizer = fitting.dataset, fitting.tokenizer
 
         from transformers import AutoModelForCausalLM
 

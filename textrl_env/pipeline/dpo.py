@@ -26,7 +26,7 @@ class DPOOptions:
     preferences: InputFile | None = None
     """JSONL with prompt, chosen, rejected (and ranking); by default RUN/preferences/train.jsonl."""
     heldout: InputFile | None = None
-    """Such rows to judge by; by default RUN/preferences/heldout.jsonl, or a tenth of yours."""
+    """Such rows to judge by; by default RUN/preferences/heldout.jsonl, or those of a tenth of your prompts."""
     n_preferences: int | None = None
     """Most rows to train on; by default all."""
     policy: Path | None = None
@@ -74,6 +74,7 @@ def run_dpo(options: DPOOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]
             make_pairs(train),
             options.training,
             heldout=make_pairs(heldout),
+            on_bad_row=options.on_bad_row,
             log_dir=out,
             seed=seed,
             should_stop=stop,

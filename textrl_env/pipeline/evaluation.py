@@ -178,7 +178,8 @@ def _find_contest(options: EvaluationOptions, run_dir: Path, seed: int) -> Conte
     else:
         dataset = PromptDataset.from_file(options.prompts, on_bad_row=options.on_bad_row)
     for model in (policy, reference):
-        tokenizer = encode_fitting_prompts(model, dataset, max_new_tokens=limit).tokenizer
+        fitting = encode_fitting_prompts(model, dataset, max_new_tokens=limit, on_bad_row=options.on_bad_row)
+        dataset, tokenizer = fitting.dataset, fitting.tokenizer
     return Contest(policy, reference, judge, dataset, tokenizer, limit, options.eos_token_ids)
 
 

@@ -74,7 +74,8 @@ def run_generation(options: GenerationOptions) -> dict[str, int]:
 
     model = load_model(AutoModelForCausalLM, folder)
     temperature, limit = choose_sampling(model, options.temperature, options.max_new_tokens)
-    tokenizer = encode_fitting_prompts(folder, dataset, max_new_tokens=limit).tokenizer
+    fitting = encode_fitting_prompts(folder, dataset, max_new_tokens=limit, on_bad_row=options.on_bad_row)
+    dataset, tokenizer = fitting.dataset, fitting.tokenizer
     completions = sample_completions(
         model,
         tokenizer,

@@ -3,10 +3,11 @@
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from textrl_env.data import OnBadRow, PromptDataset, PromptIds
+from textrl_env.data import OnBadRow, PromptDataset, PromptIds, warn_of_shared_prompts
 from textrl_env.errors import require_above, require_at_least, require_count, require_seed
 from textrl_env.pipeline import default_data
 from textrl_env.pipeline.generation import EndTokenOptions
@@ -121,10 +122,13 @@ def find_inputs(options: PolicyOptions, run_dir: Path, seed: int) -> PolicyInput
         _warn_of_other_data(judge)
     prompts, heldout = read_prompts(options, seed), _read_heldout(options, seed)
     limit = options.max_new_tokens
-    prompt_ids = encode_fitting_prompts(start, prompts, max_new_tokens=limit)
+    encode = partial(encode_fitting_prompts, start, max_new_tokens=limit, on_bad_row=options.on_bad_row)
+    prompt_ids = encode(prompts)
     heldout_ids = None
     if heldout is not None:
-        heldout_ids = encode_fitting_prompts(start, heldout, max_new_tokens=limit, tokenizer=prompt_ids.tokenizer)
+        heldout_ids = encode(heldout, tokenizer=prompt_ids.tokenizer)
+    if own_data and heldout is not None:
+        warn_of_shared_prompts(prompts.prompts, heldout.prompts, source=str(options.heldout))
     return PolicyInputs(start, judge, prompt_ids, heldout_ids)
 
 

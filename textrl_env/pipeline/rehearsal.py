@@ -4,7 +4,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import singledispatch
 from pathlib import Path
@@ -48,7 +50,7 @@ def rehearse(
     tiny, more = shrink(options)
     folders = list_written_folders(options)
     seconds, work, peaks = [], [], []
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, _each_warning_once():
         copy = Path(temporary)
         for path in run_dir.iterdir() if run_dir.is_dir() else ():
             if path.is_dir() and path.name not in folders:
@@ -66,6 +68,22 @@ def rehearse(
         total_work = count_work(options, copy)
     rate = max(seconds[2] - seconds[1], 0.0) / max(work[2] - work[1], 1)
     return Rehearsal(seconds[0], *peaks[0], seconds[0] + rate * (total_work - work[0]))
+
+
+@contextmanager
+def _each_warning_once() -> Iterator[None]:
+    """Shows a warning once, though the same rows are read for every iteration."""
+    with warnings.catch_warnings():
+        show, messages = warnings.showwarning, set[str]()
+
+        def show_new(message: Warning | str, *place: Any, **more: Any) -> None:
+            if str(message) not in messages:
+                messages.add(str(message))
+                show(message, *place, **more)
+
+        warnings.simplefilter("always")
+        warnings.showwarning = show_new
+        yield
 
 
 def measure_peak_memory() -> tuple[int, bool]:

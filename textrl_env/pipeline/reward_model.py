@@ -6,18 +6,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from textrl_env.data import OnBadRow
-from textrl_env.errors import InputError, require_count, require_seed
+from textrl_env.data import OnBadRow, split_rows, warn_of_shared_prompts
+from textrl_env.errors import require_count, require_seed
 from textrl_env.pipeline.option_paths import InputFile
 from textrl_env.pipeline.runs import CheckpointOptions, StageStoppedError, read_json, require_path, require_start
-from textrl_env.reward_models import Preference, RatedCompletion, TrainingRow, read_training_rows
+from textrl_env.reward_models import Preference, RatedCompletion, TrainingRow, completions_of, read_training_rows
 from textrl_env.reward_models.training import RewardModelConfig, RewardModelKind
 from textrl_env.training import Interrupt
 
 if TYPE_CHECKING:
     from textrl_env.reward_models import RewardModel
 
-AnyRow = TypeVar("AnyRow")
+AnyRow = TypeVar("AnyRow", bound=TrainingRow)
+HELDOUT_FRACTION = 0.1
+"""Of the prompts of preferences that come without held-out ones."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class RewardModelOptions:
     """Rows with prompt and chosen, rejected, or ranking, or completion, rating (JSONL or CSV); by default
     RUN/preferences/train.jsonl."""
     heldout: InputFile | None = None
-    """Such rows to judge by; by default RUN/preferences/heldout.jsonl, or a tenth of yours."""
+    """Such rows to judge by; by default RUN/preferences/heldout.jsonl, or those of a tenth of your prompts."""
     n_preferences: int | None = None
     """Most rows to train on; by default all."""
     model: Path | None = None
@@ -76,9 +78,11 @@ def run_reward_model(options: RewardModelOptions, run_dir: Path, seed: int = 0) 
     # What does not fit is said now rather than after the model is loaded, or after the training.
     compute_targets(train, options.training)
     reward_model = create_reward_model(start, options.kind, seed=seed)
-    encode_rows(reward_model, heldout)
+    heldout, _ = encode_rows(reward_model, heldout, on_bad_row=options.on_bad_row)
     out = run_dir / options.folder
-    training = create_training(reward_model, options.kind, train, options.training, seed=seed)
+    training = create_training(
+        reward_model, options.kind, train, options.training, seed=seed, on_bad_row=options.on_bad_row
+    )
     if path := options.checkpoints.start(out):
         training.load(path)
     saver = options.checkpoints.saver(out)
@@ -113,17 +117,23 @@ def read_for_training(
 ) -> tuple[list[AnyRow], list[AnyRow]]:
     """Returns rows to train on and rows to judge by: of the user's files, or the run's own.
 
-    Without held-out rows to the user's preferences, their last tenth is held out.
+    Without held-out rows to the user's preferences, those of a tenth of their prompts are held out: the same ones
+    whatever the seed, so that runs can be compared. InputError where there are fewer than two rows; a warning where
+    held-out rows have prompts that are trained on.
     """
     folder = run_dir / "preferences"
     source = preferences or require_path(folder / "train.jsonl", made_by=f"textrl preferences --run-dir {run_dir}")
     train = read(source)
     if judge_source := heldout or (None if preferences else folder / "heldout.jsonl"):
-        return train, read(judge_source)
-    if len(train) < 2:
-        raise InputError(f"{source}: two rows or more are needed, found {len(train)}")
-    n_heldout = max(1, len(train) // 10)
-    return train[:-n_heldout], train[-n_heldout:]
+        judged = read(judge_source)
+        if heldout:
+            prompts = ([row.prompt for row in rows] for rows in (train, judged))
+            warn_of_shared_prompts(*prompts, source=str(judge_source))
+        return train, judged
+    texts = [completions_of(row) for row in train]
+    places = split_rows([row.prompt for row in train], texts, HELDOUT_FRACTION, source=str(source))
+    train_places, heldout_places = places
+    return [train[place] for place in train_places], [train[place] for place in heldout_places]
 
 
 def _judge(reward_model: "RewardModel", heldout: Sequence[TrainingRow]) -> dict[str, Any]:

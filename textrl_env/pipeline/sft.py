@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from textrl_env.agents.offline import SFTConfig
-from textrl_env.data import OnBadRow, read_rows
+from textrl_env.data import OnBadRow, Row, split_rows
+from textrl_env.data.rows import read_each
 from textrl_env.data.text import encode_completion
 from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.lm import load_model, load_tokenizer
@@ -14,7 +15,7 @@ from textrl_env.pipeline.option_paths import InputFile
 from textrl_env.pipeline.runs import CheckpointOptions, StageStoppedError, command_line, require_model
 from textrl_env.training import Interrupt
 
-Rows = list[dict[str, str]]
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class SFTOptions:
     folder: ClassVar[str] = "sft"
 
     demonstrations: InputFile | None = None
-    """JSONL or CSV with columns prompt and completion; by default the support desk's."""
+    """Rows with prompt and completion, or with messages (JSONL, CSV, …); by default the support desk's."""
     model: Path | None = None
     """A causal LM to start from, folder or hub id; by default a small Llama-type model from scratch."""
     n_demonstrations: int = 16_000
@@ -70,6 +71,8 @@ def run_sft(options: SFTOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]
     from textrl_env.training.checkpoints import writing
 
     model, tokenizer = _load_or_build(options, start, rows, seed)
+    if options.on_bad_row == "skip":
+        rows, heldout = (_select_fitting(model, tokenizer, part) for part in (rows, heldout))
     out = run_dir / options.folder
     saver = options.checkpoints.saver(out)
     with Interrupt() as stop, writing(run_dir):
@@ -107,15 +110,35 @@ def run_sft(options: SFTOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]
 
 
 def read_demonstrations(options: SFTOptions, seed: int) -> tuple[Rows, Rows]:
-    """Returns rows to train on and rows to hold out: the last twentieth of a file, at most 300."""
+    """Returns rows to train on and rows to hold out: those of a twentieth of a file's prompts, about 300 at most."""
     if options.demonstrations is None:
         return default_data.draw_demonstrations(options.n_demonstrations, seed=seed)
-    table = read_rows(options.demonstrations, text_columns=["prompt", "completion"], on_bad_row=options.on_bad_row)
-    if len(table) < 2:
-        raise InputError(f"{options.demonstrations}: two demonstrations or more are needed, found {len(table)}")
-    rows = [{**row.values, "where": row.where} for row in table]
-    n_heldout = max(1, min(300, len(rows) // 20))
-    return rows[:-n_heldout], rows[-n_heldout:]
+
+    from textrl_env.agents.offline import read_demonstration
+
+    source = str(options.demonstrations)
+
+    def read(row: Row) -> dict[str, Any]:
+        demonstration = read_demonstration(row.values)
+        for column, value in (("prompt", demonstration.prompt), ("completion", demonstration.completions[0])):
+            if not str(value).strip():
+                raise InputError(f"column {column!r} is empty")
+        return {"prompt": demonstration.prompt, "completion": demonstration.completions[0], "where": row.where}
+
+    rows = read_each(options.demonstrations, read, column="prompt", on_bad_row=options.on_bad_row)
+    prompts, texts = [row["prompt"] for row in rows], [[row["completion"]] for row in rows]
+    places = split_rows(prompts, texts, min(0.05, 300 / len(rows)), source=source)
+    train_places, heldout_places = places
+    return [rows[place] for place in train_places], [rows[place] for place in heldout_places]
+
+
+def _select_fitting(model: Any, tokenizer: Any, rows: Rows) -> Rows:
+    """Returns the rows that the model can hold; a warning counts the others."""
+    from textrl_env.agents.offline import encode_demonstrations
+    from textrl_env.lm import context_length
+
+    encoded = encode_demonstrations(tokenizer, rows, max_length=context_length(model), on_bad_row="skip")
+    return [dict(row.values) for row in encoded]
 
 
 def _load_or_build(options: SFTOptions, start: Path | None, rows: Rows, seed: int) -> tuple[Any, Any]:
@@ -128,7 +151,7 @@ def _load_or_build(options: SFTOptions, start: Path | None, rows: Rows, seed: in
 
     from textrl_env.agents import small_llama, train_tokenizer
 
-    texts = (row["prompt"] + row["completion"] for row in rows)
+    texts = (f"{row['prompt']}{row['completion']}" for row in rows)
     tokenizer = train_tokenizer(texts, vocab_size=options.vocab_size)
     model = small_llama(
         tokenizer,

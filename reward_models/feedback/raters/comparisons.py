@@ -11,10 +11,10 @@ from typing import Any
 
 from textrl_env.data import OnBadRow, Row, find_text_fault
 from textrl_env.data.columns import is_given, parse_number
-from textrl_env.data.rows import require_columns
+from textrl_env.data.rows import read_each, require_columns
 from textrl_env.errors import InputError
 from textrl_env.reward_models.feedback.store import Item, LabelEvent, LabelLog, Store
-from textrl_env.reward_models.preferences import read_judged_rows, read_preference
+from textrl_env.reward_models.preferences import read_preference
 from textrl_env.reward_models.training_rows import read_rated_completion
 
 
@@ -70,7 +70,7 @@ def read_judgements(path: str | Path, *, on_bad_row: OnBadRow = "error") -> list
 
 
 def _read_rows(path: str | Path, on_bad_row: OnBadRow) -> list[Comparison] | list[Rating]:
-    judgements = read_judged_rows(path, _read_judgement, column="annotator", on_bad_row=on_bad_row)
+    judgements = read_each(path, _read_judgement, column="annotator", on_bad_row=on_bad_row, only_submitted=True)
     ratings = [judgement for judgement in judgements if isinstance(judgement, Rating)]
     comparisons = [judgement for judgement in judgements if isinstance(judgement, list)]
     if ratings and comparisons:

@@ -8,4 +8,9 @@ from .bad_rows import (
     require_columns as require_columns,
 )
 from .files import parse_rows as parse_rows
-from .tables import drop_unsubmitted as drop_unsubmitted, place_rows as place_rows, read_rows as read_rows
+from .tables import (
+    drop_unsubmitted as drop_unsubmitted,
+    place_rows as place_rows,
+    read_each as read_each,
+    read_rows as read_rows,
+)

@@ -13,7 +13,6 @@ N_EXAMPLES = 5
 SKIP_HINT = 'on_bad_row="skip"'
 """The way out that messages name; the command line spells it as its option."""
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -85,8 +84,8 @@ class BadRows:
 
 
 def collect(
-    items: Iterable[tuple[str, Item | Fault]],
-    read: Callable[[Item], Result],
+    items: Iterable[tuple[str, Any]],
+    read: Callable[[Any], Result],
     *,
     source: str,
     on_bad_row: OnBadRow = "error",
@@ -159,8 +158,8 @@ def check_rows(
 def require_columns(row: Any, columns: Sequence[str]) -> None:
     """Raises InputError where `row` is no mapping, or lacks one of `columns`."""
     if not isinstance(row, Mapping):
-        names = ", ".join(map(repr, columns))
-        raise InputError(f"expected an object with columns {names}, got {type(row).__name__}")
+        names = f" with columns {', '.join(map(repr, columns))}" if columns else ""
+        raise InputError(f"expected an object{names}, got {type(row).__name__}")
     for column in columns:
         if column not in row:
             raise InputError(f"no column {column!r} (found: {', '.join(map(repr, row)) or 'none'})")

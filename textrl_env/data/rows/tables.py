@@ -4,13 +4,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from textrl_env.data.columns import find_text_fault, is_given
 from textrl_env.data.containers import iterate_rows
-from textrl_env.data.rows.bad_rows import OnBadRow, Row, check_rows
+from textrl_env.data.rows.bad_rows import Fault, OnBadRow, Row, check_rows, collect, require_columns
 from textrl_env.data.rows.files import parse_rows
 
+Result = TypeVar("Result")
 UNSUBMITTED = frozenset({"discarded", "draft", "pending", "skipped", "cancelled", "canceled"})
 """Values of a column `status`, in small letters, that say that a judgement does not count."""
 
@@ -53,6 +54,39 @@ def read_rows(
     return check_rows(
         rows, columns=text_columns, fault_of=fault_in, on_bad_row=on_bad_row, source=str(path), skippable=skippable
     )
+
+
+def read_each(
+    path: str | Path,
+    read: Callable[[Row], Result],
+    *,
+    column: str,
+    on_bad_row: OnBadRow = "error",
+    only_submitted: bool = False,
+) -> list[Result]:
+    """Reads a file with a function that makes the result of a row.
+
+    Args:
+        path: as for `read_rows`.
+        read: raises InputError where a row is bad.
+        column: that the rows should have.
+        on_bad_row: as for `read_rows`.
+        only_submitted: leaves out judgements whose `status` says that nobody submitted them, with a warning.
+
+    Raises:
+        InputError: as `read_rows`.
+    """
+    rows: Iterable[tuple[str, Any]] = parse_rows(path, column)
+    if only_submitted:
+        rows = drop_unsubmitted(rows, source=str(path))
+    items = ((where, row if isinstance(row, Fault) else Row(where, row)) for where, row in rows)
+
+    def read_mapping(row: Row) -> Result:
+        require_columns(row.values, [])
+        return read(row)
+
+    expected = f"rows with a column {column!r}"
+    return collect(items, read_mapping, source=str(path), on_bad_row=on_bad_row, expected=expected)
 
 
 def place_rows(rows: Any, *, name: str) -> list[tuple[str, Row | Any]]:

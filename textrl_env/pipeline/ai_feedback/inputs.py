@@ -104,7 +104,8 @@ def sample_replies(options: ReplyOptions, run_dir: Path, seed: int, *, k: int) -
         dataset = default_data.draw_reply_prompts(options.n_prompts, seed=seed)
     else:
         dataset = PromptDataset.from_file(options.prompts, on_bad_row=options.on_bad_row)
-    tokenizer = encode_fitting_prompts(policy, dataset, max_new_tokens=limit).tokenizer
+    fitting = encode_fitting_prompts(policy, dataset, max_new_tokens=limit, on_bad_row=options.on_bad_row)
+    dataset, tokenizer = fitting.dataset, fitting.tokenizer
 
     from transformers import AutoModelForCausalLM
 

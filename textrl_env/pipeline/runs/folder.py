@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from textrl_env.data import PromptDataset, PromptIds
+from textrl_env.data import OnBadRow, PromptDataset, PromptIds
+from textrl_env.data.rows import collect
 from textrl_env.errors import InputError
 from textrl_env.lm import context_length, load_config, load_tokenizer, resolve_model
 from textrl_env.lm.loading import read_object
@@ -80,7 +81,12 @@ def find_policy(model: Path) -> Path:
 
 
 def encode_fitting_prompts(
-    model: Path, prompts: PromptDataset, *, max_new_tokens: int, tokenizer: Any = None
+    model: Path,
+    prompts: PromptDataset,
+    *,
+    max_new_tokens: int,
+    tokenizer: Any = None,
+    on_bad_row: OnBadRow = "error",
 ) -> PromptIds:
     """Returns prompts as token ids once each is known to fit, with a completion, the context of a model.
 
@@ -89,9 +95,10 @@ def encode_fitting_prompts(
         prompts: all of them are encoded.
         max_new_tokens: most tokens of a completion.
         tokenizer: of the model; loaded from its folder by default.
+        on_bad_row: `"skip"` leaves out prompts that do not fit, with a warning; those that do are the result's dataset.
 
     Raises:
-        InputError: an option leaves no room for a prompt, or a prompt is too long; it is named.
+        InputError: an option leaves no room for a prompt, or (with `"error"`) prompts are too long; they are named.
     """
     context = context_length(load_config(model))
     room = None if context is None else context - max_new_tokens
@@ -99,7 +106,19 @@ def encode_fitting_prompts(
         raise InputError(
             f"max_new_tokens {max_new_tokens} leaves no room for a prompt: the context of {model} is {context} tokens"
         )
-    return PromptIds(prompts, tokenizer or load_tokenizer(model), room=room)
+    tokenizer = tokenizer or load_tokenizer(model)
+    try:
+        return PromptIds(prompts, tokenizer, room=room)
+    except InputError:
+
+        def encode(row: int) -> int:
+            next(prompts.encode(tokenizer, max_prompt_tokens=room, rows=[row]))
+            return row
+
+        # All that do not fit are counted, and named or left out.
+        items = zip(prompts.where, range(len(prompts)), strict=True)
+        fitting = collect(items, encode, source="prompts", on_bad_row=on_bad_row)
+        return PromptIds(prompts.select(fitting), tokenizer, room=room)
 
 
 def read_json(path: Path) -> dict[str, Any]:
