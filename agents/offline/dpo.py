@@ -20,6 +20,7 @@ from textrl_env.data import OnBadRow
 from textrl_env.data.text import pad_id
 from textrl_env.errors import InputError
 from textrl_env.lm import check_fits, context_length
+from textrl_env.lm.forward import require_causal
 from textrl_env.training import Metrics
 
 
@@ -112,6 +113,7 @@ def train_dpo(
             tokenizer with tokens that the model has no embedding for.
     """
     reference = model if reference is None else reference
+    require_causal(model, role="the model")
     check_fits(model, tokenizer)
     check_fits(reference, tokenizer, name="the reference model")
     encoded, heldout_encoded = (

@@ -188,7 +188,8 @@ class ActorCriticNetworks(nn.Module):
 
 def _zero_head(policy: Any) -> nn.Linear:
     """Makes a linear head that says 0 until it is trained."""
-    head = nn.Linear(policy.config.get_text_config().hidden_size, 1, device=policy.device)
+    # As wide as what predicts tokens, which some projections make narrower than the layers (OPT).
+    head = nn.Linear(policy.get_output_embeddings().weight.shape[-1], 1, device=policy.device)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     return head

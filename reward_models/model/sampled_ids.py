@@ -67,16 +67,16 @@ class TokenizerComparison:
         """All that decides how a text is encoded; None where it cannot be seen."""
         return _behaviour(self.tokenizer)
 
-    def encodes_as(self, other: Any) -> bool:
+    def encodes_as(self, tokenizer: Any) -> bool:
         """Says whether both make the same ids of every text, and mean the same by their special tokens."""
-        if other is not self._last[0]:
-            self._last = (other, self.behaviour is not None and self.behaviour == _behaviour(other))
+        if tokenizer is not self._last[0]:
+            self._last = (tokenizer, self.behaviour is not None and self.behaviour == _behaviour(tokenizer))
         return self._last[1]
 
-    def renders_as(self, other: Any, prompt: Prompt) -> bool:
+    def renders_as(self, tokenizer: Any, prompt: Prompt) -> bool:
         """Says whether both make the same text of a prompt: they do of a text, and of messages with one template."""
-        templates = [getattr(tokenizer, "chat_template", None) for tokenizer in (self.tokenizer, other)]
-        return isinstance(prompt, str) or templates[0] == templates[1]
+        template = getattr(self.tokenizer, "chat_template", None)
+        return isinstance(prompt, str) or template == getattr(tokenizer, "chat_template", None)
 
 
 class SampledReader:
@@ -138,8 +138,8 @@ class SampledReader:
         """Returns a row's ids as they were sampled; None where its text must be encoded."""
         if sample is None or not prompt or (ids := sample.completion_ids[row]) is None:
             return None
-        other = sample.tokenizer
-        if not (self._comparison.encodes_as(other) and self._comparison.renders_as(other, prompt)):
+        like, tokenizer = self._comparison, sample.tokenizer
+        if not (like.encodes_as(tokenizer) and like.renders_as(tokenizer, prompt)):
             return None
         end = self.tokenizer.eos_token_id
         return list(sample.prompt_ids[row]), [*ids, *([] if end is None else [end])]

@@ -17,8 +17,8 @@ from textrl_env.lm.forward.trunks import trunk_of
 
 EDITABLE_LAYERS = (DynamicLayer, DynamicSlidingWindowLayer)
 """Layers of transformers' caches that hold a key and a value a token; others hold states that have read all of them."""
-MAY_DIFFER = 1e-2
-"""Part of the spread of logits by which a causal model's may differ: rounding in half precision, beside other rows."""
+ROUNDING = 64
+"""Machine epsilons, in units of the logits' spread, by which a causal model's may differ beside other rows."""
 
 _causal: dict[tuple[type, str], bool] = {}
 
@@ -62,16 +62,18 @@ def _is_causal(model: Any) -> bool:
     if trunk_of(model) is not None or model.training:
         return True
     key = type(model), model.config.to_json_string()
-    device = next(model.parameters()).device
+    parameter = next(model.parameters())
+    device, dtype = parameter.device, parameter.dtype
     if key not in _causal and device.type != "meta":
         size = model.get_input_embeddings().num_embeddings
         # Two rows are alike, the third has another last token: its logits before that one must be theirs.
         ids = torch.tensor([[1 % size, 2 % size, 0, last % size] for last in (1, 1, 2)], device=device)
         logits = call_model(model, input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits.float()
         noise, difference = ((logits[0] - row)[:-1].abs().max() for row in logits[1:])
-        if not noise < MAY_DIFFER * logits.std():
+        bound = ROUNDING * torch.finfo(dtype).eps * logits.std()
+        if not noise <= bound:
             return True  # Whoever gives dropout or NaN back says nothing of what it reads.
-        _causal[key] = not bool(difference > MAY_DIFFER * logits.std())
+        _causal[key] = not bool(difference > bound)
     return _causal.get(key, True)
 
 

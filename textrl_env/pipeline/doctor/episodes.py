@@ -74,7 +74,7 @@ def sample_episodes(env: RecordingEnv, agent: ActorCriticLM, n: int, *, seed: in
     rewards, terms, choices = zip(*env.steps, strict=True)
     tokenizer = env.task.tokenizer
     prompt_ids, completion_ids = (
-        [padded[row].tolist() for padded, row in zip(ids, mask, strict=True)]
+        [row[counts].tolist() for row, counts in zip(ids, mask, strict=True)]
         for ids, mask in ((rollout.prompt_ids, rollout.prompt_mask), (rollout.completion_ids, rollout.completion_mask))
     )
     completions = [decode_completion(tokenizer, ids, end_ids=env.task.end_ids) for ids in completion_ids]
