@@ -17,9 +17,9 @@ from textrl_env.errors import InputError
 RewardCallable = Callable[..., Any]
 """A `RewardFunction` in any form; what it may return is more than its type says (see there)."""
 
-BATCH_ARGUMENTS = ("prompts", "completions", "prompt_ids", "completion_ids", "finish_reason")
+BATCH_ARGUMENTS = ("prompts", "completions", "rendered_prompts", "prompt_ids", "completion_ids", "finish_reason")
 """What every reward function is offered, whether it names them or takes `**columns`; B entries each."""
-REQUESTED_ARGUMENTS = ("rendered_prompts", "raw_completions", "tokenizer")
+REQUESTED_ARGUMENTS = ("raw_completions", "tokenizer")
 """What only those receive that name them: it costs time to make, or is no list over the batch."""
 ALL_ARGUMENTS = (*BATCH_ARGUMENTS, *REQUESTED_ARGUMENTS)
 RESERVED_NAMES = frozenset(ALL_ARGUMENTS)

@@ -22,7 +22,7 @@ class RewardFunction(Protocol):
     | name | B entries |
     |---|---|
     | `prompts`, `completions` | texts; a completion's shows special tokens (`<think>`), but not a final end token |
-    | `rendered_prompts` * | the prompts as the model reads them: texts, conversations by the chat template |
+    | `rendered_prompts` | the prompts as the model reads them: texts, conversations by the chat template |
     | `raw_completions` * | texts with the end token, and with the stop string where one ended them |
     | `prompt_ids`, `completion_ids` | lists of token ids, with the end token where one was chosen |
     | `finish_reason` | `"eos"`, `"stop"` or `"length"` |

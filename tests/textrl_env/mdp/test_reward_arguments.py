@@ -46,7 +46,8 @@ def full(
 ) -> Any:
     assert (prompts, completions) == (["ab"], ["b"])
     assert (prompt_ids, completion_ids, finish_reason) == ([[1, 2]], [[2, 0]], ["eos"])
-    assert columns == {"answer": ["c"], "tests": [ROWS[0]["tests"]], "two words": [5]}
+    expected = {"answer": ["c"], "tests": [ROWS[0]["tests"]], "two words": [5]}
+    assert columns == {**expected, "rendered_prompts": ["ab"]}
     return [4.0]
 
 
@@ -381,7 +382,8 @@ def test_scoring_texts_alone_offers_texts_alone() -> None:
 def test_copies_of_a_batch_cost_little_beside_its_episodes() -> None:
     n, columns = 256, {"answer": ["some text"] * 256}
     ids = [list(range(200)) for _ in range(n)]
-    batch = {"prompts": ["text " * 50] * n, "completions": ["text " * 50] * n, "finish_reason": ["eos"] * n}
+    texts = {name: ["text " * 50] * n for name in ("prompts", "completions", "rendered_prompts")}
+    batch = {**texts, "finish_reason": ["eos"] * n}
     rewards = RewardSum(lambda **arguments: [0.0] * n, columns=columns)
     start = time.perf_counter()
     rewards({**batch, "prompt_ids": ids, "completion_ids": ids, **columns}, prompt_indices=range(n))

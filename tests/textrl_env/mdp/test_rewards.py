@@ -33,7 +33,8 @@ def last_step(env: TextGenEnv, tokens: list[int], prompt_index: int = 0) -> tupl
 
 
 def by_trl(completions: list[str], **kwargs: Any) -> list[float]:
-    assert set(kwargs) == {"prompts", "answer", "level", "prompt_ids", "completion_ids", "finish_reason"}
+    names = {"prompts", "rendered_prompts", "prompt_ids", "completion_ids", "finish_reason"}
+    assert set(kwargs) == {*names, "answer", "level"}
     return [float(text == answer) for text, answer in zip(completions, kwargs["answer"], strict=True)]
 
 

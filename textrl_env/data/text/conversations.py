@@ -36,8 +36,8 @@ def render_marked(tokenizer: Any, messages: Sequence[Message]) -> str:
         )
     specials = sorted(tokenizer_traits(tokenizer).specials, key=len, reverse=True)
     pattern = re.compile("|".join(map(re.escape, specials)) or "(?!)")
-    marked = [_mark(dict(message), pattern) for message in messages]
-    begins = bool(marked) and marked[-1].get("role") == "assistant"
+    inputs = [_mark(dict(message), pattern) for message in messages]
+    begins = bool(inputs) and inputs[-1].get("role") == "assistant"
     options = {"continue_final_message": True} if begins else {"add_generation_prompt": True}
     if begins and not message_text(messages[-1]).strip() and messages[-1].get("tool_calls"):
         raise InputError(
@@ -45,7 +45,7 @@ def render_marked(tokenizer: Any, messages: Sequence[Message]) -> str:
             "continue; append the tool's answer, or remove the message"
         )
     try:
-        text: str = tokenizer.apply_chat_template(marked, tokenize=False, **options)
+        text: str = tokenizer.apply_chat_template(inputs, tokenize=False, **options)
     except Exception as error:  # templates raise what they like: jinja2's errors, or a TypeError on a missing key
         raise InputError(f"the tokenizer's chat template refuses the prompt: {unmark(str(error))}") from error
     return text

@@ -61,12 +61,12 @@ def tokenizer_traits(tokenizer: Any) -> TokenizerTraits:
         state += (tuple(tokenizer.all_special_ids), len(tokenizer.added_tokens_decoder), tokenizer.bos_token_id)
         state += tuple(getattr(tokenizer, name, None) for name in ("add_bos_token", "add_eos_token"))
     try:
-        cached = _CACHE.get(tokenizer)
-        if cached is None or cached[0] != state:
-            _CACHE[tokenizer] = cached = (state, _learn_traits(tokenizer, is_transformers))
+        entry = _CACHE.get(tokenizer)
+        if entry is None or entry[0] != state:
+            _CACHE[tokenizer] = entry = (state, _learn_traits(tokenizer, is_transformers))
     except TypeError:  # It cannot be hashed, or nothing can refer to it weakly.
         return _learn_traits(tokenizer, is_transformers)
-    return cached[1]
+    return entry[1]
 
 
 def plain_ids(tokenizer: Any, text: str, *, split: bool = False) -> list[int]:
@@ -96,11 +96,11 @@ def ids_behind(tokenizer: Any, leads: Iterable[tuple[str, list[int]]], text: str
 def _learn_traits(tokenizer: Any, is_transformers: bool) -> TokenizerTraits:
     if not is_transformers:
         return TokenizerTraits()
-    named = set(tokenizer.all_special_ids)
+    named_ids = set(tokenizer.all_special_ids)
     specials = {
         token.content: number
         for number, token in tokenizer.added_tokens_decoder.items()
-        if token.special or number in named
+        if token.special or number in named_ids
     }
     unknown = tokenizer.unk_token_id
     front, back = _special_tokens_around(tokenizer)
@@ -163,8 +163,8 @@ def _decoding_context(
         if lead.isspace() or text != lead:
             continue
         for later in (plain_ids(tokenizer, continuation) for continuation in ("a", " a")):
-            both = tokenizer.decode([*ids, *later], **options)
-            if both.startswith(text) and both[len(text) :] != tokenizer.decode(later, **options):
+            joint = tokenizer.decode([*ids, *later], **options)
+            if joint.startswith(text) and joint[len(text) :] != tokenizer.decode(later, **options):
                 return tuple(ids), text
     return (), ""
 

@@ -41,8 +41,10 @@ class Witness:
         self.tokenizer, self.views = tokenizer, {}
         self.env = TextGenEnv(["a"], self.reward, tokenizer, max_new_tokens=200, max_prompt_tokens=300)
 
-    def reward(self, prompts: list[Any], completions: list[Any], **columns: Any) -> list[float]:
-        self.views = {name: values[0] for name, values in columns.items()}
+    def reward(
+        self, prompts: list[Any], completions: list[Any], raw_completions: list[str], **columns: Any
+    ) -> list[float]:
+        self.views = {name: values[0] for name, values in columns.items()} | {"raw_completions": raw_completions[0]}
         self.views |= {"prompt": prompts[0], "completion": completions[0]}
         return [0.0]
 

@@ -17,7 +17,7 @@ def message_text(message: Mapping[str, Any]) -> str:
     return "".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
 
 
-def token_texts(tokenizer: Tokenizer, ids: Sequence[int], *, unfinished: bool = False) -> list[str]:
+def token_texts(tokenizer: Tokenizer, ids: Sequence[int], *, is_open: bool = False) -> list[str]:
     """Returns the text of each of a completion's tokens; together they are the completion's, the end token's too.
 
     Tokens may hold bytes of a character: it is the text of the last of them, and the others have none.
@@ -25,12 +25,12 @@ def token_texts(tokenizer: Tokenizer, ids: Sequence[int], *, unfinished: bool = 
     Args:
         tokenizer: of the ids.
         ids: of a completion from its first token on.
-        unfinished: further tokens may follow, so that bytes at the end have no text yet; else they are U+FFFD.
+        is_open: further tokens may follow, so that bytes at the end have no text yet; else they are U+FFFD.
     """
     texts: list[str] = []
     for group, text in character_groups(tokenizer, ids):
         texts += [*[""] * (len(group) - 1), text]
-    n_open = len(list(takewhile(lambda text: REPLACEMENT in text, reversed(texts)))) if unfinished else 0
+    n_open = len(list(takewhile(lambda text: REPLACEMENT in text, reversed(texts)))) if is_open else 0
     n_whole = len(texts) - min(n_open, LONGEST_GROUP - 1)
     return texts[:n_whole] + [""] * (len(texts) - n_whole)
 
