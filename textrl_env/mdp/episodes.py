@@ -135,7 +135,7 @@ class EpisodeBatch:
     def token_ledger(self, slot: int) -> TokenLedger:
         """Returns the slot's tokens as texts, each with its terms, where the history is kept."""
         ids, unfinished = self.state.completion_ids(slot), bool(self.state.live[slot])
-        texts = token_texts(self.task.tokenizer, ids, unfinished=unfinished)
+        texts = token_texts(self.task.tokenizer, ids, is_open=unfinished)
         return list(zip(texts, self.history[slot], strict=True))
 
     def _new_decoder(self) -> ReferenceDecoder | None:
