@@ -77,7 +77,8 @@ def test_prompts_that_do_not_belong_to_the_reward_model_are_said(
     assert "learnt from mine.jsonl, but the prompts are the support desk's; give yours with --prompts" in (
         capsys.readouterr().err
     )
-    (own_run / "prompts.jsonl").write_text('{"prompt": "Hello"}\n' * 8)
+    # Reward models read no columns, so one may have the name of another argument of reward functions.
+    (own_run / "prompts.jsonl").write_text('{"prompt": "Hello", "completions": ["Hi"]}\n' * 8)
     main([*tiny, "--prompts", str(own_run / "prompts.jsonl")])
     assert "support desk" not in capsys.readouterr().err
 

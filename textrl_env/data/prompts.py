@@ -3,7 +3,7 @@
 import heapq
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,10 @@ class PromptDataset:
         return {
             name: [values[index] if index >= 0 else None for index in indices] for name, values in self.columns.items()
         }
+
+    def without_columns(self) -> "PromptDataset":
+        """Returns a dataset of the prompts alone, where no reward function reads columns, whatever their names."""
+        return replace(self, columns={})
 
     def select(self, indices: Sequence[int]) -> "PromptDataset":
         """Returns a dataset of the rows at `indices`, in that order."""

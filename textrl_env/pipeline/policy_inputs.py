@@ -135,13 +135,13 @@ def find_inputs(options: PolicyOptions, run_dir: Path, seed: int) -> PolicyInput
 def read_prompts(options: PolicyOptions, seed: int) -> PromptDataset:
     """Returns the prompts to train on."""
     if options.prompts is not None:
-        return PromptDataset.from_file(options.prompts, on_bad_row=options.on_bad_row)
+        return PromptDataset.from_file(options.prompts, on_bad_row=options.on_bad_row).without_columns()
     return default_data.draw_training_prompts(options.n_prompts, seed=seed)
 
 
 def _read_heldout(options: PolicyOptions, seed: int) -> PromptDataset | None:
     if options.heldout is not None:
-        return PromptDataset.from_file(options.heldout, on_bad_row=options.on_bad_row)
+        return PromptDataset.from_file(options.heldout, on_bad_row=options.on_bad_row).without_columns()
     return default_data.draw_watching_prompts(seed=seed) if options.prompts is None else None
 
 
