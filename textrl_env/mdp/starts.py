@@ -12,6 +12,7 @@ from gymnasium.utils import seeding
 from textrl_env.data import find_prompt_fault
 from textrl_env.data.text import Prompt, encode_prompt
 from textrl_env.errors import InputError, InputTypeError
+from textrl_env.mdp.binding import copy_of
 from textrl_env.mdp.prompt_order import PromptOrder
 from textrl_env.mdp.task import TextGenTask
 
@@ -75,7 +76,8 @@ def _start_from(task: TextGenTask, prompt: Any) -> EpisodeStart:
     ids = np.array(encode_prompt(task.tokenizer, prompt), dtype=np.int64)
     if not 0 < len(ids) <= task.max_prompt_tokens:
         raise InputError(f"the prompt has {len(ids)} tokens, expected 1 to {task.max_prompt_tokens}: {prompt!r:.80}")
-    return EpisodeStart(prompt, ids, -1)
+    # The caller may go on with the list of messages while the episode runs; it is scored for what it began with.
+    return EpisodeStart(copy_of(prompt), ids, -1)
 
 
 def split_options(options: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
