@@ -11,6 +11,7 @@ from textrl_env.data import OnBadRow, Row
 from textrl_env.data.columns import Conversation, is_given, parse_number, read_flag, read_list, read_number
 from textrl_env.data.rows import collect, place_rows, read_each
 from textrl_env.errors import InputError
+from textrl_env.files import write_text
 from textrl_env.reward_models.rankings import RankedTexts, read_ranking
 
 
@@ -106,11 +107,8 @@ def read_preference(row: Row | Any) -> Preference:
 
 
 def write_preferences(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Writes one JSON object a line, as `trl` and `datasets` read it; returns the path."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return path
+    """Writes one JSON object a line, as `trl` and `datasets` read it, all or none; returns the path."""
+    return write_text(path, "".join(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows))
 
 
 def _read_probability(row: Mapping[str, Any], ranking: RankedTexts) -> float:

@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 
 from textrl_env.errors import InputError, require_above
+from textrl_env.files import replacing, write_text
 
 FILE = "best.json"
 
@@ -67,14 +66,10 @@ class KeepBest(BaseCallback):
         algorithm.processes.by_writer(lambda: self._write(policy))
 
     def _write(self, policy: Any) -> None:
-        temporary = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        self.export(policy, temporary)
         record = {"metric": self.metric, "value": self.value, "n_updates": self.n_updates}
-        (temporary / FILE).write_text(json.dumps(record, indent=1) + "\n")
-        shutil.rmtree(self.folder, ignore_errors=True)
-        temporary.rename(self.folder)
+        with replacing(self.folder) as new:
+            self.export(policy, new)
+            write_text(new / FILE, json.dumps(record, indent=1) + "\n")
 
     def _export(self, policy: Any, folder: Path) -> None:
         policy.save_pretrained(folder)

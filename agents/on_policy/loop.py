@@ -18,13 +18,14 @@ from textrl_env.agents.callbacks import MaybeCallback, as_callback
 from textrl_env.agents.maths import kl_loss
 from textrl_env.agents.on_policy.learner import Learner, Update
 from textrl_env.agents.on_policy.options import OnPolicyOptions
-from textrl_env.agents.on_policy.run_log import SilentLogger, critic_tags, rollout_tags, run_logger
+from textrl_env.agents.on_policy.run_log import SilentLogger, critic_tags, flush_log, rollout_tags, run_logger
 from textrl_env.agents.on_policy.training_state import TrainingPlan, TrainingState, load_training, save_training
 from textrl_env.agents.processes import join_processes
 from textrl_env.agents.rollout import Batch, Rollout, Targets
 from textrl_env.agents.rollouts import collect_in_processes
 from textrl_env.errors import InputError, require_seed
 from textrl_env.mdp import TextGenVectorEnv
+from textrl_env.training.checkpoints import Experiment, require_same_experiment
 
 
 class OnPolicyAlgorithm(OnPolicyOptions, ABC):
@@ -36,6 +37,8 @@ class OnPolicyAlgorithm(OnPolicyOptions, ABC):
 
     Attributes:
         state: how far training is.
+        experiment: what decides the course of the training beside the state, by name; checkpoints hold it, and one that
+            has another is refused by `load`. Empty where nobody says.
         rollout: the last one.
         interrupted: True where `should_stop` ended the last call of `learn`.
         last_checkpoint: the folder that was saved or loaded last, or None.
@@ -56,6 +59,7 @@ class OnPolicyAlgorithm(OnPolicyOptions, ABC):
         if self.needs_critic and self.policy.critic_kind == "none":
             raise InputError(f"{type(self).__name__} learns with a critic; make the policy with critic='separate'")
         self.state = TrainingState()
+        self.experiment: Experiment = {}
         self.interrupted = False
         self.last_checkpoint: Path | None = None
         self.learner = Learner(self, self.processes)
@@ -138,10 +142,16 @@ class OnPolicyAlgorithm(OnPolicyOptions, ABC):
                 self._write_row()
         self.interrupted = stop()
         callbacks.on_training_end()
-        # What an update that was stopped has logged so far is in its checkpoint, and is a row when it is finished.
+        self.log_rest()
+        return self
+
+    def log_rest(self) -> None:
+        """Makes a row of the log of what has no row yet, as what callbacks log at the end of training.
+
+        What an update that was stopped has logged so far is in its checkpoint, and is a row when it is finished.
+        """
         if self.state.update is None and self.logger.name_to_value:
             self._write_row()
-        return self
 
     def predict(self, observation: dict[str, np.ndarray], deterministic: bool = False) -> tuple[np.ndarray, None]:
         """Chooses tokens for a batch of observations, (N, L) -> (N,); returns them, and None as SB3's models do."""
@@ -157,11 +167,16 @@ class OnPolicyAlgorithm(OnPolicyOptions, ABC):
         InputError where it cannot be written. `learn()` after `load` goes on as if training had never stopped.
         """
         pending = {} if self.state.update is None else self._pending_row()
+        flush_log(self.logger)
         self.last_checkpoint = save_training(self, path, pending=pending)
         return self.last_checkpoint
 
     def load(self, path: str | Path) -> "OnPolicyAlgorithm":
-        """Takes the whole state of training from a checkpoint folder; returns itself."""
+        """Takes the whole state of training from a checkpoint folder; returns itself.
+
+        InputError where there is no whole checkpoint, or one of another experiment, algorithm or model.
+        """
+        require_same_experiment(path, self.experiment)
         pending = load_training(self, path)
         if self.state.update is not None:
             self.rollout = self.state.update.rollout

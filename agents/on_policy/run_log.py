@@ -4,23 +4,15 @@ Tags are Stable-Baselines3's, and TRL's for the parts of the objective; the logg
 TensorBoard, CSV, JSON lines and stdout.
 """
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
-from stable_baselines3.common.logger import (
-    CSVOutputFormat,
-    HumanOutputFormat,
-    JSONOutputFormat,
-    KVWriter,
-    Logger,
-    TensorBoardOutputFormat,
-)
+from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger, TensorBoardOutputFormat
 from torch import Tensor
 
 from textrl_env.agents.maths import masked_mean
+from textrl_env.agents.on_policy.log_files import CSVRows, JSONRows, read_rows
 from textrl_env.agents.rollout import Rollout
 
 
@@ -39,16 +31,18 @@ def run_logger(
     if folder is not None:
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        earlier_rows = [row for row in _read_rows(path / "progress.jsonl") if 0 < row.get(counted_by, 0) <= after]
-        tables: list[KVWriter] = [
-            CSVOutputFormat(str(path / "progress.csv")),
-            JSONOutputFormat(str(path / "progress.jsonl")),
-        ]
-        for row in earlier_rows:
-            for table in tables:
-                table.write(row, dict.fromkeys(row, ()))
+        earlier_rows = [row for row in read_rows(path / "progress.jsonl") if 0 < row.get(counted_by, 0) <= after]
+        # The table first: the lines are what both are made from.
+        tables = [CSVRows(path / "progress.csv", earlier_rows), JSONRows(path / "progress.jsonl", earlier_rows)]
         writers += [*tables, TensorBoardOutputFormat(str(path))]
     return Logger(str(folder) if folder is not None else None, writers)
+
+
+def flush_log(logger: Logger) -> None:
+    """Returns once the rows of a log are on the disk; a checkpoint that is saved then can count on them."""
+    for writer in logger.output_formats:
+        if isinstance(writer, JSONRows):
+            writer.flush()
 
 
 class SilentLogger(Logger):
@@ -61,12 +55,6 @@ class SilentLogger(Logger):
         """Ends the row, which nobody is shown."""
         for numbers in (self.name_to_value, self.name_to_count, self.name_to_excluded):
             numbers.clear()
-
-
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    """Reads the rows of a log; a killed process may have left half a line at the end."""
-    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("}\n")]
 
 
 def rollout_tags(rollout: Rollout, *, kl_coef: float) -> dict[str, float]:

@@ -84,6 +84,7 @@ class Resumable(Protocol):
     processes: Processes
     generator: torch.Generator
     state: TrainingState
+    experiment: checkpoints.Experiment
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -102,6 +103,9 @@ def save_training(algorithm: Resumable, path: str | Path, *, pending: dict[str, 
     """
     state, processes, update = algorithm.state, algorithm.processes, algorithm.state.update
     numbers = {
+        "experiment": checkpoints.as_record(algorithm.experiment),
+        "algorithm": type(algorithm).__name__,
+        "critic": algorithm.policy.critic_kind,
         "num_timesteps": state.num_timesteps,
         "n_updates": state.n_updates,
         "plan": state.plan and asdict(state.plan),
@@ -126,15 +130,30 @@ def load_training(algorithm: Resumable, path: str | Path) -> dict[str, float]:
     """Takes everything from a checkpoint's folder; returns the numbers that wait for the next row of the log.
 
     Raises:
-        InputError: no whole checkpoint there, or one of another number of processes.
+        InputError: no whole checkpoint there, or one of another algorithm, model or number of processes.
     """
-    policy, processes = algorithm.policy, algorithm.processes
-    tensors, numbers = checkpoints.load(path, policy.load_pretrained, algorithm.optimizer)
+    path = Path(path)
+    with checkpoints.fitting(path):
+        _require_fitting(algorithm, path)
+        return _load(algorithm, path)
+
+
+def _require_fitting(algorithm: Resumable, path: Path) -> None:
+    """Raises InputError for what a checkpoint's state says to be of another training, before anything changes."""
+    numbers, processes = checkpoints.read_state(path), algorithm.processes
     if (n_saved := len(numbers["envs"])) != processes.count:
         raise InputError(
             f"{path} is of a run of {n_saved} processes, and this one has {processes.count}; launch as many, or start "
             "a new run from its policy/"
         )
+    for name, value in {"algorithm": type(algorithm).__name__, "critic": algorithm.policy.critic_kind}.items():
+        if (former := numbers.get(name, value)) != value:
+            raise InputError(f"{path} is of the {name} {former}, and this is {value}; take the same, or start anew")
+
+
+def _load(algorithm: Resumable, path: Path) -> dict[str, float]:
+    policy, processes = algorithm.policy, algorithm.processes
+    tensors, numbers = checkpoints.load(path, policy.load_pretrained, algorithm.optimizer)
     algorithm.env.restore(numbers["envs"][processes.index])
     algorithm.generator.set_state(tensors["generators"]["shuffle"])
     # A clone, because a generator reads a row from where the whole tensor begins.
@@ -167,7 +186,9 @@ class SaveCheckpoints(BaseCallback):
     def _algorithm(self) -> Any:
         return cast(Any, self.model)
 
-    def _on_training_start(self) -> None:
+    def _init_callback(self) -> None:
+        # Before any callback opens the log, which replaces that of an earlier course of the run: without its rows no
+        # checkpoint of it may stay.
         self.saver.begin(self._algorithm.position, writes=self._algorithm.processes.writes)
 
     def _on_step(self) -> bool:
@@ -177,4 +198,6 @@ class SaveCheckpoints(BaseCallback):
         self.saver.after_update(self._algorithm.position, self._algorithm.save)
 
     def _on_training_end(self) -> None:
+        # A checkpoint stands behind the rows that it counts: killed in between, the run makes them once more.
+        self._algorithm.log_rest()
         self.saver.end(self._algorithm.position, self._algorithm.save)

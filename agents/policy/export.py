@@ -9,6 +9,7 @@ import yaml
 from transformers import GenerationConfig
 
 from textrl_env.data.text import end_token_ids, pad_id
+from textrl_env.files import exporting
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,10 @@ def export_policy(
 ) -> Path:
     """Writes config, weights, generation_config.json, tokenizer with chat template, and README.md; returns the folder.
 
+    The folder has all of them or, if it cannot be written, what it had before (then InputError).
+
     Args:
-        folder: made if need be; files of these names are replaced.
+        folder: made if need be; a model that is there is replaced, other files stay.
         model: a causal LM of transformers.
         tokenizer: of transformers.
         card: for README.md.
@@ -93,8 +96,6 @@ def export_policy(
             the model's generation settings.
     """
     end_ids = end_token_ids(tokenizer, model) if eos_token_ids is None else tuple(eos_token_ids)
-    folder = Path(folder)
-    model.save_pretrained(folder)
     sampling = GenerationConfig(
         # All tokens may be drawn, as in training; transformers would keep the likeliest 50.
         do_sample=True,
@@ -107,10 +108,12 @@ def export_policy(
         bos_token_id=tokenizer.bos_token_id,
         pad_token_id=pad_id(tokenizer),
     )
-    sampling.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "README.md").write_text(card.text(), encoding="utf-8")
-    return folder
+    with exporting(folder) as new:
+        model.save_pretrained(new)
+        sampling.save_pretrained(new)
+        tokenizer.save_pretrained(new)
+        (new / "README.md").write_text(card.text(), encoding="utf-8")
+    return Path(folder)
 
 
 def _in_cell(text: str) -> str:

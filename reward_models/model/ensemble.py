@@ -83,12 +83,12 @@ class RewardEnsemble(RewardModel):
         members.load_state_dict(tensors)
         return cls(mean.model, mean.tokenizer, members)
 
-    def save_pretrained(self, path: str | Path) -> None:
+    def write_files(self, folder: Path) -> None:
         """Writes the mean as an ordinary reward model, and the members beside it."""
         with self._as_mean():
-            super().save_pretrained(path)
+            super().write_files(folder)
         state = {name: value.detach().cpu().contiguous() for name, value in self.head.state_dict().items()}
-        save_file(state, Path(path) / MEMBERS)
+        save_file(state, folder / MEMBERS)
 
     def load_parameters(self, path: str | Path) -> None:
         """Takes the parameters that `save_pretrained` wrote into this model, bit for bit."""

@@ -19,6 +19,7 @@ from textrl_env.lm import (
     check_fits,
     checked_precision,
     context_length,
+    exporting,
     load_model,
     load_tokenizer,
     resolve_model,
@@ -26,8 +27,6 @@ from textrl_env.lm import (
 from textrl_env.lm.adapters import has_adapters, load_adapters, save_model
 from textrl_env.lm.forward import read_states
 from textrl_env.lm.loading import MissingHeadError, load_into
-from textrl_env.reward_models.model.rewards import MEMBERS
-from textrl_env.reward_models.model.sampled_ids import SampledIds, SampledReader
 from textrl_env.training import seeded
 
 Floats = npt.NDArray[np.float64]
@@ -110,13 +109,18 @@ class RewardModel:
         return cls(load_model(AutoModelForSequenceClassification, path, num_labels=1, **options), load_tokenizer(path))
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Writes model and tokenizer; loads with `AutoModelForSequenceClassification`.
+        """Writes model and tokenizer, whole or not at all; loads with `AutoModelForSequenceClassification`.
 
-        With adapters (`textrl_env.lm.adapters`) their merged weights, and they themselves into `adapter/`.
+        With adapters (`textrl_env.lm.adapters`) their merged weights, and they themselves into `adapter/`. A model that
+        was there is replaced, other files stay.
         """
-        save_model(self.model, Path(path))
-        (Path(path) / MEMBERS).unlink(missing_ok=True)
-        self.tokenizer.save_pretrained(path)
+        with exporting(path) as folder:
+            self.write_files(folder)
+
+    def write_files(self, folder: Path) -> None:
+        """Writes the files of `save_pretrained` into an empty folder."""
+        save_model(self.model, folder)
+        self.tokenizer.save_pretrained(folder)
 
     def load_parameters(self, path: str | Path) -> None:
         """Takes the parameters that `save_pretrained` wrote into this model, bit for bit; adapters into adapters."""

@@ -15,7 +15,7 @@ from textrl_env.reward_models.training.losses import BatchLoss, batch_loss, risi
 from textrl_env.reward_models.training.targets import compute_targets, iterate_batches, n_batches
 from textrl_env.reward_models.training_rows import TrainingRow, completions_of, training_rows_of
 from textrl_env.training import Metrics, SupervisedTraining
-from textrl_env.training.checkpoints import CheckpointSaver
+from textrl_env.training.checkpoints import CheckpointSaver, Experiment, digest_rows
 
 MODEL = "reward_model"
 """The model's folder in a checkpoint."""
@@ -85,8 +85,6 @@ class RewardModelTraining(SupervisedTraining):
     Raises:
         InputError: no rows, rows that do not go with the loss, or bad ones (longer than the context, too), named.
     """
-
-    other_training = "another model, rows, options or seed"
 
     def __init__(
         self,
@@ -169,15 +167,20 @@ class RewardModelTraining(SupervisedTraining):
         losses = tensors["progress"]["losses"].tolist()
         self.curve = [LossPoint(step, loss) for step, loss in enumerate(losses, start=1)]
 
-    def fingerprint(self) -> list[Any]:
-        """Returns names and shapes of the parameters, seed, options, weights, texts and labels."""
+    def fingerprint(self) -> Experiment:
+        """Returns names and shapes of the parameters, seed, options, and a digest of weights, texts and labels."""
         shapes = [(name, list(value.shape)) for name, value in self.reward_model.model.named_parameters()]
         labels, margins = self.targets.labels, self.targets.margins
         rows = [
             [ids, label.tolist(), margin.tolist()]
             for ids, label, margin in zip(self.token_ids, labels, margins, strict=True)
         ]
-        return [shapes, self.seed, asdict(self.config), self.targets.weights.tolist(), *rows]
+        return {
+            "parameters": digest_rows(shapes),
+            "seed": self.seed,
+            **asdict(self.config),
+            "rows": digest_rows([self.targets.weights.tolist(), *rows]),
+        }
 
     def describe_loss(self) -> dict[str, Any]:
         """Returns the name of the loss and its parameters, learnt or fixed, for JSON: see docs/reward_models.md."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stable_baselines3.common.logger import JSONOutputFormat
 
 from textrl_env.agents.callbacks import TrackReward
+from textrl_env.agents.on_policy.log_files import JSONRows
 from textrl_env.cli import main
 from textrl_env.training.checkpoints.run_checkpoints import list_checkpoints
 
@@ -112,8 +112,11 @@ def test_a_checkpoint_of_choice_and_what_does_not_fit(
     shutil.copytree(straight, tmp_path / "copy")
     chosen = list_checkpoints(tmp_path / "copy" / "ppo" / "checkpoints")[1]
     for more, message in (
-        ("--resume auto --n-updates 9", "is of a run of 4 updates, n_updates is 9; give the same number"),
-        ("--resume auto --n-episodes 4", "num_envs 8, this one has 4"),
+        (
+            "--resume auto --n-updates 9",
+            "is of another experiment: n_updates 4 -> 9. Give what it had, or start anew",
+        ),
+        ("--resume auto --n-episodes 4", "n_episodes 8 -> 4"),
         ("--resume sometimes", "resume must be auto, never or a checkpoint's folder, got 'sometimes'"),
         (f"--resume {tmp_path}", "no checkpoint here"),
         ("--keep 0", "keep must be at least 1, got 0"),
@@ -127,18 +130,18 @@ def test_a_checkpoint_of_choice_and_what_does_not_fit(
 def test_a_disk_that_is_full_for_the_log_is_one_line_and_the_run_can_be_resumed(
     straight: Path, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write, folder = JSONOutputFormat.write, prepared(run_dir, tmp_path)
+    write, folder = JSONRows.write, prepared(run_dir, tmp_path)
 
     def full(log: Any, row: dict[str, Any], *more: Any) -> None:
         if row.get("time/iterations") == 3:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(log, row, *more)
 
-    monkeypatch.setattr(JSONOutputFormat, "write", full)
+    monkeypatch.setattr(JSONRows, "write", full)
     assert ppo(folder) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("textrl: ")]
     assert lines == [
-        f"textrl: {folder}: could not be written (No space left on device); earlier checkpoints are "
+        f"textrl: {folder}: could not be written (No space left on device); what was saved before is "
         "intact. Make room on the disk, or write elsewhere"
     ]
     monkeypatch.undo()

@@ -87,4 +87,4 @@ def test_a_signal_saves_and_resume_auto_ends_as_if_there_had_been_none(
 def test_a_resume_with_other_options_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert textrl(tmp_path, "sft", SFT) == 0
     assert textrl(tmp_path, "sft", f"{SFT} --resume auto --batch-size 7") == 2
-    assert "of a training with other rows, options or another seed" in capsys.readouterr().err
+    assert "of another experiment: training.batch_size 32 -> 7." in capsys.readouterr().err

@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 from textrl_env.agents.offline import DPOConfig
 from textrl_env.data import OnBadRow
 from textrl_env.errors import require_count, require_seed
+from textrl_env.files import writing
 from textrl_env.pipeline.option_paths import InputFile
-from textrl_env.pipeline.reward_model import read_for_training
-from textrl_env.pipeline.runs import CheckpointOptions, StageStoppedError, command_line, require_start
+from textrl_env.pipeline.resume import CheckpointOptions, describe_experiment
+from textrl_env.pipeline.reward_model import choose_preference_files, read_for_training
+from textrl_env.pipeline.runs import StageStoppedError, command_line, forget_results, require_start
 from textrl_env.reward_models import Preference, read_preferences
 from textrl_env.training import Interrupt
 
@@ -57,15 +59,18 @@ def run_dpo(options: DPOOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]
     train, heldout = read_dpo_rows(options, run_dir)
     own_data = options.preferences is not None
     start = require_start(options.policy, run_dir, own_data=own_data, kind="language model")
+    files = choose_preference_files(run_dir, options.preferences, options.heldout)
+    rows = dict(zip(("preferences", "heldout"), files, strict=True))
+    experiment = describe_experiment(options, seed, files=rows, models={"policy": start})
+    out = run_dir / options.folder
+    checkpoint = options.checkpoints.start(out, experiment)
 
     from transformers import AutoModelForCausalLM
 
     from textrl_env.agents import train_dpo
     from textrl_env.lm import load_model, load_tokenizer
-    from textrl_env.training.checkpoints import writing
 
     model, tokenizer = load_model(AutoModelForCausalLM, start), load_tokenizer(start)
-    out = run_dir / options.folder
     saver = options.checkpoints.saver(out)
     with Interrupt() as stop, writing(run_dir):
         metrics = train_dpo(
@@ -79,8 +84,10 @@ def run_dpo(options: DPOOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]
             seed=seed,
             should_stop=stop,
             saver=saver,
-            resume=options.checkpoints.start(out),
+            resume=checkpoint,
+            experiment=experiment,
         )
+        forget_results(out)
         data = options.preferences or run_dir / "preferences" / "train.jsonl"
         provenance = {"base": str(options.policy or start), "seed": seed, "data": str(data), "metrics": metrics}
         _export(options, model, tokenizer, folder=run_dir / options.exports, rows=train, provenance=provenance)

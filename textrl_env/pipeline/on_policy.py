@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textrl_env.data.text import end_token_ids
+from textrl_env.files import writing
 from textrl_env.mdp import KLShaping
 from textrl_env.pipeline import default_data
-from textrl_env.pipeline.policy_inputs import PolicyInputs, PolicyOptions, find_inputs
-from textrl_env.pipeline.runs import StageStoppedError, command_line
+from textrl_env.pipeline.policy_inputs import PolicyInputs, PolicyOptions, describe_inputs, find_inputs
+from textrl_env.pipeline.resume import resume_algorithm
+from textrl_env.pipeline.runs import StageStoppedError, command_line, forget_results
 from textrl_env.training import Interrupt
 
 if TYPE_CHECKING:
@@ -47,12 +49,13 @@ def train_policy(
         StageStoppedError: a signal ended the training; the policy so far is saved.
     """
     inputs = find_inputs(options, run_dir, seed)
+    experiment = describe_inputs(options, inputs, seed)
+    out, exports = run_dir / options.folder, run_dir / options.exports
+    checkpoint = options.checkpoints.start(out, experiment)
 
     from textrl_env.reference import FrozenReference
     from textrl_env.reward_models.model import load_reward
-    from textrl_env.training.checkpoints import writing
 
-    out, exports = run_dir / options.folder, run_dir / options.exports
     reward = load_reward(inputs.judge, pessimism=options.pessimism)
     agent = build_agent(inputs)
     reference = FrozenReference(agent.policy, vocab_size=len(inputs.tokenizer))
@@ -74,13 +77,19 @@ def train_policy(
         exporter.export(policy, folder, _read_evaluation(trainer))
 
     callbacks = build_callbacks(options, inputs, best=out / "best", export=export_best, seed=seed)
-    options.checkpoints.resume_algorithm(trainer, out, total_updates=options.n_updates)
+    trainer.experiment = experiment
+    resume_algorithm(trainer, checkpoint, total_updates=options.n_updates)
     with Interrupt() as stop, writing(run_dir):
         trainer.learn(callback=[*callbacks, options.checkpoints.callback(out)], should_stop=stop)
         last_row = trainer.state.last_row
         metrics = {"score": last_row["objective/scores"], "kl": last_row["objective/kl"]}
         policy = agent.whole_policy()
-        trainer.processes.by_writer(lambda: exporter.export(policy, exports, metrics))
+
+        def export() -> None:
+            forget_results(out)
+            exporter.export(policy, exports, metrics)
+
+        trainer.processes.by_writer(export)
     if stop.requested or trainer.interrupted:
         raise StageStoppedError(
             f"stopped after update {trainer.n_updates}; saved in {exports} and {trainer.last_checkpoint}; "

@@ -9,17 +9,13 @@ from typing import Any, Literal
 
 from textrl_env.data import OnBadRow, PromptDataset, PromptIds, warn_of_shared_prompts
 from textrl_env.errors import require_above, require_at_least, require_count, require_seed
+from textrl_env.lm import resolve_model
 from textrl_env.pipeline import default_data
 from textrl_env.pipeline.generation import EndTokenOptions
 from textrl_env.pipeline.option_paths import InputFile
 from textrl_env.pipeline.report_card import require_passed
-from textrl_env.pipeline.runs import (
-    CheckpointOptions,
-    encode_fitting_prompts,
-    read_json,
-    require_model,
-    require_start,
-)
+from textrl_env.pipeline.resume import CheckpointOptions, describe_experiment
+from textrl_env.pipeline.runs import encode_fitting_prompts, read_json, require_model, require_start
 from textrl_env.reward_models.model import require_pessimism
 
 
@@ -130,6 +126,18 @@ def find_inputs(options: PolicyOptions, run_dir: Path, seed: int) -> PolicyInput
     if own_data and heldout is not None:
         warn_of_shared_prompts(prompts.prompts, heldout.prompts, source=str(options.heldout))
     return PolicyInputs(start, judge, prompt_ids, heldout_ids)
+
+
+def describe_inputs(options: PolicyOptions, inputs: PolicyInputs, seed: int) -> dict[str, Any]:
+    """Returns the experiment: the options, the prompts, and the models that it starts from and is judged by."""
+    critic_start: Path | None = getattr(options, "critic_from", None)
+    models = {
+        "policy": inputs.start,
+        "reward_model": inputs.judge,
+        "critic_from": critic_start and resolve_model(critic_start),
+    }
+    files = {"prompts": options.prompts, "heldout": options.heldout}
+    return describe_experiment(options, seed, files=files, models=models)
 
 
 def read_prompts(options: PolicyOptions, seed: int) -> PromptDataset:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from textrl_env.files import locked
 from textrl_env.pipeline.algorithms import PPOOptions, run_ppo
 from textrl_env.pipeline.evaluation import EvaluationOptions, run_evaluation
 from textrl_env.pipeline.preferences import PreferencesOptions, run_preferences
@@ -38,9 +39,10 @@ def run_quickstart(options: QuickstartOptions, run_dir: Path, seed: int = 0) -> 
 
     With the default options it takes about three minutes on two CPU cores.
     """
-    for run, stage in list_stages(options):
-        run_stage(run, stage, run_dir, seed)
-    return write_run_report(run_dir)
+    with locked(run_dir):
+        for run, stage in list_stages(options):
+            run_stage(run, stage, run_dir, seed)
+        return write_run_report(run_dir)
 
 
 def rehearse_quickstart(options: QuickstartOptions, run_dir: Path, seed: int = 0) -> Iterator[tuple[str, Rehearsal]]:

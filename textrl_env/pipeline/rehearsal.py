@@ -16,8 +16,8 @@ from textrl_env.errors import InputError
 from textrl_env.pipeline.dpo import DPOOptions, make_pairs, read_dpo_rows
 from textrl_env.pipeline.policy_inputs import PolicyOptions
 from textrl_env.pipeline.preferences import PreferencesOptions
+from textrl_env.pipeline.resume import CheckpointOptions
 from textrl_env.pipeline.reward_model import RewardModelOptions, read_reward_rows
-from textrl_env.pipeline.runs import CheckpointOptions
 from textrl_env.pipeline.sft import SFTOptions, read_demonstrations
 
 AnyOptions = TypeVar("AnyOptions")

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textrl_env.data import OnBadRow, split_rows, warn_of_shared_prompts
 from textrl_env.errors import require_count, require_seed
+from textrl_env.files import writing
 from textrl_env.pipeline.option_paths import InputFile
-from textrl_env.pipeline.runs import CheckpointOptions, StageStoppedError, read_json, require_path, require_start
+from textrl_env.pipeline.resume import CheckpointOptions, describe_experiment
+from textrl_env.pipeline.runs import StageStoppedError, read_json, require_path, require_start
 from textrl_env.reward_models import Preference, RatedCompletion, TrainingRow, completions_of, read_training_rows
 from textrl_env.reward_models.training import RewardModelConfig, RewardModelKind
 from textrl_env.training import Interrupt
@@ -65,6 +67,11 @@ def run_reward_model(options: RewardModelOptions, run_dir: Path, seed: int = 0) 
     require_seed(seed)
     train, heldout = read_reward_rows(options, run_dir)
     start = require_start(options.model, run_dir, own_data=options.preferences is not None)
+    files = choose_preference_files(run_dir, options.preferences, options.heldout)
+    data = dict(zip(("preferences", "heldout"), files, strict=True))
+    experiment = describe_experiment(options, seed, files=data, models={"model": start})
+    out = run_dir / options.folder
+    path = options.checkpoints.start(out, experiment)
 
     from textrl_env.reward_models.training import (
         compute_targets,
@@ -73,17 +80,16 @@ def run_reward_model(options: RewardModelOptions, run_dir: Path, seed: int = 0) 
         encode_rows,
         settle_scores,
     )
-    from textrl_env.training.checkpoints import writing
 
     # What does not fit is said now rather than after the model is loaded, or after the training.
     compute_targets(train, options.training)
     reward_model = create_reward_model(start, options.kind, seed=seed)
     heldout, _ = encode_rows(reward_model, heldout, on_bad_row=options.on_bad_row)
-    out = run_dir / options.folder
     training = create_training(
         reward_model, options.kind, train, options.training, seed=seed, on_bad_row=options.on_bad_row
     )
-    if path := options.checkpoints.start(out):
+    training.experiment = experiment
+    if path is not None:
         training.load(path)
     saver = options.checkpoints.saver(out)
     with Interrupt() as stop, writing(out):
@@ -112,6 +118,12 @@ def read_reward_rows(options: RewardModelOptions, run_dir: Path) -> tuple[list[T
     return train[: options.n_preferences], heldout
 
 
+def choose_preference_files(run_dir: Path, preferences: Path | None, heldout: Path | None) -> tuple[Path, Path | None]:
+    """Returns the files to train on and to judge by, the user's or the run's own; None where a part is held out."""
+    folder = run_dir / "preferences"
+    return preferences or folder / "train.jsonl", heldout or (None if preferences else folder / "heldout.jsonl")
+
+
 def read_for_training(
     run_dir: Path, preferences: Path | None, heldout: Path | None, *, read: Callable[[Path], list[AnyRow]]
 ) -> tuple[list[AnyRow], list[AnyRow]]:
@@ -121,10 +133,11 @@ def read_for_training(
     whatever the seed, so that runs can be compared. InputError where there are fewer than two rows; a warning where
     held-out rows have prompts that are trained on.
     """
-    folder = run_dir / "preferences"
-    source = preferences or require_path(folder / "train.jsonl", made_by=f"textrl preferences --run-dir {run_dir}")
+    source, judge_source = choose_preference_files(run_dir, preferences, heldout)
+    if preferences is None:
+        require_path(source, made_by=f"textrl preferences --run-dir {run_dir}")
     train = read(source)
-    if judge_source := heldout or (None if preferences else folder / "heldout.jsonl"):
+    if judge_source is not None:
         judged = read(judge_source)
         if heldout:
             prompts = ([row.prompt for row in rows] for rows in (train, judged))

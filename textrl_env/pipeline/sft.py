@@ -9,10 +9,12 @@ from textrl_env.data import OnBadRow, Row, split_rows
 from textrl_env.data.rows import read_each
 from textrl_env.data.text import encode_completion
 from textrl_env.errors import InputError, require_count, require_seed
+from textrl_env.files import writing
 from textrl_env.lm import load_model, load_tokenizer
 from textrl_env.pipeline import default_data
 from textrl_env.pipeline.option_paths import InputFile
-from textrl_env.pipeline.runs import CheckpointOptions, StageStoppedError, command_line, require_model
+from textrl_env.pipeline.resume import CheckpointOptions, describe_experiment
+from textrl_env.pipeline.runs import StageStoppedError, command_line, require_model
 from textrl_env.training import Interrupt
 
 Rows = list[dict[str, Any]]
@@ -66,14 +68,18 @@ def run_sft(options: SFTOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]
     if options.model is not None:
         start = require_model(options.model, made_by="save_pretrained of a causal LM")
 
+    experiment = describe_experiment(
+        options, seed, files={"demonstrations": options.demonstrations}, models={"model": start}
+    )
+    out = run_dir / options.folder
+    checkpoint = options.checkpoints.start(out, experiment)
+
     from textrl_env.agents import train_sft
     from textrl_env.agents.policy import ModelCard, export_policy
-    from textrl_env.training.checkpoints import writing
 
     model, tokenizer = _load_or_build(options, start, rows, seed)
     if options.on_bad_row == "skip":
         rows, heldout = (_select_fitting(model, tokenizer, part) for part in (rows, heldout))
-    out = run_dir / options.folder
     saver = options.checkpoints.saver(out)
     with Interrupt() as stop, writing(run_dir):
         loss = train_sft(
@@ -86,20 +92,21 @@ def run_sft(options: SFTOptions, run_dir: Path, seed: int = 0) -> dict[str, Any]
             seed=seed,
             should_stop=stop,
             saver=saver,
-            resume=options.checkpoints.start(out),
+            resume=checkpoint,
+            experiment=experiment,
         )
-    metrics = {"heldout_loss": loss, "n_demonstrations": len(rows), "n_heldout": len(heldout)}
-    card = ModelCard(
-        method="SFT",
-        base=str(options.model or "random weights"),
-        seed=seed,
-        command=command_line(),
-        data=str(options.demonstrations or f"demonstrations of {default_data.NAME}"),
-        metrics=metrics,
-    )
-    # Room for the longest demonstration: a policy trained on them knows no longer completion.
-    longest = max(len(encode_completion(tokenizer, row["completion"])) for row in rows[:1000])
-    export_policy(out, model, tokenizer, card, max_new_tokens=longest)
+        metrics = {"heldout_loss": loss, "n_demonstrations": len(rows), "n_heldout": len(heldout)}
+        card = ModelCard(
+            method="SFT",
+            base=str(options.model or "random weights"),
+            seed=seed,
+            command=command_line(),
+            data=str(options.demonstrations or f"demonstrations of {default_data.NAME}"),
+            metrics=metrics,
+        )
+        # Room for the longest demonstration: a policy trained on them knows no longer completion.
+        longest = max(len(encode_completion(tokenizer, row["completion"])) for row in rows[:1000])
+        export_policy(out, model, tokenizer, card, max_new_tokens=longest)
     if stop.requested:
         raise StageStoppedError(
             f"stopped before the end of supervised fine-tuning; saved in {out} and {saver.folder}; go on with "

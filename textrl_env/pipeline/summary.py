@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from textrl_env.files import locked
 from textrl_env.pipeline.runs import read_json, require_path, write_json
 
 STAGES = ("sft", "preferences", "reward_model", "ppo", "evaluation")
@@ -24,12 +25,14 @@ def write_run_report(run_dir: Path) -> dict[str, Any]:
     Raises:
         InputError: the run was not evaluated, or PPO was not trained in it; the missing command is named.
     """
-    summary = write_summary(run_dir)
+    require_path(run_dir / "evaluation" / "manifest.json", made_by=f"textrl evaluate --run-dir {run_dir}")
+    with locked(run_dir):
+        summary = write_summary(run_dir)
 
-    from textrl_env.report import write_learning_curve, write_report
+        from textrl_env.report import write_learning_curve, write_report
 
-    write_learning_curve(run_dir, run_dir / "learning_curve.png")
-    write_report(run_dir)
+        write_learning_curve(run_dir, run_dir / "learning_curve.png")
+        write_report(run_dir)
     return summary
 
 

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from textrl_env.data.text.display import printable
 from textrl_env.errors import InputError
+from textrl_env.files import write_text
 from textrl_env.report import card_figures
 from textrl_env.report.findings import format_number, format_percent
 from textrl_env.report.templates import Tile, load_templates
@@ -40,10 +41,8 @@ def write_card(path: Path) -> Path:
         raise InputError(f"{path}: no report card can be read ({error}); make one with: textrl report rm") from None
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise InputError(f"{path}: not a report card of this version; make it anew with: textrl report rm")
-    page = path.with_suffix(".html")
     text = load_templates().get_template("card_page.html").render(_build_content(card))
-    page.write_text(text, encoding="utf-8", newline="\n")
-    return page
+    return write_text(path.with_suffix(".html"), text)
 
 
 def _build_content(card: Mapping[str, Any]) -> dict[str, Any]:

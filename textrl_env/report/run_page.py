@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from textrl_env.data.text.display import printable
+from textrl_env.files import write_bytes, write_text
 from textrl_env.report import run_figures
 from textrl_env.report.curves import compute_window, describe_hacking, extract_curve, extract_curve_against
 from textrl_env.report.drawing import NARROW
@@ -49,9 +50,7 @@ def write_report(run_dir: Path) -> Path:
     """
     run = read_run(Path(run_dir))
     page = load_templates().get_template("run_page.html").render(_build_content(run))
-    path = run.folder / "report.html"
-    path.write_text(page, encoding="utf-8", newline="\n")
-    return path
+    return write_text(run.folder / "report.html", page)
 
 
 def write_learning_curve(run_dir: Path, out: Path) -> Path:
@@ -60,9 +59,7 @@ def write_learning_curve(run_dir: Path, out: Path) -> Path:
     png = run_figures.draw_learning_curve(
         *(extract_curve(rows, k, UPDATE) for k in ("objective/scores", "objective/gold", KL))
     )
-    out = Path(out)
-    out.write_bytes(png)
-    return out
+    return write_bytes(out, png)
 
 
 def _build_content(run: Run) -> dict[str, Any]:

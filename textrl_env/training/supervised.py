@@ -1,19 +1,15 @@
 """The supervised loop of SFT, DPO, KTO and reward models: batches of rows, a loss, a step of AdamW, checkpoints."""
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from textrl_env.errors import InputError
 from textrl_env.training import checkpoints
-from textrl_env.training.checkpoints import CheckpointSaver
+from textrl_env.training.checkpoints import CheckpointSaver, Experiment
 from textrl_env.training.optimizer import adamw, one_cycle, require_finite
 from textrl_env.training.seeding import generator_states, restore_generators, seeded
 from textrl_env.training.terminal import progress_bar
@@ -56,9 +52,6 @@ class SupervisedTraining(ABC):
         more_groups: parameter groups beside the model's, each with `params`, `lr` (its peak) and more.
     """
 
-    other_training: ClassVar[str]
-    """What differs where a checkpoint is of another training, for the message that refuses it."""
-
     def __init__(
         self,
         model: Any,
@@ -73,6 +66,8 @@ class SupervisedTraining(ABC):
         self.description, self.n_steps, self.seed = description, n_steps, seed
         self.step = 0
         """Optimizer steps done."""
+        self.experiment: Experiment = {}
+        """What the caller knows beside `fingerprint`: where the rows and the model come from. Checkpoints hold both."""
         self.metrics: Metrics = {"loss": float("nan")}
         """The loss of the last step and further numbers."""
         self.device: torch.device = next(model.parameters()).device
@@ -110,8 +105,8 @@ class SupervisedTraining(ABC):
         """Takes what `state` returned."""
 
     @abstractmethod
-    def fingerprint(self) -> list[Any]:
-        """Returns all that decides the course of the training, for JSON; checkpoints keep a digest of it."""
+    def fingerprint(self) -> Experiment:
+        """Returns what decides the course of the training; a checkpoint of another one is refused."""
 
     def run_steps(
         self,
@@ -164,27 +159,25 @@ class SupervisedTraining(ABC):
             "optimizer": checkpoints.optimizer_tensors(self.optimizer),
             "generators": self._generators | tensors.get("generators", {}),
         }
-        return checkpoints.save(path, self.save_model, tensors, {"step": self.step, **values, "training": self._digest})
+        state = {"step": self.step, **values, "experiment": checkpoints.as_record(self._experiment())}
+        return checkpoints.save(path, self.save_model, tensors, state)
 
     def load(self, path: str | Path) -> Self:
         """Takes everything from a checkpoint; the next run goes on from there.
 
         Raises:
-            InputError: no checkpoint there, a damaged one, or one of a training with another fingerprint.
+            InputError: no checkpoint there, a damaged one, or one of another experiment; what differs is named.
         """
-        path = checkpoints.check(path)
-        if checkpoints.read_state(path).get("training") != self._digest:
-            raise InputError(
-                f"{path} is of a training with {self.other_training}; give the same, or start anew with --resume never"
-            )
+        checkpoints.require_same_experiment(path, self._experiment())
         tensors, values = checkpoints.load(path, self.load_model, self.optimizer)
-        self.step, self._generators, self._last_checkpoint = values["step"], tensors["generators"], path
-        self.restore(tensors, values)
+        path = Path(path)
+        with checkpoints.fitting(path):
+            self.step, self._generators, self._last_checkpoint = values["step"], tensors["generators"], path
+            self.restore(tensors, values)
         return self
 
-    @cached_property
-    def _digest(self) -> str:
-        return hashlib.sha256(json.dumps(self.fingerprint()).encode()).hexdigest()
+    def _experiment(self) -> Experiment:
+        return {"training": self.description, **self.fingerprint(), **self.experiment}
 
     def _save_running(self, path: Path) -> Path:
         self._generators = generator_states(self.device)

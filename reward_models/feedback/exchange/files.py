@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from textrl_env.data import OnBadRow
 from textrl_env.errors import InputError
+from textrl_env.files import write_text
 from textrl_env.reward_models.feedback.exchange.imported_answers import (
     TextColumns,
     add_answers,
@@ -93,12 +94,11 @@ def export_labels(
     if form != "label-studio":
         write_preferences(out, rows)
         return ExportSummary(len(rows), n_ties, ())
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_text(out, json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
     interfaces = []
     for task, k in sorted({(item.task, len(item.completions)) for item in items.values()}):
         interfaces.append(out.with_name(f"{out.stem}-{task}-{k}.xml"))
-        interfaces[-1].write_text(make_labeling_config(task, k), encoding="utf-8")
+        write_text(interfaces[-1], make_labeling_config(task, k))
     return ExportSummary(len(rows), 0, tuple(interfaces))
 
 

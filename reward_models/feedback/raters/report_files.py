@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from textrl_env.files import write_bytes, write_text
 from textrl_env.reward_models.feedback.raters.report import CARELESS_BELOW, RaterReport
 
 COLOURS = {"": "#0b6cb0", "careless": "#a66a00", "adversarial": "#9b3f8c"}
@@ -22,10 +23,8 @@ MAX_NAMES = 40
 def save_rater_report(report: RaterReport, folder: str | Path) -> tuple[Path, Path]:
     """Writes raters.json and raters.png into a folder, made if it is not there; returns the two paths."""
     figures, picture = Path(folder) / "raters.json", Path(folder) / "raters.png"
-    figures.parent.mkdir(parents=True, exist_ok=True)
-    figures.write_text(json.dumps(report.as_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    picture.write_bytes(draw_rater_report(report))
-    return figures, picture
+    write_text(figures, json.dumps(report.as_dict(), indent=1, allow_nan=False) + "\n")
+    return figures, write_bytes(picture, draw_rater_report(report))
 
 
 def draw_rater_report(report: RaterReport) -> bytes:

@@ -118,9 +118,16 @@ def test_the_log_goes_on_where_the_checkpoint_stands(run: Run, tmp_path: Path) -
     assert logs[0] == logs[1] and [json.loads(line)["step"] for line in logs[0].splitlines()] == list(range(1, 10))
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"change": {"n_steps": 10}}, {"rows": DEMONSTRATIONS[:-1]}])
-def test_another_training_is_refused(change: dict[str, Any], run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"seed": 1}, "seed 0 -> 1"),
+        ({"change": {"n_steps": 10}}, "n_steps 9 -> 10"),
+        ({"rows": DEMONSTRATIONS[:-1]}, "rows has another content"),
+    ],
+)
+def test_another_training_is_refused(change: dict[str, Any], difference: str, run: Run, tmp_path: Path) -> None:
     saver = CheckpointSaver(tmp_path / "run")
     run(saver=saver, should_stop=after(2))
-    with pytest.raises(InputError, match="of a training with other rows, options or another seed"):
+    with pytest.raises(InputError, match="of another experiment: " + difference):
         run(resume=saver.last, **change)

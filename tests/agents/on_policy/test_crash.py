@@ -6,6 +6,7 @@ import resource
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -185,8 +186,7 @@ def test_a_full_disk_at_any_call_is_said_in_one_line_and_loses_nothing(ppo: PPO,
     ppo.learn(total_updates=1).save(run)
     ppo.learn(total_updates=1)
     before = [value.clone() for value in ppo.policy.state_dict().values()]
-    total = n_calls(disk, tmp_path / "trial", lambda: ppo.save(tmp_path / "trial" / "other"))
-    for k in range(total - 2):
+    for k in count():
         disk.watch(tmp_path / "trial", k, FullDiskError)
         with pytest.raises(InputError) as raised:
             ppo.save(run)
@@ -194,11 +194,13 @@ def test_a_full_disk_at_any_call_is_said_in_one_line_and_loses_nothing(ppo: PPO,
         message = str(raised.value)
         assert message.startswith(f"{run}: could not be written (No space left on device)")
         assert "intact" in message and "\n" not in message
-        assert not list(run.parent.glob(".*.new"))
-        assert updates(run) == 1
+        if updates(run) == 2:  # It had its place already; what failed is to flush that.
+            break
+        assert not list(run.parent.glob(".*.textrl-new"))
+    assert k > 20
     assert all(torch.equal(one, now) for one, now in zip(before, ppo.policy.state_dict().values(), strict=True))
     ppo.save(run)
-    assert sorted(path.name for path in run.parent.iterdir()) == ["other", "run"]
+    assert [path.name for path in run.parent.iterdir()] == ["run"]
 
 
 class FullDuring(BaseCallback):

@@ -94,7 +94,7 @@ def test_a_run_that_goes_on_from_an_earlier_checkpoint_sets_the_later_ones_aside
 
 
 def test_what_killed_processes_left_is_swept(folder: Path, make_ppo: Any) -> None:
-    for name in (".update-000009.new", ".update-000002.old"):
+    for name in (".update-000009.textrl-new", ".update-000002.textrl-old"):
         (folder / name / "policy").mkdir(parents=True)
     ppo = make_ppo(n_epochs=1, critic="shared").load(folder / "update-000003")
     ppo.learn(total_updates=1, callback=SaveCheckpoints(folder))

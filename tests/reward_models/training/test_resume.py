@@ -129,23 +129,25 @@ def test_a_damaged_newest_one_is_passed_over(make: Make, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "difference"),
     [
-        {"kind": "llama"},
-        {"seed": 1},
-        {"n_epochs": 4},
-        {"loss": "davidson"},
-        {"rows": PREFERENCES[:-1]},
-        {"label_smoothing": 0.1},
+        ({"kind": "llama"}, "parameters has another content"),
+        ({"seed": 1}, "seed 0 -> 1"),
+        ({"n_epochs": 4}, "n_epochs 3 -> 4"),
+        ({"loss": "davidson"}, 'loss "auto" -> "davidson"'),
+        ({"rows": PREFERENCES[:-1]}, "rows has another content"),
+        ({"label_smoothing": 0.1}, "label_smoothing 0.0 -> 0.1"),
     ],
 )
-def test_another_training_is_refused_and_left_as_it_was(change: dict[str, Any], make: Make, tmp_path: Path) -> None:
+def test_another_training_is_refused_and_left_as_it_was(
+    change: dict[str, Any], difference: str, make: Make, tmp_path: Path
+) -> None:
     first = make()
     first.run(should_stop=stop_after(first, 2))
     first.save(tmp_path / "run")
     other = make(**change)
     before = [value.clone() for value in bits(other)]
-    with pytest.raises(InputError, match="of a training with another model, rows, options or seed"):
+    with pytest.raises(InputError, match=f"of another experiment: .*{difference}"):
         other.load(tmp_path / "run")
     assert all(torch.equal(one, now) for one, now in zip(before, bits(other), strict=True))
 

@@ -1,4 +1,4 @@
-"""A run's folder: its files, its models, what a stage records in it, and its checkpoints."""
+"""A run's folder: its files, its models, and what a stage records in it."""
 
 from lazy_loader import attach_stub
 

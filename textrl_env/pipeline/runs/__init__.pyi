@@ -1,4 +1,3 @@
-from .checkpoints import CheckpointOptions as CheckpointOptions
 from .folder import (
     encode_fitting_prompts as encode_fitting_prompts,
     find_policy as find_policy,
@@ -9,4 +8,9 @@ from .folder import (
     write_json as write_json,
     write_jsonl as write_jsonl,
 )
-from .record import StageStoppedError as StageStoppedError, command_line as command_line, run_stage as run_stage
+from .record import (
+    StageStoppedError as StageStoppedError,
+    command_line as command_line,
+    forget_results as forget_results,
+    run_stage as run_stage,
+)

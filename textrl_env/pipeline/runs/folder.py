@@ -8,6 +8,7 @@ from typing import Any, Literal
 from textrl_env.data import OnBadRow, PromptDataset, PromptIds
 from textrl_env.data.rows import collect
 from textrl_env.errors import InputError
+from textrl_env.files import find_whole, write_text
 from textrl_env.lm import context_length, load_config, load_tokenizer, resolve_model
 from textrl_env.lm.loading import read_object
 
@@ -41,7 +42,7 @@ def require_model(
     Raises:
         InputError: nothing is there, the hub has no such model, or it is known to be of the other kind.
     """
-    folder = default if model is None else resolve_model(model)
+    folder = default and find_whole(default) if model is None else resolve_model(model)
     if folder is None:
         raise TypeError("require_model() takes a model or a default")
     require_path(folder / "config.json", made_by=made_by)
@@ -133,15 +134,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> Path:
-    """Writes one indented JSON object, NaN refused; returns the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(dict(value), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    return path
+    """Writes one indented JSON object, NaN refused, whole or not at all; returns the path."""
+    return write_text(path, json.dumps(dict(value), indent=1, allow_nan=False) + "\n")
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Writes one JSON object a line, NaN refused; returns the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes one JSON object a line, NaN refused, all of them or none; returns the path."""
     lines = (json.dumps(dict(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-    path.write_text("".join(lines), encoding="utf-8")
-    return path
+    return write_text(path, "".join(lines))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from textrl_env.errors import require_seed
+from textrl_env.files import locked, sweep, writing
 from textrl_env.pipeline.option_paths import check_paths
 from textrl_env.pipeline.runs.folder import write_json
 from textrl_env.training.distributed import process_index
@@ -48,20 +49,40 @@ def run_stage(
 
     Writes them to `metrics.json` in the stage's folder, and to `manifest.json` there the command, options, versions
     and seconds. After a stop both are removed: what was saved is not what an earlier run's numbers speak of. Of several
-    processes one does this.
+    processes one does this. The run's folder is locked meanwhile.
+
+    Raises:
+        InputError: another process is writing into the run's folder, or what the stage raises.
     """
     require_seed(seed)
     folder = run_dir / options.folder
     check_paths(options, folders=[folder, *([run_dir / name] if (name := getattr(options, "exports", None)) else ())])
+    if process_index() > 0:
+        return run(options, run_dir, seed)
+    with locked(run_dir):
+        return _run_alone(run, options, run_dir, seed)
+
+
+def forget_results(folder: Path) -> None:
+    """Removes a stage's metrics.json and manifest.json, which speak of a model that is about to be replaced."""
+    for name in ("metrics.json", "manifest.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _run_alone(
+    run: Callable[[AnyOptions, Path, int], dict[str, Any]], options: AnyOptions, run_dir: Path, seed: int
+) -> dict[str, Any]:
+    folder = run_dir / options.folder
+    # What a killed process left half-written.
+    with writing(folder):
+        for place in (run_dir, folder):
+            sweep(place)
     start = time.perf_counter()
     try:
         metrics = run(options, run_dir, seed)
     except StageStoppedError:
-        for name in ("metrics.json", "manifest.json"):
-            (folder / name).unlink(missing_ok=True)
+        forget_results(folder)
         raise
-    if process_index() > 0:
-        return metrics
     write_json(folder / "metrics.json", metrics)
     manifest = {
         "command": command_line(),

@@ -1,16 +1,14 @@
 """A checkpoint is a folder: the model's own folders, `trainer/` (safetensors and JSON, no pickle) and a manifest.
 
-It is written beside its place, flushed to disk and renamed, so that a crash at any moment leaves the older checkpoint
-or the new one. See docs/checkpoints.md.
+It is written whole or not at all, and read only as far as its manifest lists it. See docs/checkpoints.md.
 """
 
-import hashlib
 import json
-import os
-import shutil
+import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -19,10 +17,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from textrl_env.errors import InputError
+from textrl_env.files import digest_file, find_whole, replacing
 from textrl_env.training.distributed import sharded_like, whole
 
 MANIFEST = "manifest.json"
 STATE = "trainer/state.json"
+SHA256 = re.compile(r"[0-9a-f]{64}")
+MISFITS = (ArithmeticError, AttributeError, LookupError, RuntimeError, SafetensorError, TypeError, ValueError)
+"""What Python, torch and safetensors raise for numbers of another form."""
 
 Tensors = dict[str, dict[str, Tensor]]
 
@@ -37,32 +39,24 @@ def save(
 
     Args:
         path: the folder.
-        save_model: writes what is trained into a folder that it makes.
+        save_model: writes what is trained into a folder that is there.
         tensors: the rest that is tensors, by file and name: `optimizer`, as `optimizer_tensors` gives them, and more.
         state: the rest, for JSON.
 
     Raises:
         InputError: it could not be written (a full disk, for one); what was there before is still there.
     """
-    path = Path(path)
-    new, older = _beside(path, "new"), _beside(path, "old")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if older.exists() and not path.exists():
-            older.rename(path)
-        for leftover in (new, older):
-            _remove(leftover)
-        try:
-            _write(new, save_model, tensors, state)
-        except Exception:
-            shutil.rmtree(new, ignore_errors=True)
-            raise
-        if path.exists():
-            path.rename(older)
-        new.rename(path)
-        _flush(path.parent)
-        _remove(older)
-    return path
+    with replacing(path) as new:
+        save_model(new)
+        trainer = new / "trainer"
+        trainer.mkdir()
+        for name, parts in tensors.items():
+            save_file({key: value.contiguous() for key, value in parts.items()}, trainer / f"{name}.safetensors")
+        (new / STATE).write_text(json.dumps(dict(state), indent=1) + "\n")
+        files = sorted(file for file in new.rglob("*") if file.is_file())
+        manifest = {file.relative_to(new).as_posix(): digest_file(file) for file in files}
+        (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    return Path(path)
 
 
 def load(
@@ -70,30 +64,83 @@ def load(
 ) -> tuple[Tensors, dict[str, Any]]:
     """Puts a checkpoint's numbers into `optimizer`; returns its other tensors and its state.
 
+    Only files that the manifest lists are read.
+
     Args:
         path: the folder.
         load_model: called with it; takes the parameters that `save_model` wrote.
         optimizer: over the same parameters.
 
     Raises:
-        InputError: no checkpoint there, or a file that differs from the manifest, named.
+        InputError: no checkpoint there, a file that differs from the manifest, named, or a checkpoint that does not
+            fit the model or the optimizer.
     """
     path = check(path)
-    load_model(path)
-    tensors = {file.stem: load_file(file) for file in sorted((path / "trainer").glob("*.safetensors"))}
-    optimizer_state = optimizer.state_dict()
-    optimizer_state["state"] = {}
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for name, value in tensors.pop("optimizer").items():
-        index, key = name.split(".", 1)
-        optimizer_state["state"].setdefault(int(index), {})[key] = sharded_like(value, parameters[int(index)])
-    optimizer.load_state_dict(optimizer_state)
+    names = read_manifest(path)
+    with fitting(path):
+        tensors = {
+            PurePosixPath(name).stem: load_file(path / name)
+            for name in names
+            if PurePosixPath(name).match("trainer/*.safetensors")
+        }
+        state = merge_optimizer(optimizer, tensors.pop("optimizer"), path)
+        with _listed_files(path, names) as folder:
+            load_model(folder)
+        optimizer.load_state_dict(state)
     return tensors, read_state(path)
 
 
-def read_state(path: Path) -> dict[str, Any]:
-    """Reads the state of a checkpoint that `check` found whole."""
-    return dict(json.loads((path / STATE).read_text()))
+def merge_optimizer(optimizer: torch.optim.Optimizer, values: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
+    """Returns a state for `optimizer` with the values of `optimizer_tensors`.
+
+    Raises:
+        InputError: they are those of another kind of optimizer, or of parameters of other shapes.
+    """
+    state = optimizer.state_dict()
+    state["state"] = {}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for name, value in values.items():
+        number, key = name.split(".", 1)
+        if int(number) >= len(parameters):
+            raise InputError(f"{path}: of a training of more parameters than the {len(parameters)} here")
+        parameter = parameters[int(number)]
+        if value.dim() and value.shape != parameter.shape:
+            raise InputError(
+                f"{path}: of a model of another shape: {key} of parameter {number} is {tuple(value.shape)}, the "
+                f"parameter here {tuple(parameter.shape)}; make the model with the run's options"
+            )
+        state["state"].setdefault(int(number), {})[key] = sharded_like(value, parameter)
+    return state
+
+
+def read_state(path: str | Path) -> dict[str, Any]:
+    """Reads the state of a checkpoint; of its files this one alone is compared with the manifest.
+
+    Raises:
+        InputError: no checkpoint there, or a damaged one.
+    """
+    path = find_whole(Path(path))
+    _check_file(path, STATE, read_manifest(path)[STATE])
+    with fitting(path):
+        return dict(json.loads((path / STATE).read_text()))
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Turns what goes wrong while a checkpoint's numbers are taken, within the context, into an InputError.
+
+    Its files are as they were written, so it is one of another training, or of another version.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except MISFITS as error:
+        lines = str(error).splitlines() or [""]
+        raise InputError(
+            f"{path}: does not fit this training ({type(error).__name__}: {lines[-1].strip()[:200]}); make the model "
+            "and the training with the run's options, or start anew"
+        ) from error
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -106,93 +153,64 @@ def check(path: str | Path) -> Path:
     """Returns the folder of a checkpoint after a crash, too; every file of it is as its manifest says.
 
     Raises:
-        InputError: no checkpoint there, or a file that differs from the manifest, named.
+        InputError: no checkpoint there, a damaged or foreign manifest, or a file that differs from it, named.
     """
-    path = Path(path)
-    older = _beside(path, "old")
-    if not path.exists() and older.exists():
-        path = older  # A crash came between the two renames of `save`.
-    if not (path / MANIFEST).is_file():
-        raise InputError(f"{path}: no checkpoint here (no {MANIFEST}); expected a folder that save() wrote")
-    try:
-        digests = dict(json.loads((path / MANIFEST).read_text()))
-    except (TypeError, ValueError):
-        digests = {}
-    if STATE not in digests:
-        raise InputError(f"{path}: {MANIFEST} is damaged; use another checkpoint")
-    for name, digest in digests.items():
-        if not (path / name).is_file() or _sha256(path / name) != digest:
-            raise InputError(f"{path}: {name} is missing or damaged; use another checkpoint")
+    path = find_whole(Path(path))
+    for name, digest in read_manifest(path).items():
+        _check_file(path, name, digest)
     return path
 
 
-def remove(path: Path) -> None:
-    """Deletes a checkpoint; a crash on the way leaves no half of it under its name."""
-    remains = _beside(path, "new")
-    _remove(remains)
-    path.rename(remains)
-    _remove(remains)
+def read_manifest(path: Path) -> dict[str, str]:
+    """Returns the names of a checkpoint's files, relative to it, with their SHA-256.
+
+    Raises:
+        InputError: there is none, it is damaged, or a name leads out of the folder.
+    """
+    if not (path / MANIFEST).is_file():
+        raise InputError(f"{path}: no checkpoint here (no {MANIFEST}); expected a folder that save() wrote")
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError, RecursionError):
+        manifest = None
+    if (
+        not isinstance(manifest, dict)
+        or STATE not in manifest
+        or not all(isinstance(digest, str) and SHA256.fullmatch(digest) for digest in manifest.values())
+    ):
+        raise InputError(
+            f"{path}: {MANIFEST} is damaged; expected names of files with their SHA-256, {STATE} among them; use "
+            "another checkpoint"
+        )
+    for name in manifest:
+        if not _is_inside(path, name):
+            raise InputError(f"{path}: {MANIFEST} names {name!r:.200}, which leads out of the checkpoint's folder")
+    return manifest
 
 
-def sweep(folder: Path) -> None:
-    """Deletes what killed processes left beside the checkpoints of a folder."""
-    for leftover in folder.glob(".*.new"):
-        _remove(leftover)
-    for older in folder.glob(".*.old"):
-        if folder.joinpath(older.stem[1:]).exists():
-            _remove(older)
+def _check_file(path: Path, name: str, digest: str) -> None:
+    if not (path / name).is_file() or digest_file(path / name) != digest:
+        raise InputError(f"{path}: {name} is missing or damaged; use another checkpoint")
+
+
+def _is_inside(path: Path, name: str) -> bool:
+    try:
+        place = PurePosixPath(name)
+        is_relative = not place.is_absolute() and ".." not in place.parts
+        return is_relative and (path / name).resolve().is_relative_to(path.resolve())
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns a failure to write, within the context, into an InputError that names the path and the reason."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(
-            f"{path}: could not be written ({reason}); earlier checkpoints are intact. Make room on the disk, or "
-            "write elsewhere"
-        ) from error
-
-
-def _write(
-    path: Path,
-    save_model: Callable[[Path], object],
-    tensors: Mapping[str, Mapping[str, Tensor]],
-    state: Mapping[str, Any],
-) -> None:
-    """Writes a whole checkpoint into a new folder; it is on disk when this returns."""
-    save_model(path)
-    trainer = path / "trainer"
-    trainer.mkdir()
-    for name, parts in tensors.items():
-        save_file({key: value.contiguous() for key, value in parts.items()}, trainer / f"{name}.safetensors")
-    (path / STATE).write_text(json.dumps(dict(state), indent=1) + "\n")
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    manifest = {str(file.relative_to(path)): _sha256(file) for file in files}
-    (path / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-    for entry in (*path.rglob("*"), path):
-        _flush(entry)
-
-
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(f".{path.name}.{ending}")
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _listed_files(path: Path, names: Mapping[str, str]) -> Iterator[Path]:
+    """Yields the checkpoint's folder, or where more lies in it, a passing one with links to what the manifest lists."""
+    if {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()} <= {*names, MANIFEST}:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="textrl-") as folder:
+        for name in names:
+            link = Path(folder, name)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to((path / name).resolve())
+        yield Path(folder)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from textrl_env.errors import InputError, require_count
+from textrl_env.files import remove_folder, sweep
 from textrl_env.training.checkpoints import folder as checkpoint_folder
 
 Position = tuple[int, int]
@@ -38,6 +39,8 @@ class CheckpointSaver:
         Of several processes that train together all save, since each has a part of the state, and one `writes`.
         """
         self._last_position, self._writes = position, writes
+        if writes:
+            sweep(self.folder)
         if writes and (aside := set_aside(self.folder, after=position)):
             warnings.warn(f"checkpoints of an earlier course of the run are now in {aside}", stacklevel=3)
 
@@ -61,7 +64,7 @@ class CheckpointSaver:
     def _save(self, position: Position, save: Callable[[Path], object]) -> None:
         path = self.folder / name_of(position)
         if self._writes:
-            checkpoint_folder.sweep(self.folder)
+            sweep(self.folder)
         save(path)
         if self._writes:
             prune(self.folder, keep=self.keep)
@@ -108,7 +111,7 @@ def prune(folder: Path, *, keep: int) -> None:
     good = 0
     for path in list_checkpoints(folder) if len(list_checkpoints(folder)) > keep else ():
         if good >= keep:
-            checkpoint_folder.remove(path)
+            remove_folder(path)
         elif _is_good(path):
             good += 1
 

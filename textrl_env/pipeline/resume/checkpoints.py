@@ -10,7 +10,7 @@ from textrl_env.errors import InputError, require_count
 if TYPE_CHECKING:
     from textrl_env.agents import OnPolicyAlgorithm
     from textrl_env.agents.on_policy import SaveCheckpoints
-    from textrl_env.training.checkpoints import CheckpointSaver
+    from textrl_env.training.checkpoints import CheckpointSaver, Experiment
 
 
 @dataclass(frozen=True)
@@ -41,25 +41,26 @@ class CheckpointOptions:
 
         return CheckpointSaver(stage_folder / "checkpoints", every_updates=self.save_every, keep=self.keep)
 
-    def start(self, stage_folder: Path) -> Path | None:
-        """Returns the checkpoint to go on from, if any."""
-        from textrl_env.training.checkpoints import newest_good
+    def start(self, stage_folder: Path, experiment: "Experiment") -> Path | None:
+        """Returns the checkpoint to go on from, if any.
 
+        Raises:
+            InputError: it is of another experiment; what differs is named.
+        """
         if self.resume == "never":
             return None
-        return newest_good(stage_folder / "checkpoints") if self.resume == "auto" else Path(self.resume)
+        from textrl_env.training.checkpoints import newest_good, require_same_experiment
 
-    def resume_algorithm(self, algorithm: "OnPolicyAlgorithm", stage_folder: Path, *, total_updates: int) -> None:
-        """Plans a run of `total_updates`, or takes one of that length up where a checkpoint left it."""
-        from textrl_env.agents.on_policy import TrainingPlan
+        path = newest_good(stage_folder / "checkpoints") if self.resume == "auto" else Path(self.resume)
+        if path is not None:
+            require_same_experiment(path, experiment)
+        return path
 
-        algorithm.state.plan = plan = TrainingPlan(0, 0, total_updates=total_updates)
-        if (path := self.start(stage_folder)) is None:
-            return
-        algorithm.load(path)
-        if algorithm.state.plan != plan:
-            saved_updates = algorithm.state.plan and algorithm.state.plan.total_updates
-            raise InputError(
-                f"{path} is of a run of {saved_updates} updates, n_updates is {total_updates}; give the same number, "
-                "or start anew with --resume never"
-            )
+
+def resume_algorithm(algorithm: "OnPolicyAlgorithm", checkpoint: Path | None, *, total_updates: int) -> None:
+    """Plans a run of `total_updates`, or takes the one up that a checkpoint is of."""
+    from textrl_env.agents.on_policy import TrainingPlan
+
+    algorithm.state.plan = TrainingPlan(0, 0, total_updates=total_updates)
+    if checkpoint is not None:
+        algorithm.load(checkpoint)

@@ -1,0 +1,12 @@
+from .locks import locked as locked
+from .whole import (
+    digest_file as digest_file,
+    find_whole as find_whole,
+    flush as flush,
+    remove_folder as remove_folder,
+    replacing as replacing,
+    sweep as sweep,
+    write_bytes as write_bytes,
+    write_text as write_text,
+    writing as writing,
+)
