@@ -13,13 +13,13 @@ from transformers import AutoModelForSequenceClassification
 
 from textrl_env.data.text import Prompt, encode_pair, pad_id
 from textrl_env.errors import InputError
+from textrl_env.files import exporting
 from textrl_env.lm import (
     Precision,
     autocast,
     check_fits,
     checked_precision,
     context_length,
-    exporting,
     load_model,
     load_tokenizer,
     resolve_model,

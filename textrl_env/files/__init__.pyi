@@ -1,4 +1,5 @@
 from .locks import locked as locked
+from .model_files import digest_model as digest_model, exporting as exporting
 from .whole import (
     digest_file as digest_file,
     find_whole as find_whole,

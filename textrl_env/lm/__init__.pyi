@@ -6,7 +6,6 @@ from .loading import (
     load_tokenizer as load_tokenizer,
     resolve_model as resolve_model,
 )
-from .model_files import digest_model as digest_model, exporting as exporting
 from .precision import (
     Precision as Precision,
     as_device as as_device,

@@ -5,8 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from textrl_env.files import digest_file
-from textrl_env.lm import digest_model
+from textrl_env.files import digest_file, digest_model
 
 FREE = ("checkpoints", "watch_every", "allow_failed_reward_model")
 """Options, and groups of them, that do not touch what is trained, and may change from one part of a run to the next."""

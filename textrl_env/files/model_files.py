@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
-from textrl_env.files import digest_file, replacing
+from textrl_env.files.whole import digest_file, replacing
 
 MODEL_FILES = (
     "*.safetensors",
