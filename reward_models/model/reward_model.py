@@ -27,6 +27,7 @@ from textrl_env.lm import (
 from textrl_env.lm.adapters import has_adapters, load_adapters, save_model
 from textrl_env.lm.forward import read_states
 from textrl_env.lm.loading import MissingHeadError, load_into
+from textrl_env.reward_models.model.sampled_ids import SampledIds, SampledReader
 from textrl_env.training import seeded
 
 Floats = npt.NDArray[np.float64]
