@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from transformers import GenerationConfig
 
-from textrl_env.data.text import (end_token_ids, pad_id)
+from textrl_env.data.text import end_token_ids, pad_id
 from textrl_env.files import exporting
 
 
