@@ -37,8 +37,7 @@ class OnPolicyAlgorithm(OnPolicyOptions, ABC):
 
     Attributes:
         state: how far training is.
-        experiment: what decides the course of the training beside the state, by name; checkpoints hold it, and one that
-            has another is refused by `load`. Empty where nobody says.
+        experiment: what decides the course of the training, by name; `load` refuses a checkpoint that has another.
         rollout: the last one.
         interrupted: True where `should_stop` ended the last call of `learn`.
         last_checkpoint: the folder that was saved or loaded last, or None.
@@ -146,10 +145,7 @@ class OnPolicyAlgorithm(OnPolicyOptions, ABC):
         return self
 
     def log_rest(self) -> None:
-        """Makes a row of the log of what has no row yet, as what callbacks log at the end of training.
-
-        What an update that was stopped has logged so far is in its checkpoint, and is a row when it is finished.
-        """
+        """Makes a row of what has none, but for an update that was stopped, which has its numbers in its checkpoint."""
         if self.state.update is None and self.logger.name_to_value:
             self._write_row()
 
@@ -172,10 +168,7 @@ class OnPolicyAlgorithm(OnPolicyOptions, ABC):
         return self.last_checkpoint
 
     def load(self, path: str | Path) -> "OnPolicyAlgorithm":
-        """Takes the whole state of training from a checkpoint folder; returns itself.
-
-        InputError where there is no whole checkpoint, or one of another experiment, algorithm or model.
-        """
+        """Takes the state of training from a checkpoint folder, of the same experiment and model; returns itself."""
         require_same_experiment(path, self.experiment)
         pending = load_training(self, path)
         if self.state.update is not None:
