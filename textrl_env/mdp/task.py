@@ -180,7 +180,7 @@ class TextGenTask:
         """
         longest = int(counts.max())
         places = np.arange(longest) - (longest - counts[:, None])
-        return (self.token_masks, self.mask_index(places)) if self.forbids_tokens else None
+        return (self.token_masks, self.mask_index(places.clip(min=0))) if self.forbids_tokens else None
 
     def new_order(self, index: int = 0, count: int = 1) -> PromptOrder:
         """Returns an order over the prompts, or every `count`-th from `index` on, at its beginning."""
