@@ -116,7 +116,7 @@ def train_dpo(
     require_causal(model, role="the model")
     check_fits(model, tokenizer)
     check_fits(reference, tokenizer, name="the reference model")
-    encoded, heldout_encoded = (
+    examples, heldout_examples = (
         encode_rows(
             tokenizer,
             rows,
@@ -128,12 +128,12 @@ def train_dpo(
         )
         for rows in (preferences, heldout)
     )
-    if not encoded:
+    if not examples:
         raise InputError("no preferences to train on")
     model.eval()
     reference.eval()
     pairs, heldout_pairs = (
-        _make_pairs(reference, tokenizer, rows, config=config) for rows in (encoded, heldout_encoded)
+        _make_pairs(reference, tokenizer, rows, config=config) for rows in (examples, heldout_examples)
     )
     compute_loss = partial(_compute_loss, model, tokenizer, config=config)
 

@@ -84,7 +84,7 @@ def train_kto(
     check_fits(model, tokenizer)
     check_fits(reference, tokenizer, name="the reference model")
     limit = context_length(reference)
-    encoded = encode_rows(
+    examples = encode_rows(
         tokenizer,
         verdicts,
         read_verdict,
@@ -93,11 +93,11 @@ def train_kto(
         max_new_tokens=config.max_new_tokens,
         on_bad_row=on_bad_row,
     )
-    if len(encoded) < 2:
-        raise InputError(f"KTO compares with other rows' completions and needs two rows or more, got {len(encoded)}")
+    if len(examples) < 2:
+        raise InputError(f"KTO compares with other rows' completions and needs two rows or more, got {len(examples)}")
     model.eval()
     reference.eval()
-    sequences = [row.sequences[0] for row in encoded]
+    sequences = [row.sequences[0] for row in examples]
     foreign_rows = [
         _swap_completion(sequence, neighbour, limit)
         for sequence, neighbour in zip(sequences, [*sequences[1:], sequences[0]], strict=True)
@@ -105,7 +105,7 @@ def train_kto(
     padding = {"fill": pad_id(tokenizer), "vocab_size": len(tokenizer)}
     logprobs = reference_logprobs(reference, [*sequences, *foreign_rows], batch_size=2 * config.batch_size, **padding)
     ref_logprobs = logprobs.view(2, -1).to(model.device)
-    labels = torch.tensor([bool(row.label) for row in encoded], device=model.device)
+    labels = torch.tensor([bool(row.label) for row in examples], device=model.device)
 
     def loss_of(rows: list[int]) -> tuple[Tensor, Metrics]:
         with torch.no_grad():

@@ -59,12 +59,12 @@ def encode_rows(
     def encode(row: Any) -> EncodedRow:
         values = row.values if isinstance(row, Row) else row
         require_columns(values, [])
-        checked = read(values)
+        content = read(values)
         sequences = [
-            tokenize_completion(tokenizer, checked.prompt, text, max_length=max_length, max_new_tokens=max_new_tokens)
-            for text in checked.completions
+            tokenize_completion(tokenizer, content.prompt, text, max_length=max_length, max_new_tokens=max_new_tokens)
+            for text in content.completions
         ]
-        return EncodedRow(values, tuple(sequences), checked.label)
+        return EncodedRow(values, tuple(sequences), content.label)
 
     items = place_rows(rows, name=name)
     return collect(items, encode, source=f"{name}s", on_bad_row=on_bad_row) if items else []

@@ -97,9 +97,9 @@ class RewardModelTraining(SupervisedTraining):
         on_bad_row: OnBadRow = "error",
     ) -> None:
         self.reward_model, self.config = reward_model, config
-        checked = training_rows_of(rows, on_bad_row=on_bad_row)
-        compute_targets(checked, config)  # What does not go with the loss is said before anything is encoded.
-        fitting, self.token_ids = encode_rows(reward_model, checked, on_bad_row=on_bad_row)
+        all_rows = training_rows_of(rows, on_bad_row=on_bad_row)
+        compute_targets(all_rows, config)  # What does not go with the loss is said before anything is encoded.
+        fitting, self.token_ids = encode_rows(reward_model, all_rows, on_bad_row=on_bad_row)
         self.targets = compute_targets(fitting, config)
         self.thresholds = torch.nn.Parameter(self.targets.thresholds.to(next(reward_model.model.parameters()).device))
         thresholds = {"params": [self.thresholds], "lr": THRESHOLD_RATE, "weight_decay": 0.0}

@@ -223,18 +223,20 @@ class ExportLabels:
 
 @dataclass(frozen=True)
 class ImportLabels:
-    """Reads the labels of a Label Studio export into a database; every row is checked first."""
+    """Reads labels from elsewhere into a database; every row is checked first."""
 
     file: InputFile
-    """The export, JSON or JSONL."""
-    source: Literal["label-studio"] = "label-studio"
-    """The tool that wrote it."""
+    """A Label Studio export, JSON or JSONL, or rows."""
+    source: Literal["label-studio", "rows"] = "label-studio"
+    """What the file is: rows have annotator and chosen, rejected, or ranking, or completion, rating; status."""
     database: OutputFile = Path("runs/labels.db")
     """The database; made if it is not there."""
     prompt_column: str = "prompt"
     """The text field that holds the prompt."""
     completion_columns: tuple[str, ...] = ()
     """The text fields that hold the completions; by default completion_1, completion_2 and so on."""
+    question: str = ""
+    """Of a Label Studio project with several questions, the name of the control whose answers are read."""
     on_bad_row: OnBadRow = "error"
     """What a bad row does: stop before anything is written, or be left out and counted."""
 
@@ -243,5 +245,14 @@ class ImportLabels:
         from textrl_env.reward_models.feedback.exchange import TextColumns, import_labels
 
         columns = TextColumns(self.prompt_column, self.completion_columns)
-        summary = import_labels(self.file, self.database, columns=columns, on_bad_row=self.on_bad_row)
+        summary = import_labels(
+            self.file,
+            self.database,
+            source=self.source,
+            columns=columns,
+            question=self.question,
+            on_bad_row=self.on_bad_row,
+        )
+        if summary.n_superseded:
+            print(f"{summary.n_superseded} answers were given anew by the same person later; the latest counts")
         print(f"{summary.n_answers} answers in {self.file}, {summary.n_new} of them new in {self.database}")

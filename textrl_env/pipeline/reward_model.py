@@ -138,11 +138,11 @@ def read_for_training(
         require_path(source, made_by=f"textrl preferences --run-dir {run_dir}")
     train = read(source)
     if judge_source is not None:
-        judged = read(judge_source)
+        judge_rows = read(judge_source)
         if heldout:
-            prompts = ([row.prompt for row in rows] for rows in (train, judged))
+            prompts = ([row.prompt for row in rows] for rows in (train, judge_rows))
             warn_of_shared_prompts(*prompts, source=str(judge_source))
-        return train, judged
+        return train, judge_rows
     texts = [completions_of(row) for row in train]
     places = split_rows([row.prompt for row in train], texts, HELDOUT_FRACTION, source=str(source))
     train_places, heldout_places = places

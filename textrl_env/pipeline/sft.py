@@ -144,8 +144,8 @@ def _select_fitting(model: Any, tokenizer: Any, rows: Rows) -> Rows:
     from textrl_env.agents.offline import encode_demonstrations
     from textrl_env.lm import context_length
 
-    encoded = encode_demonstrations(tokenizer, rows, max_length=context_length(model), on_bad_row="skip")
-    return [dict(row.values) for row in encoded]
+    examples = encode_demonstrations(tokenizer, rows, max_length=context_length(model), on_bad_row="skip")
+    return [dict(row.values) for row in examples]
 
 
 def _load_or_build(options: SFTOptions, start: Path | None, rows: Rows, seed: int) -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,9 @@ from textrl_env.reward_models.feedback.exchange.imported_answers import (
     add_answers,
     group_by_item,
     read_answers,
+    select_latest,
 )
+from textrl_env.reward_models.feedback.exchange.judged_rows import from_judged_row
 from textrl_env.reward_models.feedback.exchange.label_studio import (
     from_label_studio,
     make_labeling_config,
@@ -29,6 +32,7 @@ from textrl_env.reward_models.feedback.exchange.training_rows import (
 from textrl_env.reward_models.feedback.store import LabelLog, Store
 from textrl_env.reward_models.preferences import write_preferences
 
+LabelSource = Literal["label-studio", "rows"]
 LabelForm = Literal["preferences", "rankings", "ratings", "log", "label-studio"]
 
 
@@ -51,6 +55,8 @@ class ImportSummary:
     """Answers in the file."""
     n_new: int
     """Answers that were not in the database before."""
+    n_superseded: int = 0
+    """Answers to an item that the same person answered once more, later."""
 
 
 def export_labels(
@@ -103,22 +109,37 @@ def export_labels(
 
 
 def import_labels(
-    path: str | Path, database: str | Path, *, columns: TextColumns | None = None, on_bad_row: OnBadRow = "error"
+    path: str | Path,
+    database: str | Path,
+    *,
+    source: LabelSource = "label-studio",
+    columns: TextColumns | None = None,
+    question: str = "",
+    on_bad_row: OnBadRow = "error",
 ) -> ImportSummary:
-    """Reads the labels of a Label Studio export into a database; every row is checked before anything is written.
+    """Reads labels from elsewhere into a database; every row is checked before anything is written.
 
     Args:
-        path: the export, JSON or JSONL.
+        path: an export of Label Studio, JSON or JSONL, or a file of rows.
         database: made if it is not there. An answer that is there already is never replaced.
+        source: what wrote the file: `label-studio`, or `rows` with a judgement each, see `from_judged_row`.
         columns: names of the texts in the export's tasks; by default those of `export_labels`.
-        on_bad_row: `error` stops at a bad row, `skip` leaves it out with a warning.
+        question: of a Label Studio project with several, the name of the one whose answers are read.
+        on_bad_row: `error` stops at bad rows, `skip` leaves them out with a warning.
 
     Raises:
-        InputError: a bad row, named by its number; or the database is damaged or foreign.
+        InputError: bad rows, by their numbers; or the database is damaged or foreign.
     """
     columns = columns or TextColumns()
-    answers = read_answers(path, lambda row: from_label_studio(row, columns), "data", on_bad_row=on_bad_row)
+    if source == "rows":
+        if question:
+            raise InputError("question: rows have one answer each; it is for source label-studio")
+        entries = read_answers(path, lambda row: from_judged_row(row, columns), "annotator", on_bad_row=on_bad_row)
+    else:
+        read_row = partial(from_label_studio, columns=columns, question=question)
+        entries = read_answers(path, read_row, "data", on_bad_row=on_bad_row)
+    answers = select_latest(entries)
     store = Store(database)
     n_new = add_answers(store, answers)
     store.close()
-    return ImportSummary(len(answers), n_new)
+    return ImportSummary(len(entries), n_new, len(entries) - len(answers))

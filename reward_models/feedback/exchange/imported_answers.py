@@ -2,14 +2,18 @@
 
 import hashlib
 import json
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from datetime import datetime
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
-from textrl_env.data import OnBadRow
-from textrl_env.data.rows import check_rows, parse_rows
+from textrl_env.data import OnBadRow, Row
+from textrl_env.data.columns import is_given
+from textrl_env.data.rows import read_each, require_columns
 from textrl_env.errors import InputError
 from textrl_env.reward_models.feedback.store import (
     AnswerKey,
@@ -35,6 +39,13 @@ class ImportedAnswer:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Something in a row that is no answer, and what it is: a draft, a prediction and so on."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
 class TextColumns:
     """Names of the texts in another tool's rows."""
 
@@ -45,10 +56,14 @@ class TextColumns:
 
     def item(self, task: str, texts: Mapping[str, Any]) -> Item:
         """Makes an item of a row's texts; InputError where one is missing or is no text."""
-        names = self.completions or tuple(name for name in map(completion_name, range(9)) if name in texts)
+        names = self.names_in(texts)
         if missing := [name for name in (self.prompt, *names) if name not in texts]:
             raise InputError(f"no text {missing[0]!r} (found: {', '.join(map(repr, texts)) or 'none'})")
         return Item.from_values(task, texts[self.prompt], [texts[name] for name in names])
+
+    def names_in(self, texts: Mapping[str, Any]) -> tuple[str, ...]:
+        """Returns the names of the completions in a row."""
+        return self.completions or tuple(name for name in map(completion_name, range(9)) if name in texts)
 
     def index(self, name: Any, item: Item) -> int:
         """Finds the completion that a name stands for; InputError where it is none."""
@@ -100,43 +115,78 @@ def make_judgement(item: Item, values: Mapping[str, Any]) -> Judgement:
 
 def read_answers(
     path: str | Path,
-    read_row: Callable[[Mapping[str, Any]], list[ImportedAnswer]],
+    read_row: Callable[[Mapping[str, Any]], Sequence[ImportedAnswer | LeftOut]],
     column: str,
     *,
     on_bad_row: OnBadRow = "error",
 ) -> list[ImportedAnswer]:
-    """Reads all answers in a file of another tool, checked row by row.
+    """Reads all answers in a file of another tool, checked row by row; a warning counts what is no answer.
 
     Args:
-        path: `.json` or `.jsonl`.
+        path: `.json` or `.jsonl`, or any file that `textrl_env.data.read_rows` knows.
         read_row: makes the answers of a row; raises InputError.
         column: that every row has.
-        on_bad_row: `error` stops at a bad row, `skip` leaves it out with a warning.
+        on_bad_row: `error` stops at bad rows, `skip` leaves them out with a warning.
+
+    Raises:
+        InputError: no usable row, or (with `error`) bad rows; two rows with one `id` that are not alike, too.
     """
+    rows_by_id: dict[str, str] = {}
 
-    def fault_of(row: Mapping[str, Any]) -> str | None:
-        try:
-            for answer in read_row(row):
-                _make_event(answer, {answer.item.id: answer.item}, LabelLog())
-        except InputError as error:
-            return str(error)
+    def read(row: Row) -> Sequence[ImportedAnswer | LeftOut]:
+        require_columns(row.values, [column])
+        if is_given(row.values.get("id")):
+            content = json.dumps([row.values.get("annotator"), row.values[column]], sort_keys=True, default=repr)
+            if rows_by_id.setdefault(repr(row.values["id"]), content) != content:
+                raise InputError(f"the id {row.values['id']!r:.60} is that of another row as well")
+        entries = read_row(row.values)
+        for entry in entries:
+            if isinstance(entry, ImportedAnswer):
+                _make_event(entry, {entry.item.id: entry.item}, LabelLog())
+        return entries
+
+    entries = chain.from_iterable(read_each(path, read, column=column, on_bad_row=on_bad_row, only_submitted=True))
+    answers: list[ImportedAnswer] = []
+    counts: Counter[str] = Counter()
+    for entry in entries:
+        if isinstance(entry, LeftOut):
+            counts[entry.kind] += 1
+        else:
+            answers.append(entry)
+    if counts:
+        names = ", ".join(f"{n} {kind}" for kind, n in counts.most_common())
+        warnings.warn(f"{path}: left out {counts.total()} that are no submitted answers ({names})", stacklevel=2)
+    return answers
+
+
+def select_latest(answers: Sequence[ImportedAnswer]) -> list[ImportedAnswer]:
+    """Returns one answer of each person to each item, the latest: by time where that is known, else by place."""
+    latest: dict[AnswerKey, ImportedAnswer] = {}
+    for answer in answers:
+        key = AnswerKey(answer.item.id, answer.annotator, 0)
+        times = [_read_time(entry) for entry in (latest.get(key, answer), answer)]
+        if None in times or times[0] <= times[1]:  # type: ignore[operator]
+            latest[key] = answer
+    return list(latest.values())
+
+
+def _read_time(answer: ImportedAnswer) -> float | None:
+    try:
+        return datetime.fromisoformat(answer.created_at).timestamp()
+    except (ValueError, TypeError, OverflowError):
         return None
-
-    rows = check_rows(
-        parse_rows(path, column), columns=[column], fault_of=fault_of, on_bad_row=on_bad_row, source=str(path)
-    )
-    return [answer for row in rows for answer in read_row(row.values)]
 
 
 def add_answers(store: Store, answers: Sequence[ImportedAnswer]) -> int:
     """Writes answers into a store, items included; returns how many were new.
 
-    An answer of a person to an item they have answered already, here or in an earlier import, changes nothing.
+    An answer of a person to an item they have answered already in the store changes nothing; of several answers the
+    latest counts, see `select_latest`.
     """
     store.add_items(answer.item for answer in answers)
     log = LabelLog()
     log.apply(store.events())
-    by_key = {AnswerKey(answer.item.id, answer.annotator, 0): answer for answer in answers}
+    by_key = {AnswerKey(answer.item.id, answer.annotator, 0): answer for answer in select_latest(answers)}
     new = [answer for key, answer in by_key.items() if log.next_revision(key) % 2]
     return sum(store.append([_make_event(answer, store.items, log) for answer in new]))
 

@@ -10,6 +10,7 @@ from typing import Any
 from textrl_env.errors import InputError
 from textrl_env.reward_models.feedback.exchange.imported_answers import (
     ImportedAnswer,
+    LeftOut,
     TextColumns,
     completion_name,
     make_judgement,
@@ -53,28 +54,63 @@ def make_labeling_config(task: LabelTask, k: int) -> str:
     return f'<View>\n  <Text name="prompt" value="$prompt"/>{texts}{control}{end}\n</View>\n'
 
 
-def from_label_studio(row: Mapping[str, Any], columns: TextColumns) -> list[ImportedAnswer]:
+def from_label_studio(
+    row: Mapping[str, Any], columns: TextColumns, *, question: str = ""
+) -> list[ImportedAnswer | LeftOut]:
     """Reads the answers in one task of an export; InputError says what is wrong with it.
 
     Regions are told apart by their type, so that other projects' names do; of choices those count that
-    `make_labeling_config` names.
+    `make_labeling_config` names. An annotation that was cancelled is a skip, whatever its regions say; drafts and
+    predictions are no answers.
+
+    Args:
+        row: the task.
+        columns: names of its texts.
+        question: name of the control (`from_name`) whose answers count, where a project asks several questions.
     """
     data, annotations = row.get("data"), row.get("annotations", [])
     if not isinstance(data, Mapping) or not isinstance(annotations, list):
         raise InputError("expected a task with 'data', an object, and 'annotations', a list")
-    answers = []
+    entries: list[ImportedAnswer | LeftOut] = []
     for number, annotation in enumerate(annotations, start=1):
         regions = annotation.get("result") if isinstance(annotation, Mapping) else None
         if not isinstance(regions, list) or not all(isinstance(region, Mapping) for region in regions):
             raise InputError(f"annotation {number}: expected an object with 'result', a list of regions")
         try:
-            item = columns.item(data.get("task") or _find_task(regions), data)
-            judgement = make_judgement(item, _RegionReader(item, columns).read(regions))
-            seconds, created_at = annotation.get("lead_time") or 0.0, annotation.get("created_at") or "unknown"
-            answers.append(ImportedAnswer(item, _find_annotator(annotation), judgement, seconds, created_at))
+            entries.append(_read_annotation(annotation, data, columns, question=question))
         except InputError as error:
             raise InputError(f"annotation {number}: {error}") from None
-    return answers
+    for kind in ("drafts", "predictions"):
+        entries += [LeftOut(kind.removesuffix("s"))] * (len(row[kind]) if isinstance(row.get(kind), list) else 0)
+    return entries
+
+
+def _read_annotation(
+    annotation: Mapping[str, Any], data: Mapping[str, Any], columns: TextColumns, *, question: str
+) -> ImportedAnswer | LeftOut:
+    was_cancelled = annotation.get("was_cancelled", False)
+    if not isinstance(was_cancelled, bool | None):
+        raise InputError(f"'was_cancelled' must be true or false, got {was_cancelled!r:.60}")
+    regions = annotation["result"]
+    if question:
+        regions = _select_regions(regions, question)
+    if was_cancelled and not data.get("task") and not regions:
+        return LeftOut("cancelled")
+    item = columns.item(data.get("task") or _find_task(regions), data)
+    # A skip has no answer, but for the places of its tags.
+    reader = _RegionReader(item, columns)
+    judgement = make_judgement(item, reader.read([] if was_cancelled else regions))
+    seconds, created_at = annotation.get("lead_time") or 0.0, annotation.get("created_at") or "unknown"
+    return ImportedAnswer(item, _find_annotator(annotation), judgement, seconds, created_at)
+
+
+def _select_regions(regions: Sequence[Mapping[str, Any]], question: str) -> list[Mapping[str, Any]]:
+    """Returns the answers to one question, and regions that are no answers."""
+    types = REGION_TYPES.values()
+    names = [region.get("from_name") for region in regions if region.get("type") in types]
+    if names and question not in names:
+        raise InputError(f"no answer is called {question!r:.60} (found: {', '.join(map(repr, names))})")
+    return [region for region in regions if region.get("type") not in types or region.get("from_name") == question]
 
 
 def _task_data(item: Item) -> dict[str, Any]:
@@ -135,21 +171,28 @@ class _RegionReader:
         self._values: dict[str, Any] = {"tags": [[] for _ in item.completions]}
         self._order: list[int] | None = None
         self._ties: list[int] = []
+        self._sources: dict[str, Any] = {}
+
+    def _require_single(self, target: str, name: Any) -> None:
+        """Raises InputError where another region has set the same part of the judgement."""
+        if target in self._sources:
+            first = self._sources[target]
+            hint = f"; choose one with question={first!r} or question={name!r}" if first != name else ""
+            raise InputError(f"the regions {first!r:.60} and {name!r:.60} both say the {target}{hint}")
+        self._sources[target] = name
 
     def read(self, regions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for region in regions:
             type, name, value = region.get("type"), region.get("from_name"), region.get("value")
             if not isinstance(value, Mapping):
                 raise InputError(f"a region of type {type!r:.40} has no 'value' object")
-            if type == "pairwise":
-                self._read_pair(value)
-            elif type == "ranker":
-                self._order = self._indices(_only_value(value.get("ranker")))
-            elif type == "rating":
-                self._values["rating"] = value.get("rating")
+            if type in REGION_TYPES.values():
+                self._require_single("answer", name)
+                self._read_answer(type, value)
             elif type == "choices":
                 self._read_choices(name, value)
             elif type == "textarea" and name == "comment":
+                self._require_single("comment", name)
                 self._values["comment"] = "\n".join(_check_texts(value.get("text")))
         order = self._order
         if order is None and self._ties and self._item.task == "pair":
@@ -159,12 +202,22 @@ class _RegionReader:
             self._values["ranks"] = order_to_ranks(order, self._ties) if is_whole else order
         return self._values
 
+    def _read_answer(self, type: Any, value: Mapping[str, Any]) -> None:
+        if type == "pairwise":
+            self._read_pair(value)
+        elif type == "ranker":
+            self._order = self._indices(_only_value(value.get("ranker")))
+        else:
+            self._values["rating"] = value.get("rating")
+
     def _read_pair(self, value: Mapping[str, Any]) -> None:
         if value.get("selected") not in SIDES:
             raise InputError(f"'selected' must be left or right, got {value.get('selected')!r:.60}")
         self._order = [0, 1] if value["selected"] == "left" else [1, 0]
 
     def _read_choices(self, name: Any, value: Mapping[str, Any]) -> None:
+        if name in ("ties", "reasons") or (isinstance(name, str) and name.startswith("tags_")):
+            self._require_single(name, name)
         if name == "ties":
             self._ties = self._indices(value.get("choices"))
         elif name == "reasons":
