@@ -9,9 +9,12 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter
 
-from textrl_env.agents.callbacks.verdicts import verdict
+from textrl_env.agents.callbacks.verdicts import TAGS, WINDOW, verdict
 from textrl_env.errors import require_above, require_count
 from textrl_env.stats import mann_kendall
+
+MOST_ROWS = 2000
+"""Rows of the log that a callback remembers: a run may have a million."""
 
 
 class _Reader(KVWriter):
@@ -136,9 +139,15 @@ class SayVerdict(RowCallback):
         require_count(1, every_updates=every_updates)
         self.every_updates, self.say = every_updates, say
         self._rows: list[dict[str, float]] = []
+        self._n_rows = 0
 
     def _on_row(self, row: dict[str, float]) -> None:
-        if "objective/scores" in row:
-            self._rows.append(row)
-            if len(self._rows) % self.every_updates == 0:
-                self.say(verdict(self._rows))
+        if "objective/scores" not in row:
+            return
+        self._rows.append({tag: value for tag, value in row.items() if tag in TAGS})
+        self._n_rows += 1
+        if self._n_rows % self.every_updates == 0:
+            self.say(verdict(self._rows))
+        if len(self._rows) >= MOST_ROWS:
+            # A long run's course shows in every second row as well; first and last rows are asked for themselves.
+            del self._rows[1:-WINDOW:2]

@@ -8,6 +8,12 @@ from textrl_env.stats import mann_kendall
 Row = Mapping[str, float]
 WINDOW = 20
 """Rows that a direction is judged over."""
+TAGS = frozenset(
+    {"time/iterations", "rollout/ep_len_mean"}
+    | {f"objective/{name}" for name in ("scores", "kl", "entropy")}
+    | {f"train/{name}" for name in ("clip_fraction", "approx_kl", "value_loss", "explained_variance")}
+)
+"""Columns of the log that are read."""
 CLEAR = 1.645
 """z-score beyond which a trend is called one: one sided 5 %."""
 ENOUGH = 10

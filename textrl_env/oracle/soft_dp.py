@@ -140,21 +140,48 @@ def frontier(
 
 
 def best_score_within(tree: PrefixTree, log_reference: LogPolicy, *, kl: float) -> float:
-    """Computes the best score that a policy reaches with at most `kl` nats per completion; `kl` above 0.
+    """Computes the best score that a policy reaches with at most `kl` nats per completion; 0 or more, infinity too.
 
     By Lagrangian duality it is the least of V*(coef) + coef · kl over the coefficients, where the optimum's KL is `kl`:
-    found by bisection, for about 35 times the work of `solve` and `evaluate`.
+    found by bisection, for about 35 times the work of `solve` and `evaluate`. Enough KL for the reference's share of
+    the best completions alone buys the best score, and none the reference's own.
+
+    Raises:
+        InputError: `kl`, or a reference that is not a log-policy on the tree.
     """
-    require_above(0, kl=kl)
-    leaves = np.concatenate([scores[end] for end, scores in zip(tree.ends, tree.scores, strict=True)])
-    span = float(np.ptp(leaves)) or 1.0
+    if kl != math.inf:
+        require_at_least(0, kl=kl)
+    at_reference = evaluate(tree, log_reference, log_reference, coef=0.0).score
+    scores, logprobs = _leaves(tree, log_reference)
+    best = float(scores.max())
+    # KL(ref given that the completion is one of the best ‖ ref) = -log P_ref(best).
+    if kl >= -np.logaddexp.reduce(logprobs[scores == best]):
+        return best
+    # By Pinsker's inequality the gain is at most span · √(kl / 2): what is less than rounding cannot be found.
+    if kl < 1e-30:
+        return at_reference
+    span = float(np.ptp(scores)) or 1.0
     # An optimum's KL falls as its coefficient rises, and is at most (span / coef)^2 / 8 (Hoeffding's lemma).
     low, high = 1e-9 * span, span / math.sqrt(8 * kl)
     while high > (1 + 1e-8) * low:
         coef = math.sqrt(low * high)
         optimal_kl = evaluate(tree, solve(tree, log_reference, coef=coef).log_policy, log_reference, coef=coef).kl
         low, high = (coef, high) if optimal_kl > kl else (low, coef)
-    return solve(tree, log_reference, coef=high).objective + high * kl
+    dual = solve(tree, log_reference, coef=high).objective + high * kl
+    # A vast coefficient multiplies rounding, too.
+    return min(max(dual, at_reference), best, at_reference + span * math.sqrt(kl / 2))
+
+
+def _leaves(tree: PrefixTree, log_reference: LogPolicy) -> tuple[Floats, Floats]:
+    """Returns scores and log-probabilities under the reference of all completions that it can write."""
+    prefix, scores, logprobs = np.zeros(1), [], []
+    for end, score, level in zip(tree.ends, tree.scores, _as_levels(tree, "log_reference", log_reference), strict=True):
+        after = prefix[:, None] + level
+        possible = end & (after > -np.inf)
+        scores.append(score[possible])
+        logprobs.append(after[possible])
+        prefix = after[~end]
+    return np.concatenate(scores), np.concatenate(logprobs)
 
 
 def _from_the_leaves(tree: PrefixTree, **policies: LogPolicy) -> list[tuple[npt.NDArray[Any], ...]]:

@@ -10,7 +10,9 @@ import pytest
 
 from textrl_env import InputError, KLShaping, TextGenVectorEnv
 from textrl_env.agents import PPO, ActorCriticLM, small_llama
-from textrl_env.agents.callbacks import HackingAlarm, RewardHackingWarning, TrackReward
+from textrl_env.agents.callbacks import HackingAlarm, RewardHackingWarning, SayVerdict, TrackReward
+from textrl_env.agents.callbacks.log_readers import MOST_ROWS
+from textrl_env.agents.callbacks.verdicts import verdict
 from textrl_env.agents.on_policy import run_logger
 from textrl_env.oracle import frontier, uniform_policy
 from textrl_env.reference import FrozenReference
@@ -104,3 +106,39 @@ def test_impossible_options_are_named() -> None:
         HackingAlarm(window=3)
     with pytest.raises(InputError, match="threshold must be above 0, got 0"):
         HackingAlarm(threshold=0)
+
+
+def say_verdicts(scores: Sequence[float], **options: Any) -> tuple[list[str], SayVerdict]:
+    """The lines that are said about a run with these scores, and the callback."""
+    lines: list[str] = []
+    callback = SayVerdict(say=lines.append, **options)
+    model: Any = SimpleNamespace(logger=run_logger(None, verbose=0), num_timesteps=0)
+    callback.init_callback(model)
+    callback.on_training_start({}, {})
+    for update, score in enumerate(scores, start=1):
+        for tag, value in {"objective/scores": score, "time/iterations": update, "time/fps": 3.0}.items():
+            model.logger.record(tag, float(value))
+        model.logger.dump(update)
+    callback.on_training_end()
+    return lines, callback
+
+
+def test_a_verdict_speaks_of_the_whole_run_and_remembers_a_part_of_a_long_one() -> None:
+    rng, n = np.random.default_rng(0), 5 * MOST_ROWS
+    rising = np.linspace(0, 1, n) + rng.normal(size=n)
+    lines, callback = say_verdicts(rising, every_updates=100)
+    assert len(lines) == n // 100 and lines[-1].startswith(f"update {n}: score {rising[-1]:.2f} ")
+    assert f"({rising[-1] - rising[0]:+.2f})" in lines[-1]
+    # No window of 20 shows the rise, all rows do, also those that are left.
+    assert "NOTHING LEARNT" not in lines[-1]
+    assert "NOTHING LEARNT" in say_verdicts(rng.normal(size=n), every_updates=n)[0][-1]
+    rows = callback._rows
+    assert len(rows) < MOST_ROWS and all("time/fps" not in row for row in rows)
+    assert [row["time/iterations"] for row in rows[-19:]] == list(range(n - 18, n + 1))
+    assert rows[0]["time/iterations"] == 1
+
+
+def test_a_run_that_fits_is_judged_by_all_its_rows() -> None:
+    scores = np.random.default_rng(1).normal(size=300)
+    rows = [{"objective/scores": score, "time/iterations": update} for update, score in enumerate(scores, start=1)]
+    assert say_verdicts(scores, every_updates=7)[0] == [verdict(rows[:n]) for n in range(7, 301, 7)]

@@ -1,5 +1,6 @@
 """The Mann-Kendall test against all orders of a series, and against noise."""
 
+import tracemalloc
 from itertools import permutations
 
 import numpy as np
@@ -36,3 +37,24 @@ def test_only_the_order_counts_and_little_data_has_no_trend() -> None:
     x = np.random.default_rng(1).normal(size=15)
     assert mann_kendall(np.exp(x)) == mann_kendall(x) == -mann_kendall(-x)
     assert mann_kendall([]) == mann_kendall([1.0, 2.0]) == mann_kendall([3.0] * 12) == 0.0
+
+
+@pytest.mark.parametrize("n", [3, 4, 7, 64, 129])
+def test_it_counts_every_pair_ties_among_them(n: int) -> None:
+    rng = np.random.default_rng(n)
+    for values in (rng.normal(size=n), rng.integers(4, size=n).astype(float)):
+        pairs = [(values[i], values[j]) for i in range(n) for j in range(i + 1, n)]
+        s = sum(int(later > earlier) - int(later < earlier) for earlier, later in pairs)
+        ties = np.unique(values, return_counts=True)[1]
+        variance = (n * (n - 1) * (2 * n + 5) - sum(t * (t - 1) * (2 * t + 5) for t in ties)) / 18
+        assert mann_kendall(values) == pytest.approx((s - np.sign(s)) / variance**0.5)
+
+
+def test_a_long_series_takes_no_more_memory_than_a_few_copies_of_it() -> None:
+    """A matrix of its pairs would be 1.6 GB."""
+    values = np.random.default_rng(0).normal(size=14_000)
+    tracemalloc.start()
+    z = mann_kendall(values)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert abs(z) < 4 and peak < 10 * values.nbytes
