@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from textrl_env.errors import InputError
-from textrl_env.lm import Precision, autocast, checked_precision, context_length, rounded_copy
+from textrl_env.lm import Precision, autocast, check_fits, checked_precision, context_length, rounded_copy
 from textrl_env.lm.forward import CachedDecoder, read_logits, require_causal, token_logprobs
 
 MOST_LOGITS = 2**25
@@ -36,12 +36,7 @@ class FrozenReference:
         self, model: Any, *, vocab_size: int, temperature: float = 1.0, precision: Precision = "float32"
     ) -> None:
         require_causal(model, role="the reference")
-        size = model.config.get_text_config().vocab_size
-        if size < vocab_size:
-            raise InputError(
-                f"the reference model knows {size} tokens, the tokenizer has {vocab_size}; "
-                "use the tokenizer the model was trained with"
-            )
+        check_fits(model, vocab_size, name="the reference model")
         self.model = self._freeze(model)
         self.vocab_size = vocab_size
         self.temperature = temperature

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from textrl_env.errors import InputError, require_above
-from textrl_env.lm import Precision, autocast, checked_precision
+from textrl_env.lm import Precision, autocast, check_fits, checked_precision
 from textrl_env.lm.adapters import trunk_copy, unwrap
 from textrl_env.lm.forward import read_logits, read_states, require_causal
 from textrl_env.training.distributed import Skeleton
@@ -108,12 +108,7 @@ class ActorCriticNetworks(nn.Module):
         require_above(0, temperature=temperature)
         policy = unwrap(policy)
         require_causal(policy, role="the policy")
-        size = policy.config.get_text_config().vocab_size
-        if size < vocab_size:
-            raise InputError(
-                f"the policy knows {size} tokens, the tokenizer has {vocab_size}; "
-                "use the tokenizer the model was trained with"
-            )
+        check_fits(policy, vocab_size, name="the policy")
         self.policy = policy
         self.vocab_size = vocab_size
         self.temperature = temperature

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from textrl_env.agents.policy.networks import ActorCriticNetworks
-from textrl_env.errors import InputError
+from textrl_env.errors import LARGEST_NUMBER, InputError, require_at_least
 from textrl_env.lm import load_config, load_model, load_tokenizer, resolve_model
 from textrl_env.lm.adapters import has_adapters, load_adapters, save_model
 from textrl_env.lm.loading import read_tensors, require_same_shapes
@@ -99,16 +99,18 @@ def init_critic_from(agent: ActorCriticNetworks, folder: str | Path, tokenizer: 
         AutoModelForSequenceClassification, folder, num_labels=1, dtype=agent.value_head.weight.dtype
     )
     require_same_shapes(folder, classifier.base_model, agent.critic_trunk)
+    offset = getattr(config, "score_offset", 0.0)
+    require_at_least(-LARGEST_NUMBER, **{f"{folder}: config.json: score_offset": offset})
     agent.critic_trunk.load_state_dict(classifier.base_model.state_dict())
     with torch.no_grad():
         agent.value_head.weight.copy_(classifier.score.weight)
-        agent.value_head.bias.fill_(float(getattr(config, "score_offset", 0.0)))
+        agent.value_head.bias.fill_(float(offset))
 
 
 def _load_head(networks: ActorCriticNetworks, folder: Path) -> None:
     if networks.value_head is not None:
         values = read_tensors(folder / HEAD_FILE)
-        expected = {name: tuple(value.shape) for name, value in networks.value_head.state_dict().items()}
-        if expected != (shapes := {name: tuple(value.shape) for name, value in values.items()}):
-            raise InputError(f"{folder / HEAD_FILE}: expected a value head of {expected}, found {shapes}")
+        head_shapes = {name: tuple(value.shape) for name, value in networks.value_head.state_dict().items()}
+        if head_shapes != (shapes := {name: tuple(value.shape) for name, value in values.items()}):
+            raise InputError(f"{folder / HEAD_FILE}: expected a value head of {head_shapes}, found {shapes}")
         networks.value_head.load_state_dict(values)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
 from textrl_env.data.text import Prompt, encode_pair, pad_id
-from textrl_env.errors import InputError
+from textrl_env.errors import LARGEST_NUMBER, InputError, require_above, require_at_least
 from textrl_env.files import exporting
 from textrl_env.lm import (
     Precision,
@@ -60,6 +60,9 @@ class RewardModel:
         if model.config.num_labels != 1:
             raise InputError(f"a reward model has one label, this one has {model.config.num_labels}; use num_labels=1")
         check_fits(model, tokenizer, name="the reward model")
+        place = f"{getattr(model, 'name_or_path', '') or 'the reward model'}: config.json: score_"
+        require_at_least(-LARGEST_NUMBER, **{f"{place}offset": getattr(model.config, "score_offset", 0.0)})
+        require_above(0, **{f"{place}unit": getattr(model.config, "score_unit", 1.0)})
         self.model, self.tokenizer, self.precision = model, tokenizer, checked_precision(precision)
         # Without a pad id the classifier reads the score at the padding, or refuses a batch.
         model.config.get_text_config().pad_token_id = pad_id(tokenizer)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from textrl_env.data import OnBadRow, PromptDataset
-from textrl_env.errors import require_count, require_seed
+from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.lm import load_model
 from textrl_env.pipeline import default_data
 from textrl_env.pipeline.generation import EndTokenOptions
@@ -177,10 +177,13 @@ def _find_contest(options: EvaluationOptions, run_dir: Path, seed: int) -> Conte
         dataset = default_data.draw_evaluation_prompts(options.n_prompts, seed=seed)
     else:
         dataset = PromptDataset.from_file(options.prompts, on_bad_row=options.on_bad_row)
+    tokenizers: list[Any] = []
     for model in (policy, reference):
         fitting = encode_fitting_prompts(model, dataset, max_new_tokens=limit, on_bad_row=options.on_bad_row)
-        dataset, tokenizer = fitting.dataset, fitting.tokenizer
-    return Contest(policy, reference, judge, dataset, tokenizer, limit, options.eos_token_ids)
+        dataset, tokenizers = fitting.dataset, [*tokenizers, fitting.tokenizer]
+    if tokenizers[0].get_vocab() != tokenizers[1].get_vocab():
+        raise InputError(f"{policy}: its tokens are not those of {reference}; compare models with one tokenizer")
+    return Contest(policy, reference, judge, dataset, tokenizers[0], limit, options.eos_token_ids)
 
 
 def _read_longest(policy: Path) -> int | None:

@@ -1,5 +1,6 @@
 """Tokenizers that can be used, and models that have an embedding for each of their ids."""
 
+from numbers import Integral
 from typing import Any
 
 from textrl_env.errors import InputError
@@ -10,18 +11,19 @@ def check_fits(model: Any, tokenizer: Any, *, name: str = "the model") -> None:
 
     Args:
         model: of transformers, with adapters or without.
-        tokenizer: of transformers.
+        tokenizer: of transformers, or only how many ids it has.
         name: what the message calls the model.
     """
-    check_ids(tokenizer)
-    embeddings = model.get_input_embeddings()
-    n_embeddings, n_ids = int(embeddings.weight.shape[0]), len(tokenizer)
+    n_ids = int(tokenizer) if isinstance(tokenizer, Integral) else len(tokenizer)
+    n_embeddings = int(model.get_input_embeddings().weight.shape[0])
     if n_ids > n_embeddings:
+        place = getattr(model, "name_or_path", "")
         raise InputError(
-            f"{name} knows {n_embeddings} tokens, the tokenizer has {n_ids} (the first one too many is "
-            f"{tokenizer.decode([n_embeddings])!r:.60}); use the tokenizer that the model was trained with, or resize "
-            "the embeddings and train them"
+            f"{f'{name}, {place},' if place else name} knows {n_embeddings} tokens, the tokenizer has {n_ids}; use the "
+            "tokenizer that the model was trained with, or resize the embeddings and train them"
         )
+    if not isinstance(tokenizer, Integral):
+        check_ids(tokenizer)
 
 
 def check_ids(tokenizer: Any, place: str = "the tokenizer") -> None:

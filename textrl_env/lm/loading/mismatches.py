@@ -40,17 +40,17 @@ def require_float_weights(skeleton: Any, weights: Weights) -> None:
 
 
 def require_all_weights(
-    folder: Path, model: Any, info: dict[str, Any], weights: Weights, *, dropped: set[str], new_head: bool
+    folder: Path, model: Any, info: dict[str, Any], weights: Weights, *, spare: set[str], new_head: bool
 ) -> None:
     """Raises InputError unless all weights of the model came from the files, and all in the files went into it."""
-    for name, stored, expected in sorted(info["mismatched_keys"]):
+    for name, shape, place in sorted(info["mismatched_keys"]):
         raise InputError(
-            f"{weights.files.get(name, folder)}: {name} has shape {tuple(stored)}, {CONFIG} asks for "
-            f"{tuple(expected)}{_label_hint(model, name)}; {AGAIN}"
+            f"{weights.files.get(name, folder)}: {name} has shape {tuple(shape)}, {CONFIG} asks for "
+            f"{tuple(place)}{_label_hint(model, name)}; {AGAIN}"
         )
     trunk = f"{model.base_model_prefix}."
     missing = sorted(name for name in info["missing_keys"] if not new_head or name.startswith(trunk))
-    unexpected = sorted(name for name in info["unexpected_keys"] if name not in dropped)
+    surplus = sorted(name for name in info["unexpected_keys"] if name not in spare)
     heads = [name for name in missing if not name.startswith(trunk)]
     if heads and heads == missing:
         raise MissingHeadError(
@@ -62,20 +62,23 @@ def require_all_weights(
             f"{folder}: the weights lack {_enumerate(missing)}, which {CONFIG} asks for "
             f"({type(model).__name__}); {AGAIN}"
         )
-    if unexpected and not (new_head and not any(name.startswith(trunk) for name in unexpected)):
+    if surplus:
         raise InputError(
-            f"{weights.files.get(unexpected[0], folder)}: {_enumerate(unexpected)} has no place in the "
+            f"{weights.files.get(surplus[0], folder)}: {_enumerate(surplus)} has no place in the "
             f"{type(model).__name__} that {CONFIG} describes; the folder holds {_kind_of(folder)}"
         )
 
 
 def require_trial(folder: Path, model: Any) -> None:
-    """Raises InputError where the model cannot read two tokens: its numbers fit the weights, but not each other."""
+    """Raises InputError where the model cannot read four tokens: its numbers fit the weights, but not each other."""
     fault = f"the {type(model).__name__} that it describes cannot read a text"
     with named_faults(folder / CONFIG, fault), torch.inference_mode():
-        outputs = model(input_ids=torch.zeros((1, 2), dtype=torch.long))
-    if any(bool(value.isnan().any()) for value in outputs.values() if isinstance(value, torch.Tensor)):
-        raise InputError(f"{folder}: the model answers NaN; its weights overflow, take another model")
+        n_embeddings = model.get_input_embeddings().weight.shape[0]
+        outputs = model(input_ids=torch.linspace(0, n_embeddings - 1, 4).long()[None])
+    # Minus infinity is how some models forbid the tokens that fill up their vocabulary.
+    answers = [value for value in outputs.values() if isinstance(value, torch.Tensor)]
+    if any(bool((value.isnan() | value.isposinf()).any()) for value in answers):
+        raise InputError(f"{folder}: the model answers NaN or Inf; its weights overflow, take another model")
 
 
 def _kind_of(folder: Path) -> str:

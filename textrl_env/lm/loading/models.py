@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import AutoModelForCausalLM
 
 from textrl_env.errors import InputError
 from textrl_env.lm.loading.configs import CONFIG, load_config, load_generation_config, read_config
@@ -65,8 +66,10 @@ def load_model(
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
-    dropped = set() if layers is None else set(_build_skeleton(kind, folder, whole_config).state_dict())
-    require_all_weights(folder, model, info, weights, dropped=dropped, new_head=new_head)
+    # What is left out on purpose is known by name: the head that the new one replaces, and the other layers.
+    whole = AutoModelForCausalLM if new_head and type(config) in AutoModelForCausalLM._model_mapping else kind
+    spare = set(_build_skeleton(whole, folder, whole_config).state_dict()) if new_head or layers else set()
+    require_all_weights(folder, model, info, weights, spare=spare, new_head=new_head)
     require_finite_tensors(model.state_dict().items(), lambda name: weights.files.get(name, folder))
     if model.can_generate():
         model.generation_config = load_generation_config(folder)
@@ -100,13 +103,13 @@ def require_same_shapes(folder: str | Path, source: nn.Module, target: nn.Module
         source: loaded.
         target: takes its parameters.
     """
-    stored, expected = _shapes(source), _shapes(target)
-    if stored == expected:
+    shapes, target_shapes = _shapes(source), _shapes(target)
+    if shapes == target_shapes:
         return
-    name = next(name for name in [*expected, *stored] if stored.get(name) != expected.get(name))
+    name = next(name for name in [*target_shapes, *shapes] if shapes.get(name) != target_shapes.get(name))
     raise InputError(
-        f"{folder}: another architecture than that of the model at hand: {name} is {stored.get(name, 'not there')}, "
-        f"the model's is {expected.get(name, 'not there')}; take the folder of a model that was made like it"
+        f"{folder}: another architecture than that of the model at hand: {name} is {shapes.get(name, 'not there')}, "
+        f"the model's is {target_shapes.get(name, 'not there')}; take the folder of a model that was made like it"
     )
 
 
@@ -154,8 +157,8 @@ def _build_skeleton(kind: Any, folder: Path, config: Any) -> Any:
 def _stored_dtype(config: Any, weights: Weights) -> torch.dtype:
     """Returns the type that the configuration names, else the one of the first weights."""
     types = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
-    stored = (types[weights.dtype(name)] for name in weights.slices if weights.dtype(name) in types)
-    return config.dtype if isinstance(config.dtype, torch.dtype) else next(stored, torch.float32)
+    dtypes = (types[weights.dtype(name)] for name in weights.slices if weights.dtype(name) in types)
+    return config.dtype if isinstance(config.dtype, torch.dtype) else next(dtypes, torch.float32)
 
 
 @contextmanager

@@ -35,8 +35,10 @@ def load_tokenizer(folder: str | Path, *, pads: bool = True) -> Any:
             if settings.get("gguf_file"):
                 raise InputError(f"{folder / name}: gguf_file is not read; {EXPECTED}")
     config = _load_config(folder)
+    has_file = (folder / TOKENIZER).exists()
+    place, fault = (folder / TOKENIZER, "no tokenizer") if has_file else (folder, f"no tokenizer here, no {TOKENIZER}")
     try:
-        with named_faults(folder, "holds no tokenizer that can be loaded"):
+        with named_faults(place, fault):
             tokenizer = AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
     except InputError as error:
         if "trust_remote_code" in str(error.__cause__):
@@ -44,7 +46,7 @@ def load_tokenizer(folder: str | Path, *, pads: bool = True) -> Any:
                 f"{folder}: can only be loaded by code of its own, which is not run; use a model that transformers "
                 "knows"
             ) from None
-        if (folder / TOKENIZER).exists():
+        if has_file:
             read_object(folder / TOKENIZER)
         raise
     if pads and tokenizer.pad_token_id is None and tokenizer.eos_token_id is None:

@@ -118,17 +118,17 @@ def _find_files(folder: Path, explicit: str | None) -> list[Path]:
         )
     if explicit is not None:
         is_index = explicit.endswith(INDEX.removeprefix("model")) and Path(explicit).name == explicit
-        return _indexed(folder / explicit) if is_index else _shards(folder / CONFIG, [explicit])
+        return _files_of_index(folder / explicit) if is_index else _shards(folder / CONFIG, [explicit])
     if (folder / WEIGHTS).exists():
         return [folder / WEIGHTS]
     if (folder / INDEX).exists():
-        return _indexed(folder / INDEX)
+        return _files_of_index(folder / INDEX)
     if any(file.suffix in UNSAFE for file in folder.iterdir()):
         raise _not_safetensors(folder)
     raise InputError(f"{folder}: no weights here (no {WEIGHTS}); the folder is incomplete, write the model again")
 
 
-def _indexed(index: Path) -> list[Path]:
+def _files_of_index(index: Path) -> list[Path]:
     """Lists the files that an index of shards names, each once."""
     names = read_object(index).get("weight_map")
     if not isinstance(names, dict) or not names:
