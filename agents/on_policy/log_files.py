@@ -111,10 +111,15 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def write_all(file: io.FileIO, text: str) -> None:
-    """Writes a text to a file without a buffer, which may take it in parts."""
+    """Writes a text to a file without a buffer, which may take it in parts; an error of the disk names the file."""
     data = text.encode()
-    while data:
-        data = data[file.write(data) or 0 :]
+    try:
+        while data:
+            data = data[file.write(data) or 0 :]
+    except OSError as error:
+        # Of an open file the system does not say which one it is.
+        error.filename = file.name
+        raise
 
 
 def _as_line(row: Row) -> str:

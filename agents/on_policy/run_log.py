@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import torch
-from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger, TensorBoardOutputFormat
+from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger
 from torch import Tensor
 
 from textrl_env.agents.maths import masked_mean
+from textrl_env.agents.on_policy.event_file import EventLog
 from textrl_env.agents.on_policy.log_files import CSVRows, JSONRows, read_rows
 from textrl_env.agents.rollout import Rollout
 
@@ -34,7 +35,7 @@ def run_logger(
         earlier_rows = [row for row in read_rows(path / "progress.jsonl") if 0 < row.get(counted_by, 0) <= after]
         # The table first: the lines are what both are made from.
         tables = [CSVRows(path / "progress.csv", earlier_rows), JSONRows(path / "progress.jsonl", earlier_rows)]
-        writers += [*tables, TensorBoardOutputFormat(str(path))]
+        writers += [*tables, EventLog(str(path))]
     return Logger(str(folder) if folder is not None else None, writers)
 
 
