@@ -22,7 +22,6 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
-from scipy import stats
 
 from textrl_env import KLShaping, TextGenVectorEnv
 from textrl_env.agents import A2C, GRPO, PPO, REINFORCE, RLOO, ActorCriticLM, DrGRPO, RejectionSampling, small_llama
@@ -227,6 +226,8 @@ def main(args: Args) -> dict[str, Any]:
 
 def half_width(runs: Any) -> Any:
     """Of the 95 % interval of the mean: (seeds, ...) -> (...)."""
+    from scipy import stats  # Not needed for --help.
+
     return stats.t.ppf(0.975, len(runs) - 1) * stats.sem(runs)
 
 

@@ -28,7 +28,6 @@ from iteration.workers import BENCHMARKS, offline
 from learning_curves import COEF, WORLD, gap, reference_model
 from rich.console import Console
 from rich.table import Table
-from scipy import stats
 from small_world import bars
 from small_world.files import Setting, write_files
 from small_world.ours import Measurement, ours
@@ -119,6 +118,8 @@ def main(args: Args) -> list[dict[str, Any]]:
 
 def table(runs: list[dict[str, Any]]) -> Table:
     """A row a variant."""
+    from scipy import stats  # Not needed for --help.
+
     quality_table = Table("variant", "seeds", *(f"{mark:,} completions" for mark in SETTING.marks), "CPU seconds")
     for variant in VARIANTS:
         group = [entry for entry in runs if entry["variant"] == variant]

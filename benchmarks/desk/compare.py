@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 Rows = Sequence[dict[str, Any]]
 
@@ -27,6 +26,8 @@ def at_kl(rows: Rows, entrant: str, kl: Sequence[float], *, score: str = "gold")
 
 def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Computes the mean over S seeds, 2 or more, and half its 95 % interval (Student's t): (S, ...) -> (...), (...)."""
+    from scipy import stats  # Not needed for --help.
+
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values, axis=0)
     return values.mean(axis=0), half
 
