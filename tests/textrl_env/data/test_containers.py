@@ -141,17 +141,6 @@ def test_conversations_in_a_parquet_files_data_frame_are_lists() -> None:
     assert dataset.conversational
 
 
-def test_a_dataset_of_hugging_face_is_rows_in_every_format() -> None:
-    datasets = pytest.importorskip("datasets")
-    rows = [{"prompt": "ab", "n": 1, "x": None}, {"prompt": "c", "n": 2, "x": 0.5}]
-    dataset = datasets.Dataset.from_list(rows)
-    sources = [dataset, dataset.to_iterable_dataset(), *(dataset.with_format(name) for name in ("numpy", "pandas"))]
-    assert all(PromptDataset.of(source) == PromptDataset.of(rows) for source in sources)
-    assert PromptDataset.of(dataset["prompt"]).prompts == ("ab", "c")
-    with pytest.raises(InputError, match="got a DatasetDict of 'train'; pass one of its values"):
-        PromptDataset.of(datasets.DatasetDict(train=dataset))
-
-
 class Point(NamedTuple):
     """A row of a user's own type."""
 
