@@ -34,7 +34,15 @@ from textrl_env.reward_models.feedback.simulated_raters import SimulatedRater
 ROOT = Path(__file__).parents[1]
 # Dataclasses with numbers that no user gives as options: states, results, and rows, which their readers check.
 NO_OPTIONS = {"Update", "TrainingState", "TrainingPlan", "Effect", "Finding", "Judgement", "LabelLog", "LabelEvent"}
-NO_OPTIONS |= {"CompletionChoice", "LanguageModelReviser", "Preference", "RatedCompletion", "Principle"}
+NO_OPTIONS |= {
+    "CheckedRow",
+    "ImportSummary",
+    "CompletionChoice",
+    "LanguageModelReviser",
+    "Preference",
+    "RatedCompletion",
+    "Principle",
+}
 # Where a field has no default: something that is right.
 REQUIRED = {
     "AdaptiveKL": {"target": 1.0},
