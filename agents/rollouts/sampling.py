@@ -20,8 +20,8 @@ from textrl_env.data.text import (
     render,
 )
 from textrl_env.errors import InputError, require_at_least, require_count, require_seed
-from textrl_env.lm import check_fits
-from textrl_env.lm.forward import CachedDecoder
+from textrl_env.lm import check_fits, context_length
+from textrl_env.lm.forward import CachedDecoder, require_causal
 from textrl_env.mdp import RewardSource, RewardSum
 from textrl_env.reference import FrozenReference
 from textrl_env.training import progress_bar
@@ -74,7 +74,12 @@ def sample_completions(
 
     Returns:
         B lists of n completions.
+
+    Raises:
+        InputError: not a causal language model, one without an embedding for a token, an impossible option, or a prompt
+            without tokens or without room for a completion in the model's context, named by its number.
     """
+    require_causal(model, role="the model")
     require_at_least(0, temperature=temperature)
     require_count(1, n=n, max_new_tokens=max_new_tokens, batch_size=batch_size)
     check_fits(model, tokenizer)
@@ -82,6 +87,7 @@ def sample_completions(
     prompt_ids = encode_prompts(tokenizer, prompts)
     if empty := [index for index, ids in enumerate(prompt_ids) if not ids]:
         raise InputError(f"prompt {empty[0]} has no tokens; a completion needs one at least to start from")
+    _check_context(model, prompt_ids, max_new_tokens)
     jobs = [ids for ids in prompt_ids for _ in range(n)]
     # Neighbours of similar length waste little padding; the order is undone at the end.
     order = sorted(range(len(jobs)), key=lambda job: len(jobs[job]))
@@ -105,6 +111,16 @@ def sample_completions(
                 completions[job] = Completion(text, jobs[job], ids, "eos" if ids[-1] in end_ids else "length")
             advance(len(batch))
     return [[completions[job] for job in range(start, start + n)] for start in range(0, len(jobs), n)]
+
+
+def _check_context(model: Any, prompt_ids: Sequence[Sequence[int]], max_new_tokens: int) -> None:
+    """Raises InputError where the longest prompt leaves no room for a completion in the model's context."""
+    context, lengths = context_length(model), [len(ids) for ids in prompt_ids]
+    if context is not None and lengths and (longest := max(lengths)) + max_new_tokens > context:
+        raise InputError(
+            f"prompt {lengths.index(longest)} has {longest} tokens, which with max_new_tokens {max_new_tokens} do not "
+            f"fit the model's context of {context}; shorten it, or lower max_new_tokens"
+        )
 
 
 @contextmanager

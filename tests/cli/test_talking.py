@@ -54,6 +54,22 @@ def test_equal_seeds_give_equal_answers_and_lines_have_seeds_of_their_own(talk: 
     assert cold[0] == cold[1]
 
 
+def test_a_conversation_ends_with_the_context_and_says_so(
+    talk: Any, folders: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # 120 tokens of context: 118 letters and a BOS leave room for one token of an answer, two more leave none.
+    talk("b" * 118, folders["one"])
+    with pytest.raises(SystemExit):
+        talk("b" * 120, folders["one"])
+    message = capsys.readouterr().err
+    assert "has 121 tokens and leaves no room for an answer in the context of 120; /new starts" in message
+    assert "Traceback" not in message
+    line = "b" * 50 + "\n"
+    talk(line + "/new\n" + line, folders["chats"])
+    with pytest.raises(SystemExit):
+        talk(line * 3, folders["chats"])
+
+
 @pytest.mark.parametrize("command", ["chat", "generate"])
 def test_the_code_of_a_folder_is_not_run(
     command: str, folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from textrl_env.data.text import Prompt
-from textrl_env.errors import require_seed, shift_seed
-from textrl_env.lm import load_model, load_tokenizer
+from textrl_env.data.text import Prompt, encode_prompt
+from textrl_env.errors import InputError, require_seed, shift_seed
+from textrl_env.lm import context_length, load_model, load_tokenizer
 from textrl_env.pipeline import EndTokenOptions, GenerationOptions, check_sampling, choose_sampling, run_generation
 from textrl_env.pipeline.runs import find_policy
 
@@ -71,7 +71,7 @@ class Speaker:
         self.tokenizer = load_tokenizer(folder)
         self.model = load_model(AutoModelForCausalLM, folder).eval()
         self.temperature, self.max_new_tokens = choose_sampling(self.model, options.temperature, options.max_new_tokens)
-        self.eos_token_ids = options.eos_token_ids
+        self.folder, self.eos_token_ids = folder, options.eos_token_ids
         self.forget()
 
     def forget(self) -> None:
@@ -90,7 +90,7 @@ class Speaker:
             self.model,
             self.tokenizer,
             [prompt],
-            max_new_tokens=self.max_new_tokens,
+            max_new_tokens=self._room(prompt),
             temperature=self.temperature,
             eos_token_ids=self.eos_token_ids,
             seed=seed,
@@ -99,6 +99,18 @@ class Speaker:
         if has_template:
             self.messages.append({"role": "assistant", "content": completion.text})
         return completion.text
+
+    def _room(self, prompt: Prompt) -> int:
+        """The most tokens of an answer: fewer where the context ends before; InputError where it has ended."""
+        context, n_tokens = context_length(self.model), len(encode_prompt(self.tokenizer, prompt))
+        if context is None:
+            return self.max_new_tokens
+        if n_tokens >= context:
+            raise InputError(
+                f"{self.folder}: the line, with the conversation before it, has {n_tokens} tokens and leaves no room "
+                f"for an answer in the context of {context}; /new starts a new conversation"
+            )
+        return min(self.max_new_tokens, context - n_tokens)
 
 
 def read_lines(console: Console) -> Iterator[str]:

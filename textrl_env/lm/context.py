@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
 LIMITS = ("max_position_embeddings", "max_seq_len", "max_target_positions")
 """Settings that bound a text, by the names that architectures give them; GPT-2's `n_positions` is the first's alias."""
 
@@ -53,11 +51,8 @@ def _yarn_length(config: Any) -> int:
 
 def _padding_positions(source: Any) -> int:
     """Returns how many of a model's embedded positions no token takes."""
-    if not isinstance(source, nn.Module):
+    if not hasattr(source, "named_modules"):
         return 0
-    tables = [
-        module
-        for name, module in source.named_modules()
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding)
-    ]
-    return max((table.padding_idx + 1 for table in tables if table.padding_idx is not None), default=0)
+    tables = [module for name, module in source.named_modules() if name.endswith("position_embeddings")]
+    paddings = [getattr(table, "padding_idx", None) for table in tables]
+    return max((padding + 1 for padding in paddings if padding is not None), default=0)
