@@ -47,8 +47,12 @@ class PlainReference:
     def __init__(self, size: int) -> None:
         self.size = size
 
+    fault: bool = False
+
     def after(self, ids: Sequence[int]) -> list[float]:
-        """log π_ref(·|ids)."""
+        """log π_ref(·|ids); NaN where there is a fault."""
+        if self.fault:
+            return [math.nan] * self.size
         state = sum((place + 2) * (token + 1) for place, token in enumerate(ids))
         logits = [2 * math.sin(state * (token + 1.3)) for token in range(self.size)]
         normalizer = math.log(sum(map(math.exp, logits)))
@@ -84,6 +88,8 @@ class Price:
         self, prompts: Any, completions: Any, completion_ids: Any, finish_reason: Any, bonus: Sequence[float | None]
     ) -> Any:
         match self.fault:
+            case "interrupt":
+                raise KeyboardInterrupt("Price")
             case "raises":
                 raise KeyError("fault")
             case "count":

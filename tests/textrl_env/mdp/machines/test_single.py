@@ -24,6 +24,7 @@ ESTIMATES = {"k1": lambda x: x, "k2": lambda x: x * x / 2, "k3": lambda x: math.
 GARBAGE = [-1, 10, 2**63, 1.5, math.nan, None, "text", True, [1], np.array([[0]]), {"token": 0}, {"token": 0, "x": 1}]
 
 
+FAULTS = [None, None, "raises", "count", "words", "nan", "interrupt"]
 RNGS = st.integers(0, 2**32 - 1).map(random.Random)
 
 
@@ -197,7 +198,7 @@ class SingleMachine(RuleBasedStateMachine):
             self.env.reset(options=options)
 
     @precondition(lambda self: self.model.live)
-    @rule(rng=RNGS, fault=st.sampled_from([None, None, "raises", "count", "words", "nan"]))
+    @rule(rng=RNGS, fault=st.sampled_from(FAULTS))
     def play(self, rng: random.Random, fault: str | None) -> None:
         for number in range(5):
             if self.model.live:
@@ -212,7 +213,7 @@ class SingleMachine(RuleBasedStateMachine):
         self.model.step(action, logprob, logprobs)
         if fault is not None and self.model.scored:
             self.model, self.price.fault = before, fault
-            with pytest.raises(InputError, match="Price"):
+            with pytest.raises((InputError, KeyboardInterrupt), match="Price"):
                 self.env.step(self.action(action, logprob, logprobs))
             self.price.fault = None
             return
@@ -221,6 +222,20 @@ class SingleMachine(RuleBasedStateMachine):
         self.same_info(info)
         assert reward == pytest.approx(sum(self.model.info()["reward_terms"].values()), abs=1e-5)
         assert (terminated, truncated) == (bool(self.model.reason) and not self.model.cut, self.model.cut)
+
+    @precondition(lambda self: self.model.live and self.model.a.kl)
+    @rule(rng=RNGS)
+    def step_with_a_reference_of_nan(self, rng: random.Random) -> None:
+        masks = self.model.masks()
+        action = rng.choice([action for action, allowed in enumerate(masks) if allowed])
+        logprobs, after = random_distribution(rng, action, len(masks)), copy.copy(self.model)
+        after.step(action, -1.0, logprobs)
+        if after.live and self.model.a.kl.pay == "episode":
+            return  # Nobody asks the reference before the end.
+        self.model.a.reference.fault = True
+        with pytest.raises(InputError, match=r"the reference PlainReference .* nan"):
+            self.env.step(self.action(action, -1.0, logprobs))
+        self.model.a.reference.fault = False
 
     @precondition(lambda self: self.model.live)
     @rule(garbage=st.sampled_from(GARBAGE))

@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 
 from textrl_env import InputError, TextGenEnv, TextGenVectorEnv
 
+FAULTS = [None, None, "raises", "count", "words", "nan", "interrupt"]
 RNGS = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
 
@@ -105,7 +106,7 @@ class VectorMachine(RuleBasedStateMachine):
         with pytest.raises(InputError):
             self.env.reset(options=options)
 
-    @rule(rng=RNGS, n_steps=st.integers(1, 8), fault=st.sampled_from([None, None, "raises", "count", "words", "nan"]))
+    @rule(rng=RNGS, n_steps=st.integers(1, 8), fault=st.sampled_from(FAULTS))
     def play(self, rng: np.random.Generator, n_steps: int, fault: str | None) -> None:
         for number in range(n_steps):
             self.step(self.draw_actions(rng), fault if number == n_steps - 1 else None)
@@ -124,7 +125,7 @@ class VectorMachine(RuleBasedStateMachine):
         scored = [slot.terminated and now for slot, now in zip(self.slots, ended, strict=True)]
         if fault and any(scored):
             self.slots, self.price.fault = before, fault
-            with pytest.raises(InputError, match="Price"):
+            with pytest.raises((InputError, KeyboardInterrupt), match="Price"):
                 self.env.step(actions)
             self.price.fault = None
             return
