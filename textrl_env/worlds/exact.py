@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textrl_env.data.text import decode_completion
+from textrl_env.data.text import decode_completion, encode_prompt
 from textrl_env.mdp import RewardCallable, RewardSum
 from textrl_env.oracle import PrefixTree, evaluate, prefix_tree, solve, uniform_policy
 from textrl_env.worlds.world import World
@@ -101,7 +101,7 @@ class OptimumGap:
         from textrl_env.oracle import prefix_logprobs  # It loads torch, which worlds do without.
 
         tokenizer = self.world.tokenizer
-        prompts = [np.array(tokenizer.encode(prompt)) for prompt in self.world.prompts]
+        prompts = [np.array(encode_prompt(tokenizer, prompt)) for prompt in self.world.prompts]
         return [
             prefix_logprobs(model, ids, tree, vocab_size=len(tokenizer))
             for ids, tree in zip(prompts, self._trees, strict=True)

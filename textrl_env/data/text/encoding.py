@@ -110,8 +110,8 @@ def _encode_start(tokenizer: Any, traits: TokenizerTraits, text: str, ids: list[
     front, rest = _split_bos(tokenizer, traits, text)
     if special := next((special for special in traits.specials if special in rest), None):
         warnings.warn(
-            f"a prompt's text holds {special!r}, which is read as text and not as the special token: {text!r:.80}; "
-            "give prompts of several turns as conversations, which the tokenizer's chat template renders",
+            f"a prompt's text holds {special!r}, which is read as text and not as the special token; give prompts of "
+            "several turns as conversations, which the tokenizer's chat template renders",
             stacklevel=2,
         )
     return front + _encode_as_text(tokenizer, traits, rest, at_start=True)
