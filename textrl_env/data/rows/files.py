@@ -14,7 +14,7 @@ from textrl_env.errors import InputError
 FORMATS = ".jsonl, .json, .csv, .tsv, .txt or .parquet"
 SIGNATURES = {
     b"\x1f\x8b": "is compressed; unpack it first (gunzip)",
-    b"BZh": "is compressed; unpack it first (bunzip2)",
+    b"BZh91AY&SY": "is compressed; unpack it first (bunzip2)",
     b"\xfd7zXZ": "is compressed; unpack it first (unxz)",
     b"\x28\xb5\x2f\xfd": "is compressed; unpack it first (unzstd)",
     b"PK\x03\x04": "is a ZIP archive, as spreadsheets are; save the table as CSV, or unpack it first",

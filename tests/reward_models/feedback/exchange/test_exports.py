@@ -19,6 +19,7 @@ from textrl_env.reward_models.feedback.exchange import (
     export_rankings,
     export_ratings,
     from_label_studio,
+    import_labels,
     make_labeling_config,
     to_label_studio,
 )
@@ -275,3 +276,81 @@ def test_the_labelling_interface_names_what_the_regions_name(desk: Desk, task: A
 def test_an_order_with_ties_is_the_ranks_again() -> None:
     for ranks in ([1, 1], [2, 1], [2, 2, 1, 4], [1, 1, 1], [3, 1, 1, 4]):
         assert order_to_ranks(*ranks_to_order(ranks)) == ranks
+
+
+def import_tasks(folder: Path, tasks: Any, **options: Any) -> list[tuple[str, Any]]:
+    path = folder / "in.json"
+    path.write_text(json.dumps(tasks))
+    for store in folder.glob("in.db*"):
+        store.unlink()
+    import_labels(path, folder / "in.db", **options)
+    store = Store(folder / "in.db")
+    answers = [(name, judgement.ranks or judgement.rating) for (name, _), (_, judgement) in stands(store).items()]
+    store.close()
+    return sorted(answers, key=repr)
+
+
+def pick(side: str, name: str = "pw") -> dict[str, Any]:
+    return {"from_name": name, "to_name": name, "type": "pairwise", "value": {"selected": side}}
+
+
+def test_what_is_no_submitted_answer_does_not_count(tmp_path: Path) -> None:
+    task = {
+        "data": {"prompt": "Q?", "completion_1": "x", "completion_2": "y"},
+        "annotations": [
+            {"completed_by": 1, "was_cancelled": False, "result": [pick("left")]},
+            {"completed_by": 2, "was_cancelled": True, "result": [pick("right")]},
+            {"completed_by": 3, "was_cancelled": True, "result": []},
+        ],
+        "drafts": [{"result": [pick("right")]}],
+        "predictions": [{"result": [pick("right")]}, {"result": []}],
+    }
+    with pytest.warns(UserWarning, match=r"left out 4 .*\(2 prediction, 1 cancelled, 1 draft\)"):
+        answers = import_tasks(tmp_path, [task])
+    assert answers == [("label-studio-1", (1, 2)), ("label-studio-2", None)]
+
+
+def test_two_questions_are_refused_or_chosen_by_name(tmp_path: Path) -> None:
+    data = {"prompt": "Q?", "completion_1": "x", "completion_2": "y"}
+    regions = [pick("left", "helpful"), pick("right", "harmless")]
+    task = {"data": data, "annotations": [{"completed_by": 1, "result": regions}]}
+    with pytest.raises(InputError, match="'helpful' and 'harmless' both say the answer; choose one with question="):
+        import_tasks(tmp_path, [task])
+    for question, ranks in (("helpful", (1, 2)), ("harmless", (2, 1))):
+        assert import_tasks(tmp_path, [task], question=question) == [("label-studio-1", ranks)]
+    with pytest.raises(InputError, match="no answer is called 'kind'"):
+        import_tasks(tmp_path, [task], question="kind")
+
+
+def test_of_several_answers_of_one_person_the_latest_counts(tmp_path: Path) -> None:
+    data = {"prompt": "Q?", "completion_1": "x", "completion_2": "y"}
+    times = ["2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z", "2026-01-01T00:00:00Z"]
+    sides = ["left", "right", "left"]
+    annotations = [
+        {"completed_by": 1, "created_at": time, "result": [pick(side)]} for time, side in zip(times, sides, strict=True)
+    ]
+    assert import_tasks(tmp_path, [{"data": data, "annotations": annotations}]) == [("label-studio-1", (2, 1))]
+    path = tmp_path / "in.json"
+    assert import_labels(path, tmp_path / "more.db").n_superseded == 2
+    other = {"id": 7, "data": {**data, "prompt": "R?"}, "annotations": []}
+    path.write_text(json.dumps([{"id": 7, "data": data, "annotations": annotations}, other]))
+    with pytest.raises(InputError, match="item 2: the id 7 is that of another row as well"):
+        import_labels(path, tmp_path / "more.db")
+
+
+def test_rows_come_in_with_status_ranks_and_ties(tmp_path: Path) -> None:
+    pair = {"prompt": "Q?", "chosen": "y", "rejected": "x"}
+    texts = {"completion_1": "x", "completion_2": "y", "completion_3": "z"}
+    ranking = [{"value": f"completion_{n}", "rank": rank} for n, rank in ((3, 1), (1, 2), (2, 2))]
+    rows = [
+        {**pair, "annotator": "ada", "status": "submitted"},
+        {**pair, "annotator": "ben", "status": "discarded"},
+        {**pair, "annotator": "cid", "tie": True},
+        {"prompt": "Q?", **texts, "annotator": "ada", "ranking": ranking},
+        {"prompt": "Q?", "completion": "x", "rating": 7, "annotator": "ada"},
+    ]
+    with pytest.warns(UserWarning, match=r"left out 1 rows that nobody submitted \(1 discarded\)"):
+        answers = import_tasks(tmp_path, rows, source="rows")
+    assert answers == sorted([("ada", (2, 1)), ("cid", (1, 1)), ("ada", (2, 2, 1)), ("ada", 7)], key=repr)
+    with pytest.raises(InputError, match="item 1: no column 'annotator'"):
+        import_tasks(tmp_path, [pair], source="rows")
