@@ -70,7 +70,8 @@ def load_generation_config(folder: str | Path) -> Any:
     values = read_config(folder) if is_old else read_object(file)
     source = folder / CONFIG if is_old else file
     with named_faults(source, "holds no settings of sampling"), _alone(GENERATION_CONFIG, values) as copy:
-        return GenerationConfig.from_pretrained(copy, local_files_only=True, _from_model_config=is_old)
+        origin = {"_from_model_config": True} if is_old else {}
+        return GenerationConfig.from_pretrained(copy, local_files_only=True, **origin)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Models from a folder: transformers builds them and is handed the weights; a mismatch is an error that names it."""
 
 import copy
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM
 
 from textrl_env.errors import InputError
 from textrl_env.lm.loading.configs import CONFIG, load_config, load_generation_config, read_config
@@ -66,9 +66,7 @@ def load_model(
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
-    # What is left out on purpose is known by name: the head that the new one replaces, and the other layers.
-    whole = AutoModelForCausalLM if new_head and type(config) in AutoModelForCausalLM._model_mapping else kind
-    spare = set(_build_skeleton(whole, folder, whole_config).state_dict()) if new_head or layers else set()
+    spare = set() if layers is None else set(_build_skeleton(kind, folder, whole_config).state_dict())
     require_all_weights(folder, model, info, weights, spare=spare, new_head=new_head)
     require_finite_tensors(model.state_dict().items(), lambda name: weights.files.get(name, folder))
     if model.can_generate():
@@ -137,9 +135,13 @@ def _with_layers(folder: Path, config: Any, layers: int | None) -> Any:
         raise InputError(f"layers must be in [1, {n_layers}], the layers of {folder}, got {layers}")
     config = copy.deepcopy(config)
     text_config = config.get_text_config()
-    text_config.num_hidden_layers = layers
-    if isinstance(getattr(text_config, "layer_types", None), list):
-        text_config.layer_types = text_config.layer_types[:layers]
+    with named_faults(folder / CONFIG, f"its architecture cannot be cut to {layers} layers"):
+        text_config.num_hidden_layers = layers
+        for name, value in list(vars(text_config).items()):
+            # One entry a layer: layer_types, for one.
+            if re.search("layer|attention", name) and isinstance(value, list) and len(value) == n_layers:
+                setattr(text_config, name, value[:layers])
+        type(config).from_dict(config.to_dict())
     return config
 
 
