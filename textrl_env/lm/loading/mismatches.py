@@ -48,14 +48,14 @@ def require_all_weights(
             f"{weights.files.get(name, folder)}: {name} has shape {tuple(shape)}, {CONFIG} asks for "
             f"{tuple(place)}{_label_hint(model, name)}; {AGAIN}"
         )
-    trunk = f"{model.base_model_prefix}."
+    trunk = "" if model.base_model is model else f"{model.base_model_prefix}."
     missing = sorted(name for name in info["missing_keys"] if not new_head or name.startswith(trunk))
     surplus = sorted(name for name in info["unexpected_keys"] if name not in spare)
     if new_head:
         # The head that the new one replaces has a row for each token.
         n_embeddings = model.get_input_embeddings().weight.shape[0]
-        heads = {name for name in surplus if name in weights.slices and weights.shape(name)[:1] == (n_embeddings,)}
-        surplus = [name for name in surplus if name.startswith(trunk) or name not in heads]
+        rows = {name: weights.shape(name)[:1] for name in surplus if name in weights.slices}
+        surplus = [name for name in surplus if name.startswith(trunk) or rows.get(name) != (n_embeddings,)]
     heads = [name for name in missing if not name.startswith(trunk)]
     if heads and heads == missing:
         raise MissingHeadError(
