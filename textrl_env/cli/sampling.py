@@ -13,7 +13,7 @@ from rich.text import Text
 
 from textrl_env.data.text import Prompt, encode_prompt
 from textrl_env.errors import InputError, require_seed, shift_seed
-from textrl_env.lm import context_length, load_model, load_tokenizer
+from textrl_env.lm import context_length
 from textrl_env.pipeline import EndTokenOptions, GenerationOptions, check_sampling, choose_sampling, run_generation
 from textrl_env.pipeline.runs import find_policy
 
@@ -67,6 +67,8 @@ class Speaker:
 
     def __init__(self, folder: Path, options: Chat) -> None:
         from transformers import AutoModelForCausalLM
+
+        from textrl_env.lm import load_model, load_tokenizer
 
         self.tokenizer = load_tokenizer(folder)
         self.model = load_model(AutoModelForCausalLM, folder).eval()
