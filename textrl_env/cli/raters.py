@@ -11,6 +11,7 @@ from rich.box import SIMPLE
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from textrl_env.data import OnBadRow
 from textrl_env.errors import require_count, require_seed
 from textrl_env.pipeline import InputFile, OutputFile, OutputFolder
 
@@ -31,6 +32,8 @@ class Raters:
     """A file for the same judgements with a weight by the rater's reliability, for textrl reward-model."""
     shown: int = 20
     """How many raters the table shows, the least reliable first; all of them are in raters.json."""
+    on_bad_row: OnBadRow = "error"
+    """What a bad row does: stop, or be left out and counted."""
     resamples: int = 1000
     """Draws of the bootstrap."""
     seed: int = 0
@@ -52,7 +55,7 @@ class Raters:
             weigh_judgements,
         )
 
-        judgements = read_judgements(self.data)
+        judgements = read_judgements(self.data, on_bad_row=self.on_bad_row)
         report = report_raters(judgements, rng=np.random.default_rng(require_seed(self.seed)), resamples=self.resamples)
         figures, picture = save_rater_report(report, self.out)
         console = Console(highlight=False)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from textrl_env.checks import json_ready
 from textrl_env.cli.stages import print_lines
+from textrl_env.data import OnBadRow
 from textrl_env.errors import require_count, require_seed
 from textrl_env.pipeline import InputFile, OutputFile
 from textrl_env.pipeline.runs import require_model, require_path, write_json
@@ -34,6 +35,8 @@ class Slices:
     """What it is judged by; by default RUN/preferences/heldout.jsonl."""
     reward_model: Path | None = None
     """The reward model; by default RUN/reward_model, where that is there."""
+    on_bad_row: OnBadRow = "error"
+    """What a bad row does: stop, or be left out and counted."""
     resamples: int = 2000
     """Draws of the bootstrap over prompts."""
     seed: int = 0
@@ -60,7 +63,7 @@ class Slices:
         from textrl_env.reward_models.slices import number_clusters, slice_shares, slices_of
 
         rng = np.random.default_rng(require_seed(self.seed))
-        rows = [row.values for row in preference_rows(train)]
+        rows = [row.values for row in preference_rows(train, on_bad_row=self.on_bad_row)]
         prompts = number_clusters([row.get("prompt", "") for row in rows])
         tables = {"labels": slice_shares(slices_of(rows, self.by), prompts, rng=rng, resamples=self.resamples)}
         if reward_model.exists():
@@ -69,7 +72,7 @@ class Slices:
             from textrl_env.reward_models import RewardModel
             from textrl_env.reward_models.slices import slice_gaps
 
-            rows = [row.values for row in preference_rows(heldout)]
+            rows = [row.values for row in preference_rows(heldout, on_bad_row=self.on_bad_row)]
             gaps = slice_gaps(
                 RewardModel.from_trained(reward_model),
                 preferences_of(rows),

@@ -181,4 +181,6 @@ def _read_answer(messages: Sequence[Mapping[str, Any]], name: str) -> str:
         raise InputError(f"{name} has {len(messages)} messages after the prompt; expected one, the assistant's")
     if messages[0]["role"] != "assistant":
         raise InputError(f"{name} must end with a message of the assistant, got one of {messages[0]['role']!r:.40}")
+    if messages[0].get("tool_calls"):
+        raise InputError(f"{name} ends with a call of tools, which the text of a completion does not hold")
     return message_text(messages[0])

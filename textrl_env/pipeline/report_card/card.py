@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from textrl_env.errors import InputError, require_seed
 from textrl_env.pipeline.report_card.options import ReportCardFiles, ReportCardOptions
 from textrl_env.pipeline.runs import command_line, find_policy, read_json, write_json
+from textrl_env.reward_models import Preference
 from textrl_env.reward_models.report_card import CARD, PAGE, weights_digest
 
 if TYPE_CHECKING:
@@ -52,7 +53,15 @@ def _judge(folder: Path, options: ReportCardOptions) -> "tuple[ReportCard, dict[
         simulate_ceiling,
     )
 
-    source, preferences = read_heldout(folder, options.preferences)
+    source, preferences, on_bad_row = read_heldout(folder, options.preferences)
+
+    from textrl_env.reward_models import load_reward_model
+    from textrl_env.reward_models.training import encode_rows
+
+    reward_model = load_reward_model(folder)
+    # Those that its training could not hold are left out here as there.
+    fitting, _ = encode_rows(reward_model, preferences, on_bad_row=on_bad_row)
+    preferences = [row for row in fitting if isinstance(row, Preference)]
     slices = read_slices(source, preferences, options.slice_by)
     prompts = [text for text in dict.fromkeys(row.prompt for row in preferences) if str(text).strip()]
     prompts = prompts[: options.n_prompts]
@@ -62,10 +71,8 @@ def _judge(folder: Path, options: ReportCardOptions) -> "tuple[ReportCard, dict[
 
     import numpy as np
 
-    from textrl_env.reward_models import load_reward_model
     from textrl_env.reward_models.report_card import report_card
 
-    reward_model = load_reward_model(folder)
     data: dict[str, Any] = {"preferences": str(source), "n_preferences": len(preferences)}
     pool: Samples | None = None
     probes: list[Probe] = []

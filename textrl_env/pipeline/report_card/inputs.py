@@ -1,6 +1,6 @@
 """Inputs of a report card: held-out preferences and their slices, the raters' ceiling, samples of policies."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from textrl_env.agents import sample_completions
 from textrl_env.agents.rollouts import completion_logprobs
-from textrl_env.data import PromptDataset, read_rows
+from textrl_env.data import OnBadRow, PromptDataset
+from textrl_env.data.rows import parse_rows
 from textrl_env.errors import InputError
 from textrl_env.lm import load_config, load_model
 from textrl_env.pipeline import default_data
@@ -35,7 +36,7 @@ def find_reward_model(path: Path) -> Path:
     return path
 
 
-def read_heldout(reward_model: Path, path: Path | None) -> tuple[Path, list[Preference]]:
+def read_heldout(reward_model: Path, path: Path | None) -> tuple[Path, list[Preference], OnBadRow]:
     """Reads preferences that the reward model was not trained on.
 
     Args:
@@ -43,10 +44,10 @@ def read_heldout(reward_model: Path, path: Path | None) -> tuple[Path, list[Pref
         path: a file of them; by default those that its training held out.
 
     Returns:
-        The file and its preferences.
+        The file, its preferences, and what its training did with bad rows.
     """
     if path is not None:
-        return path, read_preferences(path)
+        return path, read_preferences(path), "error"
     run_dir, manifest = reward_model.parent, reward_model / "manifest.json"
     options = read_json(manifest).get("config", {}) if manifest.is_file() else {}
     train, heldout = (Path(options[name]) if options.get(name) else None for name in ("preferences", "heldout"))
@@ -56,9 +57,10 @@ def read_heldout(reward_model: Path, path: Path | None) -> tuple[Path, list[Pref
     default = run_dir / "preferences" / "heldout.jsonl"
     if train is None and heldout is None and not default.is_file():
         raise InputError(f"{default}: no such file; name held-out preferences with --preferences")
-    read = partial(read_preferences, on_bad_row=options.get("on_bad_row", "error"))
+    on_bad_row: OnBadRow = options.get("on_bad_row", "error")
+    read = partial(read_preferences, on_bad_row=on_bad_row)
     _, preferences = read_for_training(run_dir, train, heldout, read=read)
-    return heldout or train or default, preferences
+    return heldout or train or default, preferences, on_bad_row
 
 
 def read_slices(path: Path, preferences: Sequence[Preference], columns: Sequence[str]) -> dict[str, list[Any]]:
@@ -68,9 +70,7 @@ def read_slices(path: Path, preferences: Sequence[Preference], columns: Sequence
         requests = [default_data.parse_request(str(preference.prompt)) for preference in preferences]
         slices = {name: [getattr(request, name) for request in requests] for name in ("problem", "harmful")}
     if columns:
-        texts = ["chosen", "rejected"]
-        file_rows = read_rows(path, text_columns=texts, may_be_empty=texts, on_bad_row="skip")
-        values = {row.where: row.values for row in file_rows}
+        values = {where: row for where, row in parse_rows(path, "chosen") if isinstance(row, Mapping)}
         rows = [values[preference.where] for preference in preferences]
         for column in columns:
             if column not in slices and not any(column in row for row in rows):
