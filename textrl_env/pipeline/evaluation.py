@@ -9,7 +9,6 @@ import numpy as np
 
 from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.errors import InputError, require_count, require_seed
-from textrl_env.lm import load_model
 from textrl_env.pipeline import default_data
 from textrl_env.pipeline.generation import EndTokenOptions
 from textrl_env.pipeline.option_paths import InputFile
@@ -88,6 +87,7 @@ def run_evaluation(options: EvaluationOptions, run_dir: Path, seed: int = 0) -> 
     from transformers import AutoModelForCausalLM
 
     from textrl_env.agents.rollouts import completion_logprobs
+    from textrl_env.lm import load_model
     from textrl_env.reward_models import ModelReward, RewardModel
 
     models = {

@@ -8,7 +8,6 @@ from typing import Any
 from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.data.text import as_completion
 from textrl_env.errors import InputError, require_at_least, require_count, require_seed
-from textrl_env.lm import load_model
 from textrl_env.pipeline.option_paths import InputFile, OutputFile, check_paths
 from textrl_env.pipeline.runs import encode_fitting_prompts, find_policy, write_jsonl
 
@@ -71,6 +70,7 @@ def run_generation(options: GenerationOptions) -> dict[str, int]:
     from transformers import AutoModelForCausalLM
 
     from textrl_env.agents import sample_completions
+    from textrl_env.lm import load_model
 
     model = load_model(AutoModelForCausalLM, folder)
     temperature, limit = choose_sampling(model, options.temperature, options.max_new_tokens)

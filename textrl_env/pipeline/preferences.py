@@ -8,7 +8,6 @@ import numpy as np
 
 from textrl_env.data import PromptDataset
 from textrl_env.errors import require_count, require_seed
-from textrl_env.lm import load_model
 from textrl_env.pipeline import default_data
 from textrl_env.pipeline.generation import EndTokenOptions
 from textrl_env.pipeline.runs import encode_fitting_prompts, require_model
@@ -77,6 +76,7 @@ def _sample(options: PreferencesOptions, policy: Path, prompts: list[str], seed:
     from transformers import AutoModelForCausalLM
 
     from textrl_env.agents import sample_completions
+    from textrl_env.lm import load_model
 
     model = load_model(AutoModelForCausalLM, policy)
     samples = sample_completions(

@@ -10,7 +10,6 @@ from textrl_env.data.rows import read_each
 from textrl_env.data.text import encode_completion
 from textrl_env.errors import InputError, require_count, require_seed
 from textrl_env.files import writing
-from textrl_env.lm import load_model, load_tokenizer
 from textrl_env.pipeline import default_data
 from textrl_env.pipeline.option_paths import InputFile
 from textrl_env.pipeline.resume import CheckpointOptions, describe_experiment
@@ -152,6 +151,8 @@ def _load_or_build(options: SFTOptions, start: Path | None, rows: Rows, seed: in
     """Returns the model and its tokenizer: those in a folder, or new ones."""
     if start is not None:
         from transformers import AutoModelForCausalLM
+
+        from textrl_env.lm import load_model, load_tokenizer
 
         tokenizer = load_tokenizer(start)
         return load_model(AutoModelForCausalLM, start), tokenizer

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.data.text import Prompt, encode_prompt
 from textrl_env.errors import InputError, require_count, require_seed
-from textrl_env.lm import context_length, load_model, load_tokenizer
 from textrl_env.pipeline import default_data
 from textrl_env.pipeline.generation import EndTokenOptions
 from textrl_env.pipeline.option_paths import InputFile
@@ -110,6 +109,7 @@ def sample_replies(options: ReplyOptions, run_dir: Path, seed: int, *, k: int) -
     from transformers import AutoModelForCausalLM
 
     from textrl_env.agents import sample_completions
+    from textrl_env.lm import load_model
 
     prompts = list(dataset.prompts)[: options.n_prompts]
     samples = sample_completions(
@@ -151,6 +151,7 @@ def _load_local_reviser(folder: Path, max_written_tokens: int, batch_size: int) 
     from transformers import AutoModelForCausalLM
 
     from textrl_env.agents import sample_completions
+    from textrl_env.lm import context_length, load_model, load_tokenizer
     from textrl_env.reward_models.ai_feedback.judges import LanguageModelReviser
 
     model, tokenizer = load_model(AutoModelForCausalLM, folder), load_tokenizer(folder)
