@@ -44,11 +44,26 @@ def render_marked(tokenizer: Any, messages: Sequence[Message]) -> str:
             "the prompt's last message is the assistant's and calls tools without a text, so that there is nothing to "
             "continue; append the tool's answer, or remove the message"
         )
+    with_parts = [message for message in inputs if isinstance(message.get("content"), list)]
     try:
         text: str = tokenizer.apply_chat_template(inputs, tokenize=False, **options)
+        if with_parts and not _shows_parts(text, with_parts):
+            # Few templates know of parts; as text the content is the same.
+            inputs = [{**message, "content": message_text(message)} for message in inputs]
+            text = tokenizer.apply_chat_template(inputs, tokenize=False, **options)
     except Exception as error:  # templates raise what they like: jinja2's errors, or a TypeError on a missing key
         raise InputError(f"the tokenizer's chat template refuses the prompt: {unmark(str(error))}") from error
+    if with_parts and not _shows_parts(text, with_parts):
+        raise InputError(
+            "the tokenizer's chat template shows no message whose content is a list of parts; make it text"
+        )
     return text
+
+
+def _shows_parts(text: str, messages: Sequence[Message]) -> bool:
+    """True where the text of some of the messages is in a rendered conversation, and of none its Python list."""
+    shows_text = any(message_text(message).strip() in text for message in messages)
+    return shows_text and not any(str(message["content"]) in text for message in messages)
 
 
 def unmark(text: str) -> str:

@@ -129,7 +129,7 @@ def _learn_traits(tokenizer: Any, is_transformers: bool) -> TokenizerTraits:
         context=context,
         context_text=context_text,
         gap=_gap_before_special(tokenizer, specials, leads, options),
-        has_bytes=tokenizer.convert_tokens_to_ids("<0x0A>") not in (None, unknown),
+        has_bytes=_try(lambda: [tokenizer.convert_tokens_to_ids("<0x0A>")]) not in (None, [None], [unknown]),
         decode_options=options,
     )
 

@@ -103,6 +103,25 @@ def test_an_answer_that_has_begun_is_continued(chat: Any, content: Any) -> None:
     assert reward == 1
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "message['content']",
+        "message['content'] | trim",
+        "message.content if message.content is string else message.content[0].text + message.content[1].text",
+        "message['content'] | map(attribute='text') | join",
+    ],
+)
+def test_text_parts_are_the_text_whatever_the_template_knows_of_them(chat: Any, content: str) -> None:
+    parts = [{"type": "text", "text": "how are"}, {"type": "text", "text": " you<|end|>"}]
+    expected = encode_prompt(chat, [user("how are you<|end|>")])
+    chat.chat_template = TEMPLATE.replace("message['content'] | trim", content)
+    assert encode_prompt(chat, [user(parts)]) == expected
+    chat.chat_template = "always the same"
+    with pytest.raises(InputError, match="shows no message whose content is a list of parts; make it text"):
+        encode_prompt(chat, [user(parts)])
+
+
 def test_a_call_of_tools_is_a_message_but_no_beginning_of_an_answer(chat: Any) -> None:
     call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "weather", "arguments": "{}"}}]}
     chat.chat_template = TEMPLATE.replace("message['content'] | trim", "message['content'] or message['tool_calls']")
