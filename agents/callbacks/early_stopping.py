@@ -39,7 +39,7 @@ class KeepBest(BaseCallback):
 
     def _on_training_start(self) -> None:
         file = self.folder / FILE
-        if self.model.n_updates and file.is_file():  # type: ignore[attr-defined]
+        if self.model.position > (0, 0) and file.is_file():  # type: ignore[attr-defined]
             record = json.loads(file.read_text())
             if record["metric"] == self.metric:
                 self.value, self.n_updates = record["value"], record["n_updates"]

@@ -10,7 +10,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.callbacks import BaseCallback
 
-from textrl_env.agents.callbacks.samples import begin_samples, record_samples
+from textrl_env.agents.callbacks.samples import record_samples
 from textrl_env.agents.policy import ActorCriticLM
 from textrl_env.data import PromptSource
 from textrl_env.errors import InputError, require_count, require_seed
@@ -78,8 +78,7 @@ class EvaluateOnPrompts(BaseCallback):
         if clashes := self.rewards.keys() & (MEANS | set(self._env_terms)):
             raise InputError(f"the name {min(clashes)!r} is taken in the evaluation; choose another for the reward")
         self._env = make_heldout_env(algorithm.env, self.prompts, self._env_terms | self.rewards)
-        self._first, self._collecting = algorithm.n_updates, False
-        begin_samples(self.logger, n_updates=algorithm.n_updates)
+        self._first, self._collecting = algorithm.state.end_evaluated_at, False
 
     def _on_rollout_start(self) -> None:
         self._collecting = True
@@ -97,6 +96,7 @@ class EvaluateOnPrompts(BaseCallback):
         # A run that was interrupted may go on, and is evaluated at its end.
         if algorithm.n_updates > self._first and not self._collecting and not algorithm.interrupted:
             self._evaluate()
+            algorithm.state.end_evaluated_at = algorithm.n_updates
 
     def _evaluate(self) -> None:
         algorithm: Any = self.model

@@ -46,12 +46,6 @@ def record_samples(logger: Logger, tag: str, rows: Sequence[Mapping[str, Any]], 
             file.write("".join(f"{line}\n" for line in lines))
 
 
-def begin_samples(logger: Logger, *, n_updates: int) -> None:
-    """Removes an earlier run's samples from the folder, where a run begins rather than goes on."""
-    if logger.dir is not None and n_updates == 0:
-        (Path(logger.dir) / FILE).unlink(missing_ok=True)
-
-
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Renders rows of the same columns as a table in Markdown, which TensorBoard shows."""
     columns = list(rows[0])
@@ -81,9 +75,6 @@ class LogSamples(BaseCallback):
         super().__init__()
         require_count(1, every_updates=every_updates, n=n)
         self.every_updates, self.n = every_updates, n
-
-    def _on_training_start(self) -> None:
-        begin_samples(self.logger, n_updates=self.model.n_updates)  # type: ignore[attr-defined]
 
     def _on_step(self) -> bool:
         return True

@@ -15,8 +15,9 @@ from typing import Any
 
 from stable_baselines3.common.logger import KVWriter, filter_excluded_keys
 
-from textrl_env.files import write_text
+from textrl_env.files import write_bytes, write_text
 
+ROWS, SAMPLES = "progress.jsonl", "samples.jsonl"
 Row = Mapping[str, Any]
 Exclusions = Mapping[str, Any]
 """Tag -> names of the outputs that leave it out."""
@@ -108,6 +109,23 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         elif line and number < len(lines):
             warnings.warn(f"{path}:{number}: no row of a log; left out", stacklevel=2)
     return rows
+
+
+def count_lines(folder: Path) -> dict[str, int]:
+    """Returns the number of lines of the files that only grow, by name; a checkpoint holds it."""
+    files = {name: folder / name for name in (ROWS, SAMPLES)}
+    return {name: file.read_bytes().count(b"\n") for name, file in files.items() if file.is_file()}
+
+
+def trim_lines(file: Path, n_lines: int) -> None:
+    """Keeps the first lines of a file, if there is one; of none no file stays."""
+    if not file.is_file():
+        return
+    lines = file.read_bytes().splitlines(keepends=True)[:n_lines]
+    if lines:
+        write_bytes(file, b"".join(lines))
+    else:
+        file.unlink()
 
 
 def write_all(file: io.FileIO, text: str) -> None:

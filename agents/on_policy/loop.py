@@ -144,10 +144,11 @@ class OnPolicyAlgorithm(OnPolicyOptions, ABC):
         self.log_rest()
         return self
 
-    def log_rest(self) -> None:
-        """Makes a row of what has none, but for an update that was stopped, which has its numbers in its checkpoint."""
-        if self.state.update is None and self.logger.name_to_value:
+    def log_rest(self) -> bool:
+        """Makes a row of what has none, if anything; an update that was stopped has its numbers in its checkpoint."""
+        if has_rest := self.state.update is None and bool(self.logger.name_to_value):
             self._write_row()
+        return has_rest
 
     def predict(self, observation: dict[str, np.ndarray], deterministic: bool = False) -> tuple[np.ndarray, None]:
         """Chooses tokens for a batch of observations, (N, L) -> (N,); returns them, and None as SB3's models do."""
@@ -205,7 +206,7 @@ class OnPolicyAlgorithm(OnPolicyOptions, ABC):
         """Opened when it is first used, so that a run that was loaded goes on in its files and another starts anew."""
         if not self.processes.writes:
             return SilentLogger()
-        return run_logger(self.log_dir, verbose=self.verbose, after=self.n_updates)
+        return run_logger(self.log_dir, verbose=self.verbose, after=self.n_updates, n_lines=self.state.n_lines)
 
     def kl_loss(self, logprobs: Tensor, batch: Batch) -> Tensor:
         """Computes the KL term of the loss for new log-probabilities (B, C); 0 without one."""

@@ -5,6 +5,7 @@ TensorBoard, CSV, JSON lines and stdout.
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,12 +14,17 @@ from torch import Tensor
 
 from textrl_env.agents.maths import masked_mean
 from textrl_env.agents.on_policy.event_file import EventLog
-from textrl_env.agents.on_policy.log_files import CSVRows, JSONRows, read_rows
+from textrl_env.agents.on_policy.log_files import ROWS, SAMPLES, CSVRows, JSONRows, read_rows, trim_lines
 from textrl_env.agents.rollout import Rollout
 
 
 def run_logger(
-    folder: str | Path | None, *, verbose: int, after: int = 0, counted_by: str = "time/iterations"
+    folder: str | Path | None,
+    *,
+    verbose: int,
+    after: int = 0,
+    counted_by: str = "time/iterations",
+    n_lines: Mapping[str, int] | None = None,
 ) -> Logger:
     """Opens a logger into a folder: `progress.csv`, `progress.jsonl` and TensorBoard events.
 
@@ -27,14 +33,18 @@ def run_logger(
         verbose: 1 also prints each row to stdout.
         after: rows of the first `after` updates of the earlier run stay, where this one goes on.
         counted_by: the column that numbers updates.
+        n_lines: of the earlier run's files, the lines that stay, by name, where more is known than `after`.
     """
     writers: list[KVWriter] = [HumanOutputFormat(sys.stdout)] if verbose else []
     if folder is not None:
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        earlier_rows = [row for row in read_rows(path / "progress.jsonl") if 0 < row.get(counted_by, 0) <= after]
+        n_lines = n_lines or {}
+        rows = read_rows(path / ROWS)[: n_lines.get(ROWS)]
+        earlier_rows = [row for row in rows if 0 < row.get(counted_by, 0) <= after]
+        trim_lines(path / SAMPLES, n_lines.get(SAMPLES, 0))
         # The table first: the lines are what both are made from.
-        tables = [CSVRows(path / "progress.csv", earlier_rows), JSONRows(path / "progress.jsonl", earlier_rows)]
+        tables = [CSVRows(path / "progress.csv", earlier_rows), JSONRows(path / ROWS, earlier_rows)]
         writers += [*tables, EventLog(str(path))]
     return Logger(str(folder) if folder is not None else None, writers)
 

@@ -8,6 +8,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from textrl_env.agents.on_policy.learner import Update
+from textrl_env.agents.on_policy.log_files import count_lines
 from textrl_env.agents.policy import ActorCriticLM
 from textrl_env.agents.processes import Processes
 from textrl_env.errors import InputError, require_at_least
@@ -56,6 +57,8 @@ class TrainingState:
         plan: of the call of `learn` that runs, or that was stopped.
         update: the one under way, or None between two.
         last_row: the last row of the log, by tag.
+        n_lines: of the log's files at the checkpoint that was loaded, by name.
+        end_evaluated_at: updates that were made when an end of training was evaluated.
     """
 
     num_timesteps: int = 0
@@ -63,6 +66,8 @@ class TrainingState:
     plan: TrainingPlan | None = None
     update: Update | None = None
     last_row: dict[str, float] = field(default_factory=dict)
+    n_lines: dict[str, int] = field(default_factory=dict)
+    end_evaluated_at: int = 0
 
     @property
     def position(self) -> tuple[int, int]:
@@ -85,6 +90,7 @@ class Resumable(Protocol):
     generator: torch.Generator
     state: TrainingState
     experiment: checkpoints.Experiment
+    log_dir: str | Path | None
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -111,6 +117,8 @@ def save_training(algorithm: Resumable, path: str | Path, *, pending: dict[str, 
         "plan": state.plan and asdict(state.plan),
         "envs": processes.gather_states(algorithm.env.state()),
         "logged": state.last_row,
+        "n_lines": count_lines(Path(algorithm.log_dir)) if algorithm.log_dir is not None else {},
+        "end_evaluated_at": state.end_evaluated_at,
         "recorded": pending,
         "update": update and update.numbers(),
     }
@@ -165,6 +173,8 @@ def _load(algorithm: Resumable, path: Path) -> dict[str, float]:
         plan=TrainingPlan(**numbers["plan"]) if numbers["plan"] else None,
         update=Update.restore(tensors["update"], numbers["update"], policy.device) if numbers["update"] else None,
         last_row=numbers["logged"],
+        n_lines=numbers.get("n_lines", {}),
+        end_evaluated_at=numbers.get("end_evaluated_at", 0),
     )
     pending: dict[str, float] = numbers["recorded"]
     return pending
@@ -199,5 +209,5 @@ class SaveCheckpoints(BaseCallback):
 
     def _on_training_end(self) -> None:
         # A checkpoint stands behind the rows that it counts: killed in between, the run makes them once more.
-        self._algorithm.log_rest()
-        self.saver.end(self._algorithm.position, self._algorithm.save)
+        has_row = self._algorithm.log_rest()
+        self.saver.end(self._algorithm.position, self._algorithm.save, again=has_row)

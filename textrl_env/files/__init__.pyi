@@ -1,6 +1,7 @@
 from .locks import locked as locked
 from .model_files import digest_model as digest_model, exporting as exporting
 from .whole import (
+    NEW as NEW,
     digest_file as digest_file,
     find_whole as find_whole,
     flush as flush,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 from textrl_env.errors import InputError
+from textrl_env.files import NEW
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,8 @@ def _open_and_close(path: Path, flags: int) -> None:
 
 
 def _make_and_remove(folder: Path) -> None:
-    os.rmdir(tempfile.mkdtemp(prefix=".textrl-", dir=folder))
+    # Of a process that is killed in between, the next one sweeps it.
+    os.rmdir(tempfile.mkdtemp(prefix=".probe-", suffix=f".{NEW}", dir=folder))
 
 
 def _describe(error: OSError, deed: str = "used") -> str:

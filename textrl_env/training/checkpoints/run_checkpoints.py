@@ -52,13 +52,13 @@ class CheckpointSaver:
             except InputError as error:
                 warnings.warn(f"{error}. Training goes on", stacklevel=3)
 
-    def end(self, position: Position, save: Callable[[Path], object]) -> None:
-        """Saves the last updates, if they are not saved yet.
+    def end(self, position: Position, save: Callable[[Path], object], *, again: bool = False) -> None:
+        """Saves the last updates if they are not saved yet, or `again` where more than they has changed.
 
         Raises:
             InputError: the checkpoint cannot be written.
         """
-        if position != self._last_position:
+        if again or position != self._last_position:
             self._save(position, save)
 
     def _save(self, position: Position, save: Callable[[Path], object]) -> None:
