@@ -4,7 +4,6 @@ from .whole import (
     NEW as NEW,
     digest_file as digest_file,
     find_whole as find_whole,
-    flush as flush,
     remove_folder as remove_folder,
     replacing as replacing,
     sweep as sweep,
