@@ -150,10 +150,21 @@ class _Records:
             except csv.Error as error:
                 record = self._give_up(str(error))
             number = self.lines.record[0][0]
-            text = "".join(line for _, line in self.lines.record)
-            if number <= self._suspect_until and not isinstance(record, Fault) and not self._clean.fullmatch(text):
-                record = Fault("a quote within a cell, after a row whose quotes do not match")
+            if not isinstance(record, Fault):
+                record = self._check_quotes(record)
             yield number, record
+
+    def _check_quotes(self, cells: list[str]) -> list[str] | Fault:
+        """Returns a record that could be parsed, or its fault where its quotes cannot be what was meant."""
+        (number, _), *others = self.lines.record
+        is_clean = self._clean.fullmatch("".join(line for _, line in self.lines.record)) is not None
+        is_doubtful = others and self.n_columns and not (is_clean and len(cells) == self.n_columns)
+        # A stray quote may by chance end at another row's quote.
+        if is_doubtful and self._look_like_records([line for _, line in others], at_end=False):
+            return self._give_up("quotes do not match")
+        if number <= self._suspect_until and not is_clean:
+            return Fault("a quote within a cell, after a row whose quotes do not match")
+        return cells
 
     def _give_up(self, reason: str) -> Fault:
         """Returns the fault of the record at hand, and gives back those of its lines that may be records."""
@@ -170,8 +181,8 @@ class _Records:
         place = f" (in line {others[-1][0]})" if others else ""
         return Fault(f"not readable as CSV: {reason}{place}; a quote within a quoted cell is written twice")
 
-    def _look_like_records(self, lines: Sequence[str]) -> bool:
-        """Returns True where half of the lines or more are records by themselves, or the last may begin one."""
+    def _look_like_records(self, lines: Sequence[str], *, at_end: bool = True) -> bool:
+        """Returns True where half of the lines or more are records by themselves; `at_end`: the last may begin one."""
         n_records = 0
         for place, line in enumerate(lines, start=1):
             try:
@@ -179,5 +190,5 @@ class _Records:
             except csv.Error:
                 continue
             is_whole = len(cells) == self.n_columns and self._clean.fullmatch(line) is not None
-            n_records += is_whole or (place == len(lines) and len(cells) <= self.n_columns and not is_whole)
+            n_records += is_whole or (at_end and place == len(lines) and len(cells) <= self.n_columns)
         return 2 * n_records >= len(lines)
