@@ -1,14 +1,17 @@
 """Special tokens: the template's are tokens, the data's are text; every end token ends a completion."""
 
+import copy
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LlamaConfig, LlamaForSequenceClassification
 
 from textrl_env import InputError, TextGenEnv
 from textrl_env.agents import sample_completions, small_llama
+from textrl_env.agents.offline.sequences import tokenize_completion
 from textrl_env.agents.policy import ModelCard, export_policy
 from textrl_env.data.text import (
     decode_completion,
@@ -20,6 +23,7 @@ from textrl_env.data.text import (
     render,
 )
 from textrl_env.data.text.display import token_texts
+from textrl_env.reward_models import RewardModel
 
 TEMPLATE = (
     "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] | trim }}"
@@ -155,6 +159,29 @@ def test_a_whole_text_is_a_prompt_with_its_completion(kind: Any) -> None:
     whole = encode_pair(kind.tokenizer, "", "we close at five")
     apart = encode_pair(kind.tokenizer, "we close", " at five")
     assert whole[0] + whole[1] == apart[0] + apart[1]
+
+
+@pytest.mark.parametrize("name", ["byte level", "llama", "metaspace, first", "unigram"])
+def test_trainings_samples_and_reward_models_read_the_ids_of_the_environment(kinds: dict[str, Any], name: str) -> None:
+    tokenizer = copy.deepcopy(kinds[name].tokenizer)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    tokenizer.chat_template = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }} {% endfor %}[assistant]"
+    model = small_llama(tokenizer, hidden_size=16, layers=1, context=128)
+    config = LlamaConfig(**{**model.config.to_dict(), "num_labels": 1})
+    judge = RewardModel(LlamaForSequenceClassification(config), tokenizer)
+    end, dialogue = tokenizer.eos_token, [user(f"where{tokenizer.eos_token}?")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for prompt, text in (("we close", " at five"), (f"do{end} you", f"n't {end}x{end}"), (dialogue, " here")):
+            env = TextGenEnv([prompt], lambda completions: [0.0], tokenizer, max_new_tokens=40)
+            observation, _ = env.reset(seed=0)
+            for token in encode_completion(tokenizer, text):
+                observation, *_ = env.step(token)
+            ids = observation["input_ids"][observation["attention_mask"] == 1].tolist()
+            assert judge.encode(prompt, text) == ids
+            assert tokenize_completion(tokenizer, prompt, text, max_length=128).ids == ids
+            ((sample,),) = sample_completions(model, tokenizer, [prompt], max_new_tokens=1, description=None)
+            assert ids[: len(sample.prompt_ids)] == sample.prompt_ids
 
 
 def test_stop_strings_see_special_tokens_and_what_spans_tokens(chat: Any) -> None:
