@@ -29,7 +29,7 @@ SHELL := /bin/sh
 .ONESHELL:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-fast test-interop check bench bench-env clean FORCE
+.PHONY: help quickstart test test-fast crash test-interop check bench bench-env clean FORCE
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -52,6 +52,9 @@ test: $(DEV) ## the whole test suite, what trains and what builds included
 
 test-fast: $(DEV) ## the tests that take seconds
 	@$(PYTEST) -m "not slow"
+
+crash: $(DEV) ## kill -9, a full disk and SIGTERM at every call that changes a file (make test: a sample)
+	@CRASH_SAMPLE=0 $(PYTEST) -rP tests/crashes
 
 test-interop: ## the environment under other RL libraries, in .venv-interop
 	@$(MAKE) --no-print-directory VENV=.venv-interop .venv-interop/.textrl-interop
