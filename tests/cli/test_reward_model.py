@@ -135,6 +135,7 @@ def test_the_ratings_of_the_labelling_desk_train_a_reward_model(
         assert metrics["loss"]["rating_mean"] == pytest.approx(sum(values) / len(values))
 
 
+@pytest.mark.filterwarnings("default::UserWarning")
 def test_held_out_ratings_that_do_not_differ_are_said_to_judge_nothing(
     rated: Path, run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -119,3 +119,15 @@ def test_equal_seeds_give_equal_weights_and_no_global_generator_is_touched(make_
 def test_an_impossible_option_is_named(option: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(option))):
         SFTConfig(**option)
+
+
+def test_bad_and_over_long_rows_are_counted_or_skipped_together(make_model: Any) -> None:
+    rows = [*ROWS, {"prompt": "a" * 40, "completion": "b" * 24}, {"prompt": "a", "completion": None}, {"text": "ab"}]
+    config = SFTConfig(n_steps=1, batch_size=2)
+    with pytest.raises(
+        InputError, match=r"demonstrations: 3 bad rows of 7; (?s:.*)demonstration 5: column 'completion'"
+    ):
+        train_sft(make_model("gpt2"), LetterTokenizer(8), rows, config)
+    with pytest.warns(UserWarning, match="demonstrations: skipped 3 bad rows of 7; first: demonstration 4: 65 tokens"):
+        skipped = train_sft(make_model("gpt2"), LetterTokenizer(8), rows, config, on_bad_row="skip")
+    assert skipped == train_sft(make_model("gpt2"), LetterTokenizer(8), ROWS, config)
