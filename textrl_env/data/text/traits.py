@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-PROBES = (".", "a", "\n", "0", "e", "?", "-", "x")
-"""Texts to stand in front of another; one of them does not merge with its beginning."""
+PROBES = ("a", "e", "x", "0", ".", "?", "\n", "-")
+"""Texts to stand in front of another; one of them does not merge with its beginning.
+
+Letters come first: a mark would take the apostrophe of "'s" to itself where words are cut by a pattern.
+"""
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,10 @@ def _learn_traits(tokenizer: Any, is_transformers: bool) -> TokenizerTraits:
     leads = tuple((text, ids) for text in PROBES if (ids := _try(plain_ids, tokenizer, text)) and unknown not in ids)
     texts = ("a", " a")
     alone = {text: plain_ids(tokenizer, text) for text in texts}
+    # Behind a mark, since behind a letter a text may be the rest of a word, with ids of its own in WordPiece.
+    marks = [lead for lead in leads if not lead[0].isalnum()]
     starts_alike = all(
-        ids_behind(tokenizer, [lead], text, split=False) in (None, alone[text]) for lead in leads for text in texts
+        ids_behind(tokenizer, [mark], text, split=False) in (None, alone[text]) for mark in marks for text in texts
     )
     bare_after_special = any(
         plain_ids(tokenizer, special + "a") == [number, *(ids_behind(tokenizer, leads, "a", split=False) or ())]

@@ -136,7 +136,9 @@ def check_episode(kind: Any, prompt: str, completion: str, ids: list[int]) -> No
 
 
 def run_fuzz(kinds: Any, n: int) -> None:
-    @settings(max_examples=n, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=n, derandomize=n < 10_000, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
     @given(cases(kinds))
     def fuzz(case: tuple[Any, str, str, list[int]]) -> None:
         kind, prompt, completion, ids = case

@@ -184,6 +184,12 @@ def test_trainings_samples_and_reward_models_read_the_ids_of_the_environment(kin
             assert ids[: len(sample.prompt_ids)] == sample.prompt_ids
 
 
+def test_what_begins_with_an_apostrophe_follows_a_word(kinds: dict[str, Any]) -> None:
+    kind = kinds["byte level, space in front"]
+    for text in ("'s\xe9", "'re", "'", ".'s", "at", " at", "1", "\n\n"):
+        assert encode_completion(kind.tokenizer, text)[:-1] == kind.goes_on(text)
+
+
 def test_stop_strings_see_special_tokens_and_what_spans_tokens(chat: Any) -> None:
     views: list[Any] = []
 
