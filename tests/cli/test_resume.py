@@ -116,6 +116,8 @@ def test_a_checkpoint_of_choice_and_what_does_not_fit(
             "--resume auto --n-updates 9",
             "is of another experiment: n_updates 4 -> 9. Give what it had, or start anew",
         ),
+        ("--resume auto --learning-rate 0.002", "of another experiment: learning_rate 0.001 -> 0.002."),
+        ("--resume auto --kl-coef 0.2 --seed 1", "of another experiment: seed 0 -> 1; kl_coef 0.1 -> 0.2."),
         ("--resume auto --n-episodes 4", "n_episodes 8 -> 4"),
         ("--resume sometimes", "resume must be auto, never or a checkpoint's folder, got 'sometimes'"),
         (f"--resume {tmp_path}", "no checkpoint here"),
@@ -125,6 +127,19 @@ def test_a_checkpoint_of_choice_and_what_does_not_fit(
         assert message in (shown := capsys.readouterr().err) and "Traceback" not in shown
     assert ppo(tmp_path / "copy", f"--resume {chosen}") == 0
     assert results(tmp_path / "copy") == before
+
+
+def test_other_models_are_refused_by_name(straight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model of the same shapes in the same place, the prompts elsewhere: it is the content that counts."""
+    shutil.copytree(straight, tmp_path / "moved")
+    assert ppo(tmp_path / "moved", "--resume auto --save-every 3 --keep 5 --watch-every 7") == 0
+    for name, option in (("reward_model", "reward_model"), ("sft", "policy")):
+        config = tmp_path / "moved" / name / "generation_config.json"
+        before = config.read_bytes() if config.exists() else None
+        config.write_text('{"temperature": 0.5}')
+        assert ppo(tmp_path / "moved", "--resume auto") == 2
+        assert f"of another experiment: {option}/generation_config.json" in capsys.readouterr().err
+        config.write_bytes(before) if before is not None else config.unlink()
 
 
 def test_a_disk_that_is_full_for_the_log_is_one_line_and_the_run_can_be_resumed(
