@@ -82,7 +82,9 @@ def train_policy(
     with Interrupt() as stop, writing(run_dir):
         trainer.learn(callback=[*callbacks, options.checkpoints.callback(out)], should_stop=stop)
         last_row = trainer.state.last_row
-        metrics = {"score": last_row["objective/scores"], "kl": last_row["objective/kl"]}
+        # A signal before the end of the first update leaves none.
+        tags = {"score": "objective/scores", "kl": "objective/kl"}
+        metrics = {name: last_row[tag] for name, tag in tags.items() if tag in last_row}
         policy = agent.whole_policy()
 
         def export() -> None:
@@ -91,9 +93,9 @@ def train_policy(
 
         trainer.processes.by_writer(export)
     if stop.requested or trainer.interrupted:
+        places = f"{exports} and {trainer.last_checkpoint}" if trainer.last_checkpoint else exports
         raise StageStoppedError(
-            f"stopped after update {trainer.n_updates}; saved in {exports} and {trainer.last_checkpoint}; "
-            "go on with --resume auto",
+            f"stopped after update {trainer.n_updates}; saved in {places}; go on with --resume auto",
             stop.exit_code,
         )
     return {"n_updates": trainer.n_updates, **metrics}
