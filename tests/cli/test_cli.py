@@ -130,8 +130,8 @@ def test_a_folder_that_an_interrupted_stage_left_is_no_model(
         ("sft --demonstrations none.jsonl", "none.jsonl: no such file"),
         ("sft --model none", "none/config.json: not there yet"),
         ("reward-model --preferences none.jsonl", "none.jsonl: no such file"),
-        ("reward-model --preferences one.jsonl", "one.jsonl: two rows or more are needed, found 1"),
-        ("reward-model --preferences same.jsonl", "same.jsonl:1: 'chosen' and 'rejected' are the same text; mend"),
+        ("reward-model --preferences one.jsonl", "one.jsonl: two rows or more are needed to hold some out, found 1"),
+        ("reward-model --preferences same.jsonl", "same.jsonl:1: 'chosen' and 'rejected' are the same text: 'a'; mend"),
         ("reward-model --preferences .", "preferences: .: is a folder, expected a file"),
         ("preferences --k 1", "k must be at least 2, got 1"),
         ("preferences --n-prompts 0", "n_prompts must be at least 1, got 0"),
@@ -145,7 +145,7 @@ def test_a_folder_that_an_interrupted_stage_left_is_no_model(
         ("ppo --kl-coef -1", "kl_coef must be at least 0, got -1"),
         ("dpo --beta 0", "beta must be above 0, got 0"),
         ("dpo --label-smoothing 0.5", "label_smoothing must be in [0, 0.5), got 0.5"),
-        ("dpo --preferences one.jsonl", "one.jsonl: two rows or more are needed, found 1"),
+        ("dpo --preferences one.jsonl", "one.jsonl: two rows or more are needed to hold some out, found 1"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
@@ -179,7 +179,7 @@ def test_what_does_not_fit_the_context_is_named_before_anything_is_loaded(
     }
     for (command, row), option in zip(rows.items(), ("demonstrations", "preferences"), strict=True):
         path = tmp_path / f"{command}.jsonl"
-        path.write_text('{"prompt": "p", "completion": "a", "chosen": "a", "rejected": "b"}\n' + json.dumps(row) + "\n")
+        path.write_text('{"prompt": "q", "completion": "a", "chosen": "a", "rejected": "b"}\n' + json.dumps(row) + "\n")
         with pytest.raises(SystemExit):
             main([command, "--run-dir", str(tmp_path), f"--{option}", str(path), "--model", str(run_dir / "sft")])
         assert f"{path}:2: " in capsys.readouterr().err

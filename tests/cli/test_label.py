@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from textrl_env.cli import main
-from textrl_env.reward_models import read_preferences
+from textrl_env.reward_models import RewardModel, read_preferences
 from textrl_env.reward_models.feedback.store import Item, Store
 from textrl_env.worlds import support_desk
 
@@ -99,7 +99,8 @@ def test_what_reward_models_dispute_comes_first(
     run_dir: Path, completions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = tmp_path / "labels.db"
-    models = [str(run_dir / name) for name in ("reward_model", "sft")]  # The second one with a head of chance.
+    models = [str(run_dir / "reward_model"), str(tmp_path / "other")]
+    RewardModel.from_pretrained(run_dir / "sft", seed=1).save_pretrained(models[1])  # With a head of chance.
     answer(monkeypatch)
     options = ["--completions", str(completions), "--database", str(database), "--terminal", "ada"]
     main(["label", *options, "--reward-models", *models])

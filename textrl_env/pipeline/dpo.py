@@ -34,7 +34,7 @@ class DPOOptions:
     policy: Path | None = None
     """Causal LM to start from and stay near; else RUN/sft."""
     on_bad_row: OnBadRow = "error"
-    """What a bad row does: stop, or be left out and counted."""
+    """End at a bad row, or leave it out."""
     training: DPOConfig = field(default_factory=DPOConfig)
     """How to train."""
     checkpoints: CheckpointOptions = field(default_factory=lambda: CheckpointOptions(save_every=100))

@@ -44,15 +44,15 @@ class PolicyOptions(EndTokenOptions, ABC):
     n_episodes: int = 64
     """Completions per update."""
     batch_size: int = 32
-    """Completions a minibatch; divides n_episodes."""
+    """Of a minibatch; divides n_episodes."""
     learning_rate: float = 1e-3
     """Adam's; it falls linearly to a tenth."""
     kl_coef: float = 0.1
     """Score given up per nat of KL."""
     kl_in: Literal["reward", "loss"] = "reward"
-    """Charge the KL in the environment's reward, or in the loss, blind to where a token leads."""
+    """Charge the KL in the reward, or in the loss."""
     heldout: InputFile | None = None
-    """Prompts to evaluate on; by default the support desk's, or none with `prompts` of yours."""
+    """To evaluate on; else the support desk's, none for yours."""
     watch_every: int = 10
     """Updates between evaluations and verdicts."""
     max_kl: float | None = None

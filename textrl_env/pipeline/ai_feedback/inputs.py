@@ -24,13 +24,13 @@ class JudgeOptions:
     """The judge, and what it judges by."""
 
     judge: str = "rules"
-    """`rules`, a causal LM's folder, or an endpoint's address (OpenAI-compatible, http://…/v1)."""
+    """`rules`, an LM's folder, or an endpoint."""
     constitution: InputFile | None = None
     """JSONL with principle, id, weight, rule; else the desk's."""
     batch_size: int = 16
     """Questions side by side, for a local model."""
     endpoint: EndpointConfig = field(default_factory=EndpointConfig)
-    """How an endpoint is asked."""
+    """How an OpenAI-compatible endpoint (http://…/v1) is asked."""
 
     def __post_init__(self) -> None:
         require_count(1, batch_size=self.batch_size)

@@ -18,7 +18,7 @@ class CheckpointOptions:
     """Checkpoints of a stage's training, in `checkpoints/` of its folder."""
 
     resume: str = "never"
-    """auto (the newest good checkpoint, if any), never, or the folder of one."""
+    """auto (newest), never, or a folder of one."""
     save_every: int = 10
     """Updates between two checkpoints."""
     keep: int = 2
