@@ -61,9 +61,9 @@ def environment(
     size, tokenizer = job.size, job.tokenizer()
     score = ModelReward(RewardModel(job.classifier("reward_model"), tokenizer, precision=precision))
 
-    def reward(prompts: list[str], completions: list[str]) -> list[float]:
+    def reward(tokenizer: Any, **columns: Any) -> list[float]:
         with stopwatch.during("scoring"):
-            return score(prompts, completions)
+            return score(tokenizer=tokenizer, **columns)
 
     reference = TimedReference(job.policy(), vocab_size=size.vocabulary, precision=precision, stopwatch=stopwatch)
     shaping = {} if kl is None else {"kl": kl, "reference": reference}

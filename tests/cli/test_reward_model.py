@@ -169,7 +169,7 @@ def test_what_does_not_fit_is_one_line(
         (f"--preferences {tied} --loss plackett-luce", ": loss plackett-luce takes rankings without ties"),
         ("--loss plackett-luce --label-smoothing 0.1", "label_smoothing is for the losses pairs and davidson"),
         ("--label-smoothing 0.7", "label_smoothing must be in [0, 0.5), got 0.7"),
-        ("--resume auto --n-epochs 4", "training.n_epochs"),
+        ("--resume auto --n-epochs 4", "training.n_epochs 3 -> 4"),
         ("--resume sometimes", "resume must be auto, never or a checkpoint's folder, got 'sometimes'"),
         (f"--resume {tmp_path}", "no checkpoint here"),
         ("--save-every 0", "save_every must be at least 1, got 0"),

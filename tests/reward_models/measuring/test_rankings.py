@@ -41,9 +41,16 @@ def test_other_groups_with_another_generator_state() -> None:
     assert [row["ranking_ids"] for row in first] != [row["ranking_ids"] for row in second]
 
 
-@pytest.mark.parametrize("labels", [[0.6], [0.6, 0.7, 1.2], "abc"])
-def test_wrong_soft_labels_are_named(labels: object) -> None:
-    with pytest.raises(InputError, match=r"preference 0: 'soft_labels' must be 3 numbers in \[0, 1\]"):
+@pytest.mark.parametrize(
+    ("labels", "fault"),
+    [
+        ([0.6], r"must be 3 numbers in \[0, 1\]"),
+        ([0.6, 0.7, 1.2], r"must be 3 numbers in \[0, 1\]"),
+        ("abc", "must be a list, got 'abc'"),
+    ],
+)
+def test_wrong_soft_labels_are_named(labels: object, fault: str) -> None:
+    with pytest.raises(InputError, match=f"preference 0: 'soft_labels' {fault}"):
         preferences_of([{"prompt": "", "ranking": ["a", "b", "c"], "soft_labels": labels}])
 
 

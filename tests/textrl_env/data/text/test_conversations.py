@@ -75,7 +75,7 @@ def test_a_reward_model_judges_what_its_own_template_renders(make_model: Any, tm
     model.config.pad_token_id, model.config.bos_token_id, model.config.eos_token_id = 0, 1, 2
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    judge = RewardModel.from_pretrained(tmp_path)
+    judge = RewardModel.from_pretrained(tmp_path, seed=0)
     ids = tokenizer.apply_chat_template(BYE, add_generation_prompt=True)["input_ids"]
     expected = judge.forward([[*ids, *tokenizer.encode("hi", add_special_tokens=False), tokenizer.eos_token_id]])
     judged = ModelReward(judge)([BYE], [[{"role": "assistant", "content": "hi"}]])
