@@ -4,7 +4,9 @@ Every number that a user gives passes one of the checks: it is a number, finite 
 models compute, and in its range.
 """
 
+import operator
 from numbers import Integral, Real
+from typing import Any
 
 from gymnasium.error import ClosedEnvironmentError
 
@@ -78,6 +80,31 @@ def require_seed(seed: int, *, name: str = "seed") -> int:
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed <= LARGEST_SEED:
         raise InputError(f"{name} must be a whole number from 0 to {LARGEST_SEED} (2**32 - 1), got {_show(seed)}")
     return int(seed)
+
+
+def require_token_ids(vocab_size: int, **options: Any) -> list[int]:
+    """Returns the ids of an option, a list or array of whole numbers in [0, vocab_size); else raises InputError."""
+    ((name, tokens),) = options.items()
+    try:
+        entries = None if isinstance(tokens, str | bytes) else list(tokens)
+    except TypeError:
+        entries = None
+    if entries is None:
+        raise InputError(f"{name} must be a list of token ids, got {_show(tokens)}")
+    for entry in entries:
+        if not 0 <= _index(name, entry) < vocab_size:
+            raise InputError(f"{name} holds {_show(entry)}; token ids are in [0, {vocab_size})")
+    return [int(entry) for entry in entries]
+
+
+def _index(name: str, entry: Any) -> int:
+    """A whole number of any type, a tensor's entry too; text, truth values and fractions are none."""
+    try:
+        if isinstance(entry, bool) or "bool" in str(getattr(entry, "dtype", "")):
+            raise TypeError
+        return operator.index(entry)
+    except TypeError:
+        raise InputError(f"{name} holds {_show(entry)}; token ids are whole numbers") from None
 
 
 def shift_seed(seed: int, offset: int) -> int:

@@ -47,7 +47,7 @@ def read_scores(label: str, scores: Any, completions: ScoredCompletions) -> npt.
     entries = _entries(label, scores, completions)
     values = np.full(len(completions), np.nan)
     for index, entry in enumerate(entries):
-        if entry is None:
+        if entry is None or entry is np.ma.masked:
             continue
         try:
             plain = type(entry) is float and abs(entry) <= LARGEST_SCORE

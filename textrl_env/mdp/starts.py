@@ -47,6 +47,8 @@ def choose_start(task: TextGenTask, options: Mapping[str, Any]) -> EpisodeStart 
     """
     if unknown := set(options) - {"prompt", "prompt_index"}:
         raise InputError(f"reset options may hold 'prompt' or 'prompt_index', got {sorted(map(str, unknown))}")
+    if options.get("prompt") is not None and options.get("prompt_index") is not None:
+        raise InputError("reset options hold both 'prompt' and 'prompt_index', two starts for one episode; give one")
     if "prompt" in options:
         return _start_from(task, options["prompt"])
     index = options.get("prompt_index")

@@ -1,6 +1,6 @@
 """A text-generation MDP's parts and rules: everything that its single and vector environments share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from textrl_env.data import PromptDataset, PromptIds, PromptSource
 from textrl_env.data.text import Prompt, Tokenizer, as_completion, decode_completion, end_token_ids, pad_id, render
-from textrl_env.errors import InputError, require_count
+from textrl_env.errors import InputError, require_count, require_token_ids
 from textrl_env.mdp.action_spaces import LogDistribution
 from textrl_env.mdp.kl import KLShaping
 from textrl_env.mdp.prompt_order import OrderName, PromptOrder, new_order
@@ -99,8 +99,6 @@ class TextGenTask:
         _check_lengths(max_new_tokens, min_new_tokens, max_prompt_tokens)
         if length_limit not in ("scored", "cut"):
             raise InputError(f"length_limit must be 'scored' or 'cut', got {length_limit!r}")
-        if isinstance(stop_strings, str) or not all(stop_strings):
-            raise InputError(f"stop_strings must be a list of non-empty texts, got {stop_strings!r}")
         if kl is not None and reference is None:
             raise InputError("kl shaping needs reference=FrozenReference(model)")
         self.prompts = prompts.dataset if isinstance(prompts, PromptIds) else PromptDataset.of(prompts)
@@ -111,7 +109,7 @@ class TextGenTask:
         self.vocab_size = len(tokenizer)
         self.max_new_tokens = max_new_tokens
         self.min_new_tokens = min_new_tokens
-        self.stop_strings = tuple(stop_strings)
+        self.stop_strings = _stop_strings(stop_strings)
         self.length_limit = length_limit
         self.reference = reference
         self.kl = kl if kl is not None or reference is None else KLShaping()
@@ -119,11 +117,11 @@ class TextGenTask:
         self.pad_id = pad_id(tokenizer)
         if eos_token_ids is None:
             eos_token_ids = end_token_ids(tokenizer)
-        self.end_ids = tuple(eos_token_ids)
+        self.end_ids = tuple(self._token_ids("eos_token_ids", eos_token_ids).tolist())
         self.is_end = np.zeros(self.vocab_size, dtype=np.bool_)
-        self.is_end[self._token_ids("eos_token_ids", eos_token_ids)] = True
-        vocabulary = range(self.vocab_size)
-        self.action_tokens = self._token_ids("action_tokens", vocabulary if action_tokens is None else action_tokens)
+        self.is_end[list(self.end_ids)] = True
+        vocabulary = np.arange(self.vocab_size)
+        self.action_tokens = vocabulary if action_tokens is None else self._token_ids("action_tokens", action_tokens)
         self.legal = ~np.isin(self.action_tokens, self._token_ids("banned_tokens", banned_tokens))
         self.ending = self.is_end[self.action_tokens]
         if not (self.legal & ~self.ending if min_new_tokens else self.legal).any():
@@ -253,10 +251,7 @@ class TextGenTask:
 
     def _token_ids(self, option: str, tokens: Sequence[int]) -> npt.NDArray[np.int64]:
         """The option's token ids, checked."""
-        ids = np.array(list(tokens), dtype=np.int64)
-        outside = ids[(ids < 0) | (ids >= self.vocab_size)]
-        if outside.size:
-            raise InputError(f"{option} holds {outside[0]}; token ids are in [0, {self.vocab_size})")
+        ids = np.array(require_token_ids(self.vocab_size, **{option: tokens}), dtype=np.int64)
         if len(set(ids.tolist())) < len(ids):
             raise InputError(f"{option} holds a token twice")
         return ids
@@ -278,6 +273,15 @@ class TextGenTask:
                 return spaces.Dict(token=token, logprobs=LogDistribution(self.action_tokens.shape))
             case _:
                 return token
+
+
+def _stop_strings(texts: Any) -> tuple[str, ...]:
+    """The stop strings, checked."""
+    is_list = isinstance(texts, Iterable) and not isinstance(texts, str | bytes)
+    strings = tuple(texts) if is_list else ()
+    if not (is_list and all(isinstance(text, str) and text for text in strings)):
+        raise InputError(f"stop_strings must be a list of non-empty texts, got {texts!r:.200}")
+    return strings
 
 
 def _check_lengths(max_new_tokens: int, min_new_tokens: int, max_prompt_tokens: int | None) -> None:

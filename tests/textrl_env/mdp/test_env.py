@@ -189,6 +189,7 @@ def test_reset_options_choose_the_prompt() -> None:
         ({"prompt": "abcdef"}, "6 tokens"),
         ({"prompt": [{"role": "user", "content": "a"}]}, "must be a str, as the dataset's prompts are"),
         ({"promt": "abc"}, "promt"),
+        ({"prompt": "abc", "prompt_index": 0}, "both 'prompt' and 'prompt_index'"),
     ],
 )
 def test_bad_reset_options_are_named(options: dict[str, Any], message: str) -> None:

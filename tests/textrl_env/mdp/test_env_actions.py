@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+import torch
 
 from textrl_env import InputError, KLShaping, TextGenEnv
 from textrl_env.reference import FrozenReference
@@ -221,9 +222,35 @@ def test_a_mask_given_out_is_not_the_environments_own() -> None:
         ({"max_prompt_tokens": 2}, "prompt 0: the prompt has 3 tokens, at most 2 fit"),
         ({"stop_strings": [""]}, "stop_strings"),
         ({"stop_strings": "cd"}, "stop_strings"),
+        ({"stop_strings": None}, "stop_strings"),
+        ({"stop_strings": ["c", b"d"]}, "stop_strings"),
+        ({"stop_strings": [3]}, "stop_strings"),
         ({"render_mode": "rgb"}, "render_mode"),
     ],
 )
 def test_impossible_options_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         make(**options)
+
+
+@pytest.mark.parametrize("option", ["eos_token_ids", "banned_tokens", "action_tokens"])
+@pytest.mark.parametrize("entry", [1.5, 1.0, "1", None, True, np.True_, torch.tensor(True), 10**30, [1]])
+def test_token_ids_are_whole_numbers(option: str, entry: Any) -> None:
+    with pytest.raises(InputError, match=f"{option} holds "):
+        make(**{option: [2, entry]})
+
+
+@pytest.mark.parametrize("option", ["eos_token_ids", "banned_tokens", "action_tokens"])
+@pytest.mark.parametrize("tokens", [3, "3", b"3", 2.5, torch.tensor(3)])
+def test_token_ids_come_in_a_list(option: str, tokens: Any) -> None:
+    with pytest.raises(InputError, match=f"{option} must be a list of token ids, got"):
+        make(**{option: tokens})
+
+
+@pytest.mark.parametrize("container", [list, tuple, iter, np.array, torch.tensor])
+def test_token_ids_and_stop_strings_may_be_in_any_container(container: Any) -> None:
+    env = make(eos_token_ids=container([2, 3]), banned_tokens=container([5]), action_tokens=container([1, 2, 3, 5]))
+    assert env.task.end_ids == (2, 3)
+    assert env.task.action_tokens[env.task.legal].tolist() == [1, 2, 3]
+    texts = iter(["cd", "g"]) if container is iter else np.array(["cd", "g"]) if container is np.array else ("cd", "g")
+    assert make(stop_strings=texts).task.stop_strings == ("cd", "g")

@@ -110,6 +110,13 @@ def test_a_single_function_learns_what_none_means() -> None:
         score(returns([1.0, None, 2.0]))
 
 
+@pytest.mark.parametrize("scores", [[np.ma.masked, 2.0, 3.0], np.ma.masked_array([1.0, 2.0, 3.0], mask=[1, 0, 0])])
+def test_what_numpy_masks_does_not_apply(scores: Any) -> None:
+    assert score({"maths": returns(scores), "length": returns([1, 1, 1])})["maths"] == [0.0, 2.0, 3.0]
+    with pytest.raises(InputError, match=r"prompt 3, completion 'one'.*does not apply"):
+        score(returns(scores))
+
+
 def test_a_term_that_does_not_apply_is_0_in_the_ledger() -> None:
     env = TextGenEnv(["ab"], {"maths": returns([None]), "length": returns([1.5])}, LetterTokenizer(8), max_new_tokens=1)
     env.reset(seed=0)
