@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from textrl_env.data.text.display import message_text
@@ -13,6 +14,8 @@ Prompt = str | Sequence[Message]
 
 # Characters that Unicode keeps for programs; around the text of a special token in a message they say that it is text.
 OPEN, CLOSE = "\ufdd0", "\ufdd1"
+# And this one stands where an answer begins that has no text yet.
+BEGIN = "\ufdd2"
 
 
 def render(tokenizer: Any, messages: Sequence[Message]) -> str:
@@ -44,13 +47,23 @@ def render_marked(tokenizer: Any, messages: Sequence[Message]) -> str:
             "the prompt's last message is the assistant's and calls tools without a text, so that there is nothing to "
             "continue; append the tool's answer, or remove the message"
         )
-    with_parts = [message for message in inputs if isinstance(message.get("content"), list)]
+    if begins and not message_text(messages[-1]).strip():
+        # Without a text the line breaks in front of it would go with those behind it.
+        inputs[-1] = {**inputs[-1], "content": message_text(messages[-1]) + BEGIN}
+    return _apply_template(tokenizer, inputs, options).removesuffix(BEGIN)
+
+
+def _apply_template(tokenizer: Any, messages: list[dict[str, Any]], options: Mapping[str, Any]) -> str:
+    """The template's text of messages; where it knows nothing of parts, that of the same messages without them."""
+    with_parts = [message for message in messages if isinstance(message.get("content"), list)]
+    if with_parts:
+        with suppress(Exception):  # Many templates add content to a text, which a list refuses by TypeError.
+            text: str = tokenizer.apply_chat_template(messages, tokenize=False, **options)
+            if _shows_parts(text, with_parts):
+                return text
+        messages = [{**message, "content": message_text(message)} for message in messages]
     try:
-        text: str = tokenizer.apply_chat_template(inputs, tokenize=False, **options)
-        if with_parts and not _shows_parts(text, with_parts):
-            # Few templates know of parts; as text the content is the same.
-            inputs = [{**message, "content": message_text(message)} for message in inputs]
-            text = tokenizer.apply_chat_template(inputs, tokenize=False, **options)
+        text = tokenizer.apply_chat_template(messages, tokenize=False, **options)
     except Exception as error:  # templates raise what they like: jinja2's errors, or a TypeError on a missing key
         raise InputError(f"the tokenizer's chat template refuses the prompt: {unmark(str(error))}") from error
     if with_parts and not _shows_parts(text, with_parts):

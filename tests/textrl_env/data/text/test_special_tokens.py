@@ -107,6 +107,17 @@ def test_an_answer_that_has_begun_is_continued(chat: Any, content: Any) -> None:
     assert reward == 1
 
 
+@pytest.mark.parametrize("trim", [" | trim", ""])
+def test_an_answer_that_begins_with_nothing_stands_where_every_answer_does(chat: Any, trim: str) -> None:
+    chat.chat_template = TEMPLATE.replace(" | trim", trim).replace(
+        "\n{{ message['content']", "\n\n{{ message['content']"
+    )
+    prompt, empty = [user("where?")], {"role": "assistant", "content": ""}
+    expected = "<|start|>user\n\nwhere?<|end|>\n<|start|>assistant\n\n"
+    assert render(chat, [*prompt, empty]) == expected
+    assert decode_completion(chat, encode_prompt(chat, [*prompt, empty])) == expected
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -114,6 +125,8 @@ def test_an_answer_that_has_begun_is_continued(chat: Any, content: Any) -> None:
         "message['content'] | trim",
         "message.content if message.content is string else message.content[0].text + message.content[1].text",
         "message['content'] | map(attribute='text') | join",
+        "'' + message['content']",
+        "message['content'].strip()",
     ],
 )
 def test_text_parts_are_the_text_whatever_the_template_knows_of_them(chat: Any, content: str) -> None:
