@@ -1,6 +1,6 @@
 """Sampling completions of prompts in batches from a key-value cache, and the best of n of them. No training."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from textrl_env.agents.policy import draw
+from textrl_env.data import find_prompt_fault, iterate_rows
 from textrl_env.data.text import (
     Prompt,
     as_completion,
@@ -19,7 +20,7 @@ from textrl_env.data.text import (
     pad_id,
     render,
 )
-from textrl_env.errors import InputError, require_at_least, require_count, require_seed
+from textrl_env.errors import InputError, require_at_least, require_count, require_seed, require_token_ids
 from textrl_env.lm import check_fits, context_length
 from textrl_env.lm.forward import CachedDecoder, require_causal
 from textrl_env.mdp import RewardSource, RewardSum
@@ -47,7 +48,7 @@ class Completion:
 def sample_completions(
     model: Any,
     tokenizer: Any,
-    prompts: Sequence[Prompt],
+    prompts: Iterable[Prompt],
     *,
     max_new_tokens: int,
     n: int = 1,
@@ -62,7 +63,7 @@ def sample_completions(
     Args:
         model: a causal LM of transformers.
         tokenizer: its tokenizer; V = `len(tokenizer)` tokens are sampled from.
-        prompts: B texts or conversations.
+        prompts: B texts or conversations, in any container that `textrl_env.data.iterate_rows` reads.
         max_new_tokens: the most tokens of a completion.
         n: completions per prompt.
         temperature: of sampling; 0 takes the likeliest token.
@@ -76,15 +77,17 @@ def sample_completions(
         B lists of n completions.
 
     Raises:
-        InputError: not a causal language model, one without an embedding for a token, an impossible option, or a prompt
-            without tokens or without room for a completion in the model's context, named by its number.
+        InputError: not a causal language model, one without an embedding for a token or whose weights give NaN, an
+            impossible option, or what is no prompt, or one without tokens or without room for a completion in the
+            model's context, named by its number.
     """
     require_causal(model, role="the model")
     require_at_least(0, temperature=temperature)
     require_count(1, n=n, max_new_tokens=max_new_tokens, batch_size=batch_size)
     check_fits(model, tokenizer)
-    end_ids = end_token_ids(tokenizer, model) if eos_token_ids is None else tuple(eos_token_ids)
-    prompt_ids = encode_prompts(tokenizer, prompts)
+    ends = end_token_ids(tokenizer, model) if eos_token_ids is None else eos_token_ids
+    end_ids = require_token_ids(len(tokenizer), eos_token_ids=ends)
+    prompt_ids = encode_prompts(tokenizer, _list_prompts(prompts))
     if empty := [index for index, ids in enumerate(prompt_ids) if not ids]:
         raise InputError(f"prompt {empty[0]} has no tokens; a completion needs one at least to start from")
     _check_context(model, prompt_ids, max_new_tokens)
@@ -111,6 +114,15 @@ def sample_completions(
                 completions[job] = Completion(text, jobs[job], ids, "eos" if ids[-1] in end_ids else "length")
             advance(len(batch))
     return [[completions[job] for job in range(start, start + n)] for start in range(0, len(jobs), n)]
+
+
+def _list_prompts(prompts: Iterable[Prompt]) -> list[Prompt]:
+    """The prompts of a container; InputError where it is none or holds something else."""
+    entries = list(iterate_rows(prompts, name="prompts"))
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, str) and (fault := find_prompt_fault(entry)):
+            raise InputError(f"prompt {index} {fault}")
+    return entries
 
 
 def _check_context(model: Any, prompt_ids: Sequence[Sequence[int]], max_new_tokens: int) -> None:
@@ -149,6 +161,10 @@ def _sample_ids(
     completions: list[list[int]] = [[] for _ in prompts]
     for _ in range(max_new_tokens):
         logits = decoder.next_logits(ids, mask, live)[:, :vocab_size].float()
+        if not torch.isfinite(logits.amax(dim=-1).cpu())[live].all():
+            raise InputError(
+                "the model's logits are NaN or Inf, from which nothing can be sampled; look at its weights"
+            )
         if temperature == 0:
             tokens = logits.argmax(dim=-1).cpu().numpy()
         else:
@@ -193,7 +209,7 @@ class BestCompletion:
 def best_of_n(
     model: Any,
     tokenizer: Any,
-    prompts: Sequence[Prompt],
+    prompts: Iterable[Prompt],
     reward: RewardSource,
     *,
     n: int,
@@ -212,6 +228,7 @@ def best_of_n(
         the best of each prompt's completions, in the order of the prompts.
     """
     rewards = RewardSum(reward)
+    prompts = _list_prompts(prompts)
     groups = sample_completions(
         model,
         tokenizer,

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -89,3 +90,40 @@ def test_impossible_requests_are_named(model: Any) -> None:
         sample_completions(model, LetterTokenizer(V), ["a"], max_new_tokens=C, temperature=-1)
     with pytest.raises(InputError, match="prompt 1 has no tokens"):
         sample_completions(model, LetterTokenizer(V), ["a", ""], max_new_tokens=C)
+
+
+@pytest.mark.parametrize("container", [list, tuple, iter, np.array, pd.Series])
+def test_prompts_may_be_in_any_container(model: Any, container: Any) -> None:
+    expected = sample_completions(model, LetterTokenizer(V), ["abc", "d"], n=2, max_new_tokens=3)
+    assert sample_completions(model, LetterTokenizer(V), container(["abc", "d"]), n=2, max_new_tokens=3) == expected
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ("abc", "prompts must be rows, got a str, 'abc'; pass a list"),
+        (["abc", 3], "prompt 1 must be text, got int"),
+        (["abc", None], "prompt 1 must be text, got null"),
+        ([{"prompt": "abc"}], "prompt 0 must be text, got"),
+        (["abc", [{"role": "user"}]], "prompt 1 must hold messages with 'content'"),
+    ],
+)
+def test_what_is_no_prompt_is_named(model: Any, prompts: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        sample_completions(model, LetterTokenizer(V), prompts, max_new_tokens=2)
+
+
+@pytest.mark.parametrize("ends", [0, "0", [8], [-1], [0.5], [None], [True]])
+def test_end_tokens_are_ids_of_the_tokenizer(model: Any, ends: Any) -> None:
+    with pytest.raises(InputError, match=r"eos_token_ids (holds|must be a list)"):
+        sample_completions(model, LetterTokenizer(V), ["a"], max_new_tokens=2, eos_token_ids=ends)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_weights_that_are_no_numbers_sample_nothing(make_model: Any, value: float, temperature: float) -> None:
+    model = make_model("gpt2")
+    with torch.no_grad():
+        model.lm_head.weight[3] = value
+    with pytest.raises(InputError, match="logits are NaN or Inf"):
+        sample_completions(model, LetterTokenizer(V), ["a"], max_new_tokens=2, temperature=temperature)
