@@ -13,8 +13,8 @@ from textrl_env.cli import TOOLS, main
 from textrl_env.cli.option_forms import FLAT
 from textrl_env.cli.quickstart import Quickstart
 from textrl_env.cli.stages import STAGES, StageCommand
-from textrl_env.pipeline import check_paths, list_paths
-from textrl_env.pipeline.option_paths import INPUT_FOLDER, PathUse
+from textrl_env.pipeline.option_paths import check_paths, list_paths
+from textrl_env.pipeline.option_paths.paths import INPUT_FOLDER, PathUse
 
 # What a command needs besides the path that is tried.
 NEEDED = {

@@ -26,7 +26,8 @@ from textrl_env.cli.slices import Slices
 from textrl_env.cli.stages import STAGES, StageCommand
 from textrl_env.data.rows import SKIP_HINT
 from textrl_env.errors import InputError
-from textrl_env.pipeline import PolicyOptions, check_paths, describe_file_error
+from textrl_env.pipeline import PolicyOptions
+from textrl_env.pipeline.option_paths import check_paths, describe_file_error
 from textrl_env.pipeline.runs import StageStoppedError
 from textrl_env.training.distributed import process_count, process_index
 

@@ -8,7 +8,7 @@ import tyro
 
 from textrl_env.data import OnBadRow
 from textrl_env.errors import require_at_least, require_seed
-from textrl_env.pipeline import InputFile, OutputFile
+from textrl_env.pipeline.option_paths import InputFile, OutputFile
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import yaml
 from textrl_env.cli.option_forms import FLAT
 from textrl_env.cli.yaml_file import read_yaml
 from textrl_env.errors import InputError
-from textrl_env.pipeline import InputFile, check_paths
+from textrl_env.pipeline.option_paths import InputFile, check_paths
 
 AnyCommand = TypeVar("AnyCommand")
 Place = tuple[str, ...]

@@ -10,7 +10,8 @@ from rich.console import Console
 from textrl_env.checks import Outcome
 from textrl_env.cli.finding_tables import verdict_table
 from textrl_env.errors import require_count, require_seed
-from textrl_env.pipeline import EndTokenOptions, InputFile, OutputFile
+from textrl_env.pipeline import EndTokenOptions
+from textrl_env.pipeline.option_paths import InputFile, OutputFile
 from textrl_env.pipeline.runs import require_model, write_json
 
 LABELS: Mapping[Outcome, tuple[str, str]] = {

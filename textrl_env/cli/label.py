@@ -8,7 +8,8 @@ from rich.console import Console
 
 from textrl_env.data import OnBadRow, PromptDataset
 from textrl_env.errors import InputError, require_at_least, require_count, require_seed, require_within
-from textrl_env.pipeline import EndTokenOptions, InputFile, OutputFile
+from textrl_env.pipeline import EndTokenOptions
+from textrl_env.pipeline.option_paths import InputFile, OutputFile
 from textrl_env.pipeline.runs import encode_fitting_prompts, require_model, require_path
 from textrl_env.reward_models.feedback.exchange import LabelForm
 from textrl_env.reward_models.feedback.store import Item, LabelTask

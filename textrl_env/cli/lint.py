@@ -11,7 +11,7 @@ import tyro
 from textrl_env.cli.finding_tables import severity_table
 from textrl_env.cli.stages import print_lines
 from textrl_env.errors import InputError, require_count
-from textrl_env.pipeline import InputFile, OutputFile
+from textrl_env.pipeline.option_paths import InputFile, OutputFile
 from textrl_env.pipeline.runs import require_path, write_json
 from textrl_env.reward_models.lint import LintOptions
 

@@ -13,7 +13,8 @@ from textrl_env.cli.config_file import RunOptions, as_yaml
 from textrl_env.cli.outcomes import describe_comparison
 from textrl_env.cli.stages import describe_rehearsal, print_lines
 from textrl_env.errors import require_count, require_seed
-from textrl_env.pipeline import OutputFolder, QuickstartOptions, rehearse_quickstart, run_quickstart
+from textrl_env.pipeline import QuickstartOptions, rehearse_quickstart, run_quickstart
+from textrl_env.pipeline.option_paths import OutputFolder
 
 
 @dataclass(frozen=True)

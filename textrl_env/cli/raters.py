@@ -13,7 +13,7 @@ from rich.table import Table
 
 from textrl_env.data import OnBadRow
 from textrl_env.errors import require_count, require_seed
-from textrl_env.pipeline import InputFile, OutputFile, OutputFolder
+from textrl_env.pipeline.option_paths import InputFile, OutputFile, OutputFolder
 
 if TYPE_CHECKING:
     from textrl_env.reward_models.feedback.raters import RaterReport

@@ -11,7 +11,8 @@ from rich.console import RenderableType
 from textrl_env.checks import Outcome
 from textrl_env.cli.finding_tables import verdict_table
 from textrl_env.cli.stages import print_lines
-from textrl_env.pipeline import OutputFolder, write_run_report
+from textrl_env.pipeline import write_run_report
+from textrl_env.pipeline.option_paths import OutputFolder
 from textrl_env.pipeline.report_card import ReportCardFiles, ReportCardOptions, write_report_card
 
 LABELS: Mapping[Outcome, tuple[str, str]] = {

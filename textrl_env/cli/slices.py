@@ -14,7 +14,7 @@ from textrl_env.checks import json_ready
 from textrl_env.cli.stages import print_lines
 from textrl_env.data import OnBadRow
 from textrl_env.errors import require_count, require_seed
-from textrl_env.pipeline import InputFile, OutputFile
+from textrl_env.pipeline.option_paths import InputFile, OutputFile
 from textrl_env.pipeline.runs import require_model, require_path, write_json
 
 if TYPE_CHECKING:

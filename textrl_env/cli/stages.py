@@ -15,7 +15,6 @@ from textrl_env.errors import require_seed
 from textrl_env.pipeline import (
     DPOOptions,
     EvaluationOptions,
-    OutputFolder,
     PPOOptions,
     PreferencesOptions,
     Rehearsal,
@@ -32,6 +31,7 @@ from textrl_env.pipeline import (
     run_train,
 )
 from textrl_env.pipeline.ai_feedback import AIFeedbackOptions, RevisionOptions, run_ai_feedback, run_revision
+from textrl_env.pipeline.option_paths import OutputFolder
 from textrl_env.pipeline.runs import run_stage
 from textrl_env.training.distributed import process_index
 

@@ -18,15 +18,6 @@ from .generation import (
     choose_sampling as choose_sampling,
     run_generation as run_generation,
 )
-from .option_paths import (
-    InputFile as InputFile,
-    OutputFile as OutputFile,
-    OutputFolder as OutputFolder,
-    check_paths as check_paths,
-    describe_file_error as describe_file_error,
-    list_paths as list_paths,
-    show_path as show_path,
-)
 from .policy_inputs import PolicyOptions as PolicyOptions
 from .preferences import PreferencesOptions as PreferencesOptions, run_preferences as run_preferences
 from .quickstart import (

@@ -1,51 +1,20 @@
-"""Paths among options: what each is for, and the check of all of them before anything is read, loaded or written."""
+"""The check of all paths among options, before anything is read, loaded or written."""
 
 import errno
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Any
 
-from textrl_env.errors import InputError
 from textrl_env.files import NEW
+from textrl_env.pipeline.option_paths.paths import OptionPath, PathUse, list_paths, show_path
 
-
-@dataclass(frozen=True)
-class PathUse:
-    """The use of a path: written or read, a file or a folder."""
-
-    writes: bool
-    is_file: bool
-
-
-InputFile = Annotated[Path, PathUse(writes=False, is_file=True)]
-"""An option's type: a file with rows, texts or options. A plain `Path` is a model's or a run's folder to read."""
-OutputFile = Annotated[Path, PathUse(writes=True, is_file=True)]
-"""An option's type: a file to write, with the folders above it."""
-OutputFolder = Annotated[Path, PathUse(writes=True, is_file=False)]
-"""An option's type: a folder to write to."""
-
-INPUT_FOLDER = PathUse(writes=False, is_file=False)
 NAMELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 """Faults of the medium: writing and reading an open file does not say which one it was."""
 TERMINAL = "-"
 """A file's name that stands for the terminal."""
-
-
-@dataclass(frozen=True)
-class OptionPath:
-    """A path that was given by an option."""
-
-    option: str
-    path: Path
-    use: PathUse
-
-    def refuse(self, fault: str) -> InputError:
-        """Makes the error that says what is wrong with the path."""
-        return InputError(f"{self.option}: {show_path(self.path)}: {fault}")
 
 
 def check_paths(options: Any, *, folders: Sequence[Path] = (), only_reads: bool = False) -> None:
@@ -105,34 +74,6 @@ def describe_file_error(error: OSError, options: Any) -> str | None:
         for name in names:
             if name.is_relative_to(path) or path.is_relative_to(name):
                 return f"{entry.option}: {show_path(name)}: {_describe(error)}"
-    return None
-
-
-def list_paths(options: Any) -> Iterator[OptionPath]:
-    """Yields every path that is set in a dataclass of options and its groups, by the name of its field."""
-    hints = get_type_hints(type(options), include_extras=True)
-    for field in fields(options):
-        value = getattr(options, field.name)
-        if is_dataclass(value):
-            yield from list_paths(value)
-        for path in value if isinstance(value, tuple) else (value,):
-            if isinstance(path, Path):
-                yield OptionPath(field.name, path, _find_use(hints[field.name]) or INPUT_FOLDER)
-
-
-def show_path(path: Path) -> str:
-    """Returns a path as it can stand in a line: what does not print escaped, a very long one cut."""
-    text = str(path)
-    text = text if text.isprintable() else ascii(text)
-    return text if len(text) <= 200 else f"{text[:100]}...{text[-60:]}"
-
-
-def _find_use(kind: Any) -> PathUse | None:
-    """Returns the use that an option's type states, through unions and tuples."""
-    for part in get_args(kind):
-        use = part if isinstance(part, PathUse) else _find_use(part)
-        if use is not None:
-            return use
     return None
 
 
