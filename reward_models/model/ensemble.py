@@ -23,7 +23,7 @@ from textrl_env.reward_models.model.rewards import (
     Pessimism,
     is_ensemble,
 )
-from textrl_env.reward_models.model.sampled_ids import SampledIds
+from textrl_env.reward_models.model.sampled_ids import SampledIds, pair_texts
 from textrl_env.training import seeded
 
 
@@ -116,7 +116,7 @@ class RewardEnsemble(RewardModel):
 
     def member_scores(self, prompts: Sequence[Prompt], completions: Sequence[str], *, batch_size: int = 128) -> Floats:
         """The members' scores without gradients: B prompts, B completions -> (B, K)."""
-        return self._by_member([self.encode(*pair) for pair in zip(prompts, completions, strict=True)], batch_size)
+        return self._by_member([self.encode(*pair) for pair in pair_texts(prompts, completions)], batch_size)
 
     def member_scores_sampled(
         self, prompts: Sequence[Prompt], completions: Sequence[str], sample: SampledIds | None = None

@@ -27,7 +27,7 @@ from textrl_env.lm import (
 from textrl_env.lm.adapters import has_adapters, load_adapters, save_model
 from textrl_env.lm.forward import read_states
 from textrl_env.lm.loading import MissingHeadError, load_into
-from textrl_env.reward_models.model.sampled_ids import SampledIds, SampledReader
+from textrl_env.reward_models.model.sampled_ids import SampledIds, SampledReader, pair_texts
 from textrl_env.training import seeded
 
 Floats = npt.NDArray[np.float64]
@@ -216,7 +216,7 @@ class RewardModel:
         Raises:
             InputError: a text that is longer than the context, or a score that is not a number.
         """
-        sequences = [self.encode(*pair) for pair in zip(prompts, completions, strict=True)]
+        sequences = [self.encode(*pair) for pair in pair_texts(prompts, completions)]
         return self.score_sequences(sequences, batch_size=batch_size)
 
     def score_sampled(

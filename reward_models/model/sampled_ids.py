@@ -2,11 +2,12 @@
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from textrl_env.data import find_prompt_fault, find_text_fault
 from textrl_env.data.text import Prompt, encode_pair
 from textrl_env.errors import InputError
 
@@ -49,6 +50,28 @@ class SampledIds:
             for ids, reason in zip(completion_ids, reasons, strict=True)
         ]
         return cls(tokenizer, prompt_ids, bodies)
+
+
+def pair_texts(prompts: Iterable[Prompt], completions: Iterable[str]) -> list[tuple[Prompt, str]]:
+    """Returns B prompts, each with its completion.
+
+    Raises:
+        InputError: a single text instead of lists, not as many of the one as of the other, or what is no prompt or no
+            completion, named by its number.
+    """
+    if isinstance(prompts, str) or isinstance(completions, str):
+        raise InputError("prompts and completions must be lists with an entry a text, got one text; put it in a list")
+    prompts, completions = list(prompts), list(completions)
+    if len(prompts) != len(completions):
+        raise InputError(
+            f"expected a completion a prompt, got {len(prompts)} prompts and {len(completions)} completions"
+        )
+    for index, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+        if not isinstance(prompt, str) and (fault := find_prompt_fault(prompt)):
+            raise InputError(f"prompt {index} {fault}")
+        if fault := find_text_fault(completion):
+            raise InputError(f"completion {index} {fault}")
+    return list(zip(prompts, completions, strict=True))
 
 
 class TokenizerComparison:

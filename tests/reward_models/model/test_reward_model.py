@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from textrl_env import InputError, TextGenVectorEnv
 from textrl_env.reward_models import (
     ModelReward,
+    RewardEnsemble,
     RewardModel,
     RewardModelConfig,
     preferences_of,
@@ -183,3 +184,23 @@ def test_whole_texts_are_judged_without_the_seam(reward_model: RewardModel) -> N
     prompts, completions = ["ab", "b"], [" ba", "aa"]
     judged = ModelReward(reward_model, whole_text=True)(prompts, completions)
     np.testing.assert_allclose(judged, reward_model.score(["", ""], ["ab ba", "baa"]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "completions", "message"),
+    [
+        ("a", "b", "must be lists with an entry a text"),
+        (["a"], "b", "must be lists with an entry a text"),
+        (["a"], ["b", "c"], "expected a completion a prompt, got 1 prompts and 2 completions"),
+        (["a", "b"], ["c", None], "completion 1 must be text, got null"),
+        (["a", 3], ["c", "d"], "prompt 1 must be text, got int"),
+        (["a"], [[{"role": "assistant", "content": "c"}]], "completion 0 must be text, got"),
+    ],
+)
+def test_what_cannot_be_scored_is_named(make_reward_model: Any, prompts: Any, completions: Any, message: str) -> None:
+    model = make_reward_model("gpt2")
+    ensemble = RewardEnsemble.around(make_reward_model("gpt2"), n_members=2)
+    for score in (model.score, model.normalize, ensemble.score, ensemble.member_scores):
+        with pytest.raises(InputError, match=message):
+            score(prompts, completions)
+    assert model.score(iter(PROMPTS), iter(COMPLETIONS)).tolist() == model.score(PROMPTS, COMPLETIONS).tolist()
