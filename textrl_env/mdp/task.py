@@ -1,6 +1,6 @@
 """A text-generation MDP's parts and rules: everything that its single and vector environments share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -9,9 +9,10 @@ from gymnasium import spaces
 
 from textrl_env.data import PromptDataset, PromptIds, PromptSource
 from textrl_env.data.text import Prompt, Tokenizer, as_completion, decode_completion, end_token_ids, pad_id, render
-from textrl_env.errors import InputError, require_count, require_token_ids
+from textrl_env.errors import InputError, require_token_ids
 from textrl_env.mdp.action_spaces import LogDistribution
 from textrl_env.mdp.kl import KLShaping
+from textrl_env.mdp.option_checks import check_lengths, check_parts, check_stop_strings
 from textrl_env.mdp.prompt_order import OrderName, PromptOrder, new_order
 from textrl_env.mdp.reference_logprobs import Reference
 from textrl_env.mdp.rewards import RewardSource, RewardSum
@@ -96,11 +97,10 @@ class TextGenTask:
         reference: Reference | None = None,
         include_text: bool = False,
     ) -> None:
-        _check_lengths(max_new_tokens, min_new_tokens, max_prompt_tokens)
+        check_lengths(max_new_tokens, min_new_tokens, max_prompt_tokens)
+        check_parts(tokenizer, kl, reference)
         if length_limit not in ("scored", "cut"):
             raise InputError(f"length_limit must be 'scored' or 'cut', got {length_limit!r}")
-        if kl is not None and reference is None:
-            raise InputError("kl shaping needs reference=FrozenReference(model)")
         self.prompts = prompts.dataset if isinstance(prompts, PromptIds) else PromptDataset.of(prompts)
         self.prompt_order: OrderName = prompt_order
         self.new_order()
@@ -109,7 +109,7 @@ class TextGenTask:
         self.vocab_size = len(tokenizer)
         self.max_new_tokens = max_new_tokens
         self.min_new_tokens = min_new_tokens
-        self.stop_strings = _stop_strings(stop_strings)
+        self.stop_strings = check_stop_strings(stop_strings)
         self.length_limit = length_limit
         self.reference = reference
         self.kl = kl if kl is not None or reference is None else KLShaping()
@@ -273,20 +273,3 @@ class TextGenTask:
                 return spaces.Dict(token=token, logprobs=LogDistribution(self.action_tokens.shape))
             case _:
                 return token
-
-
-def _stop_strings(texts: Any) -> tuple[str, ...]:
-    """The stop strings, checked."""
-    is_list = isinstance(texts, Iterable) and not isinstance(texts, str | bytes)
-    strings = tuple(texts) if is_list else ()
-    if not (is_list and all(isinstance(text, str) and text for text in strings)):
-        raise InputError(f"stop_strings must be a list of non-empty texts, got {texts!r:.200}")
-    return strings
-
-
-def _check_lengths(max_new_tokens: int, min_new_tokens: int, max_prompt_tokens: int | None) -> None:
-    require_count(1, max_new_tokens=max_new_tokens)
-    if not 0 <= min_new_tokens <= max_new_tokens:
-        raise InputError(f"min_new_tokens must be in [0, max_new_tokens={max_new_tokens}], got {min_new_tokens}")
-    if max_prompt_tokens is not None:
-        require_count(1, max_prompt_tokens=max_prompt_tokens)

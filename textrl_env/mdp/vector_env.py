@@ -18,10 +18,9 @@ from textrl_env.mdp.episode_state import Observation
 from textrl_env.mdp.episodes import EpisodeBatch
 from textrl_env.mdp.rendering import check_render_mode, render_episode
 from textrl_env.mdp.rewards import RewardSource
-from textrl_env.mdp.slots import Slot, values_of_slots
+from textrl_env.mdp.slots import Slot, mask_info, merge_info, values_of_slots
 from textrl_env.mdp.starts import PromptDraws, check_reset_mask
 from textrl_env.mdp.task import TaskOptions, TextGenTask
-from textrl_env.mdp.vector_info import mask_info, merge_info
 
 Array = npt.NDArray[Any]
 

@@ -208,6 +208,8 @@ def test_a_mask_given_out_is_not_the_environments_own() -> None:
         ({"max_new_tokens": 0}, "max_new_tokens must be at least 1, got 0"),
         ({"min_new_tokens": 6}, "min_new_tokens .* got 6"),
         ({"min_new_tokens": -1}, "min_new_tokens"),
+        ({"min_new_tokens": 1.5}, "min_new_tokens must be a whole number, got 1.5"),
+        ({"min_new_tokens": "1"}, "min_new_tokens must be a number, got '1'"),
         ({"length_limit": "both"}, "length_limit .* 'both'"),
         ({"banned_tokens": [8]}, "banned_tokens holds 8"),
         ({"banned_tokens": [-1]}, "banned_tokens holds -1"),
@@ -219,6 +221,10 @@ def test_a_mask_given_out_is_not_the_environments_own() -> None:
         ({"banned_tokens": range(8)}, "no token to choose"),
         ({"banned_tokens": range(1, 8), "min_new_tokens": 1}, "no token to choose"),
         ({"kl": KLShaping()}, "reference="),
+        ({"kl": 0.1}, r"kl must be KLShaping.*got 0.1; a coefficient is KLShaping\(coef="),
+        ({"reference": "gpt2"}, r"reference must have .*got 'gpt2'; of a model it is FrozenReference"),
+        ({"reference": torch.nn.Linear(1, 1)}, "reference must have .*got a Linear"),
+        ({"reference": FrozenReference}, "reference must have .*got <class"),
         ({"max_prompt_tokens": 2}, "prompt 0: the prompt has 3 tokens, at most 2 fit"),
         ({"stop_strings": [""]}, "stop_strings"),
         ({"stop_strings": "cd"}, "stop_strings"),
@@ -254,3 +260,9 @@ def test_token_ids_and_stop_strings_may_be_in_any_container(container: Any) -> N
     assert env.task.action_tokens[env.task.legal].tolist() == [1, 2, 3]
     texts = iter(["cd", "g"]) if container is iter else np.array(["cd", "g"]) if container is np.array else ("cd", "g")
     assert make(stop_strings=texts).task.stop_strings == ("cd", "g")
+
+
+@pytest.mark.parametrize("tokenizer", [None, "gpt2", object(), LetterTokenizer])
+def test_what_is_no_tokenizer_is_named(tokenizer: Any) -> None:
+    with pytest.raises(InputError, match=r"tokenizer must be a tokenizer of transformers, or have .*got "):
+        TextGenEnv(["abc"], length, tokenizer)
