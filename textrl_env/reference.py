@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from textrl_env.errors import InputError
+from textrl_env.errors import InputError, require_above, require_count
 from textrl_env.lm import Precision, autocast, check_fits, checked_precision, context_length, rounded_copy
 from textrl_env.lm.forward import CachedDecoder, read_logits, require_causal, token_logprobs
 
@@ -29,13 +29,15 @@ class FrozenReference:
         precision: of the linear layers; the policy's, so that equal weights give KL 0.
 
     Raises:
-        InputError: not a causal language model, or its vocabulary is smaller than V.
+        InputError: not a causal language model, one whose vocabulary is smaller than V, or an impossible temperature.
     """
 
     def __init__(
         self, model: Any, *, vocab_size: int, temperature: float = 1.0, precision: Precision = "float32"
     ) -> None:
         require_causal(model, role="the reference")
+        require_count(1, vocab_size=vocab_size)
+        require_above(0, temperature=temperature)
         check_fits(model, vocab_size, name="the reference model")
         self.model = self._freeze(model)
         self.vocab_size = vocab_size

@@ -9,7 +9,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from textrl_env.agents.policy.networks import ActorCriticNetworks, CriticKind, TokenEvaluation, compute_entropies, draw
+from textrl_env.agents.policy.networks import (
+    ActorCriticNetworks,
+    CriticKind,
+    TokenEvaluation,
+    check_logits,
+    compute_entropies,
+    draw,
+)
 from textrl_env.agents.policy.parameters import load_critic, load_networks, load_policy, save_networks
 from textrl_env.agents.rollout import Rollout
 from textrl_env.lm import Precision, as_device, autocast, rounded_copy
@@ -125,11 +132,15 @@ class ActorCriticLM(ActorCriticNetworks):
 
         Returns:
             tokens (N,) and their log-probabilities (N,).
+
+        Raises:
+            InputError: the model's logits are NaN or Inf.
         """
         ids, mask = observation["input_ids"], observation["attention_mask"]
         live = np.ones(len(ids), dtype=np.bool_) if live is None else live
         with autocast(self.precision, self.device):
             logits = self.decoder.next_logits(ids, mask, live)
+        check_logits(logits, live, role="the policy")
         choices = None if action_masks is None else torch.from_numpy(action_masks).to(logits.device)
         logprobs = self.distribution(logits, choices)
         tokens = logprobs.argmax(dim=-1) if deterministic else draw(logprobs.exp(), self.generator)

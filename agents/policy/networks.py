@@ -2,6 +2,8 @@
 
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -55,6 +57,12 @@ def draw(probabilities: Tensor, generator: torch.Generator) -> Tensor:
     uniform = torch.rand(len(sums), 1, generator=generator, dtype=torch.float64, device=sums.device)
     # In (0, 1] of the whole: the first sum that reaches it belongs to an index whose probability made it grow.
     return torch.searchsorted(sums, (1 - uniform) * sums[:, -1:]).squeeze(-1)
+
+
+def check_logits(logits: Tensor, live: npt.NDArray[np.bool_], *, role: str) -> None:
+    """Raises InputError where nothing can be drawn: logits (N, V) of NaN or Inf in a row marked in (N,)."""
+    if not logits.amax(dim=-1).isfinite().cpu().numpy()[live].all():
+        raise InputError(f"{role}'s logits are NaN or Inf, so that no token can be drawn; look at its weights")
 
 
 def compute_entropies(logprobs: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from textrl_env.agents.policy import draw
+from textrl_env.agents.policy import check_logits, draw
 from textrl_env.data import find_prompt_fault, iterate_rows
 from textrl_env.data.text import (
     Prompt,
@@ -161,10 +161,7 @@ def _sample_ids(
     completions: list[list[int]] = [[] for _ in prompts]
     for _ in range(max_new_tokens):
         logits = decoder.next_logits(ids, mask, live)[:, :vocab_size].float()
-        if not torch.isfinite(logits.amax(dim=-1).cpu())[live].all():
-            raise InputError(
-                "the model's logits are NaN or Inf, from which nothing can be sampled; look at its weights"
-            )
+        check_logits(logits, live, role="the model")
         if temperature == 0:
             tokens = logits.argmax(dim=-1).cpu().numpy()
         else:

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from textrl_env import InputError
-from textrl_env.agents import sample_completions
+from textrl_env.agents import ActorCriticLM, sample_completions
 from textrl_env.agents.rollouts import completion_logprobs
+from textrl_env.reference import FrozenReference
 from textrl_env.worlds import LetterTokenizer
 
 PROMPTS = ["abcde", "f", "gab", "cd", "f"]
@@ -125,5 +126,41 @@ def test_weights_that_are_no_numbers_sample_nothing(make_model: Any, value: floa
     model = make_model("gpt2")
     with torch.no_grad():
         model.lm_head.weight[3] = value
-    with pytest.raises(InputError, match="logits are NaN or Inf"):
+    with pytest.raises(InputError, match="the model's logits are NaN or Inf"):
         sample_completions(model, LetterTokenizer(V), ["a"], max_new_tokens=2, temperature=temperature)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_policy_whose_weights_are_no_numbers_chooses_nothing(make_model: Any, deterministic: bool) -> None:
+    model = make_model("gpt2")
+    with torch.no_grad():
+        model.lm_head.weight[3] = float("nan")
+    policy, observation = ActorCriticLM(model, vocab_size=V), {"input_ids": np.ones((2, 3), dtype=np.int64)}
+    observation["attention_mask"] = np.ones((2, 3), dtype=np.int8)
+    with pytest.raises(InputError, match="the policy's logits are NaN or Inf"):
+        policy.act(observation, deterministic=deterministic)
+
+
+@pytest.mark.parametrize("value", ["gpt2", None, 3])
+def test_what_is_no_model_is_named(value: Any) -> None:
+    for attempt in (
+        lambda: sample_completions(value, LetterTokenizer(V), ["a"], max_new_tokens=2),
+        lambda: ActorCriticLM(value, vocab_size=V),
+        lambda: FrozenReference(value, vocab_size=V),
+    ):
+        with pytest.raises(InputError, match="must be a model of transformers, got"):
+            attempt()
+
+
+@pytest.mark.parametrize("value", ["gpt2", None, 2.5])
+def test_what_is_no_tokenizer_is_named(model: Any, value: Any) -> None:
+    with pytest.raises(InputError, match="expected a tokenizer of transformers, got"):
+        sample_completions(model, value, ["a"], max_new_tokens=2)
+
+
+@pytest.mark.parametrize(
+    "options", [{"temperature": 0}, {"temperature": float("nan")}, {"vocab_size": 0}, {"vocab_size": 2.5}]
+)
+def test_a_reference_has_a_vocabulary_and_a_temperature(model: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(options))} must be"):
+        FrozenReference(model, **{"vocab_size": V, **options})

@@ -38,7 +38,9 @@ def require_causal(model: Any, *, role: str) -> None:
         model: of transformers.
         role: what it is for the caller, for the message: "the policy", "the reference model".
     """
-    name = type(model).__name__
+    name, is_network = type(model).__name__, isinstance(model, nn.Module)
+    if not is_network:
+        raise InputError(f"{role} must be a model of transformers, got {name} {model!r:.80}; load it first")
     if "decoder_input_ids" in inspect.signature(model.forward).parameters:
         raise InputError(
             f"{role} must be a causal language model, {name} is an encoder with a decoder, which reads prompt and "

@@ -14,6 +14,8 @@ def check_fits(model: Any, tokenizer: Any, *, name: str = "the model") -> None:
         tokenizer: of transformers, or only how many ids it has.
         name: what the message calls the model.
     """
+    if not (isinstance(tokenizer, Integral) or hasattr(tokenizer, "__len__")) or isinstance(tokenizer, str | bool):
+        raise InputError(f"expected a tokenizer of transformers, got {type(tokenizer).__name__} {tokenizer!r:.80}")
     n_ids = int(tokenizer) if isinstance(tokenizer, Integral) else len(tokenizer)
     n_embeddings = int(model.get_input_embeddings().weight.shape[0])
     if n_ids > n_embeddings:
