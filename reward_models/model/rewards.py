@@ -66,9 +66,17 @@ class ModelReward:
         reward_model: its parameters are set to need no gradients.
         whole_text: scores prompt and completion as one text, as a reward model does that was trained on preferences
             between whole texts, with an empty prompt; prompts must be texts.
+
+    Raises:
+        InputError: what cannot score or be frozen.
     """
 
     def __init__(self, reward_model: TextScorer, *, whole_text: bool = False) -> None:
+        if isinstance(reward_model, type) or not (hasattr(reward_model, "score") and hasattr(reward_model, "freeze")):
+            raise InputError(
+                f"expected a reward model or an ensemble, got {type(reward_model).__name__} {reward_model!r:.80}; of a "
+                "folder load_reward_model makes one, of a model of transformers RewardModel(model, tokenizer)"
+            )
         reward_model.freeze()
         self.reward_model, self.whole_text = reward_model, whole_text
 

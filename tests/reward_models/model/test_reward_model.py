@@ -204,3 +204,9 @@ def test_what_cannot_be_scored_is_named(make_reward_model: Any, prompts: Any, co
         with pytest.raises(InputError, match=message):
             score(prompts, completions)
     assert model.score(iter(PROMPTS), iter(COMPLETIONS)).tolist() == model.score(PROMPTS, COMPLETIONS).tolist()
+
+
+@pytest.mark.parametrize("value", ["judges/first", None, len, RewardModel, torch.nn.Linear(1, 1)])
+def test_what_is_no_reward_model_is_named_with_a_way_to_make_one(value: Any) -> None:
+    with pytest.raises(InputError, match=r"expected a reward model or an ensemble, got .*load_reward_model"):
+        ModelReward(value)
