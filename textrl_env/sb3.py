@@ -23,10 +23,15 @@ class SB3TextGenVecEnv(VecEnv):
     `terminal_observation` and `TimeLimit.truncated`, else the running episode's.
 
     Raises:
-        InputError: another autoreset mode than SAME_STEP, or KL shaping whose actions are not plain tokens.
+        InputError: another environment or autoreset mode, or KL shaping whose actions are not plain tokens.
     """
 
     def __init__(self, env: TextGenVectorEnv) -> None:
+        if not isinstance(env, TextGenVectorEnv):
+            raise InputError(
+                f"expected a TextGenVectorEnv, got {type(env).__name__}; Stable-Baselines3 takes a single environment "
+                "as it is, and gymnasium.make_vec makes a vector environment, whose `unwrapped` is this one"
+            )
         if env.autoreset_mode is not AutoresetMode.SAME_STEP:
             raise InputError("Stable-Baselines3 needs autoreset_mode='SameStep'")
         if env.task.kl is not None and env.task.kl.mode != "reference":

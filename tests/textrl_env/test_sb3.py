@@ -197,6 +197,9 @@ def test_what_sb3_cannot_do_is_named(make_model: Any) -> None:
     for mode in ("NextStep", "Disabled"):
         with pytest.raises(InputError, match="needs autoreset_mode='SameStep'"):
             as_sb3_vec_env(vector_env(autoreset_mode=mode))
+    single = vector_env(autoreset_mode="SameStep").unwrapped.task
+    with pytest.raises(InputError, match="expected a TextGenVectorEnv, got TextGenTask"):
+        as_sb3_vec_env(single)  # type: ignore[arg-type]
     reference = FrozenReference(make_model("gpt2"), vocab_size=V)
     for mode in ("sampled", "exact"):
         with pytest.raises(InputError, match=f"KL mode '{mode}'; use 'reference'"):

@@ -128,8 +128,12 @@ class TextGenEnv(gymnasium.Env[Observation, Any]):
     def render(self) -> str | None:  # type: ignore[override]
         """Returns the episode so far with its ledger, as coloured text (`ansi`) or a strip of HTML (`html`).
 
-        `human` prints the newest token, in the colour of the term that paid it, and returns None.
+        `human` prints the newest token, in the colour of the term that paid it, and returns None. Without a
+        `render_mode` there is nothing to show, as Gymnasium's warning says.
         """
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() shows nothing without a render_mode; make the environment with one")
+            return None
         state, ledger = self._episodes.state, self._episodes.token_ledger(0)
         if self.render_mode == "human" and ledger:
             print(ansi_token(*ledger[-1]), end="" if state.live[0] else "\n", flush=True)

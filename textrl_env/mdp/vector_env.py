@@ -144,7 +144,9 @@ class TextGenVectorEnv(gymnasium.vector.VectorEnv[Observation, Any, Array]):
         return self.call("render")
 
     def render_slot(self, slot: int) -> str | None:
-        """Returns one slot's episode so far; see `render`."""
+        """Returns one slot's episode so far; see `render`. None without a `render_mode`."""
+        if self.render_mode is None:
+            return None
         ledger = self._episodes.token_ledger(slot)
         return render_episode(self._episodes.state.prompt(slot), ledger, render_mode=self.render_mode)
 

@@ -81,7 +81,7 @@ def _each_warning_once() -> Iterator[None]:
                 messages.add(str(message))
                 show(message, *place, **more)
 
-        warnings.simplefilter("always")
+        warnings.simplefilter("always", UserWarning)
         warnings.showwarning = show_new
         yield
 

@@ -5,7 +5,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from textrl_env import TextGenEnv, TextGenVectorEnv
 from textrl_env.mdp.rendering import ANSI, HTML, ansi_episode, html_episode
+from textrl_env.worlds import LetterTokenizer
 
 LEDGER = [
     ("a", {"score": 0.0, "kl": -0.5}),
@@ -74,3 +76,16 @@ def test_an_episode_without_tokens_or_payments_can_be_drawn() -> None:
     # Nothing was paid for it, so the token has no colour.
     assert ansi_episode("p", nothing).splitlines()[1].startswith("  'a'")
     assert Page(html_episode("p", nothing)).texts
+
+
+def test_without_a_mode_nothing_is_shown() -> None:
+    task = {"prompts": ["a"], "reward": lambda completions: [0.0] * len(completions), "tokenizer": LetterTokenizer(3)}
+    env = TextGenEnv(**task)
+    env.reset(seed=0)
+    env.step(1)
+    with pytest.warns(UserWarning, match="render_mode"):
+        assert env.render() is None
+    envs = TextGenVectorEnv(**task, num_envs=2)
+    envs.reset(seed=0)
+    envs.step([1, 2])
+    assert envs.render() == (None, None)

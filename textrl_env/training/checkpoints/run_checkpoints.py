@@ -77,12 +77,12 @@ def name_of(position: Position) -> str:
     return f"update-{updates:06d}" + (f"-{minibatches:03d}" if minibatches else "")
 
 
-def list_checkpoints(folder: Path) -> list[Path]:
+def list_checkpoints(folder: str | Path) -> list[Path]:
     """Lists the checkpoints of a folder, good or damaged, newest first; none where there is no folder."""
-    return [path for _, path in sorted(_positions(folder), reverse=True)]
+    return [path for _, path in sorted(_positions(Path(folder)), reverse=True)]
 
 
-def newest_good(folder: Path) -> Path | None:
+def newest_good(folder: str | Path) -> Path | None:
     """Finds the newest checkpoint that is as its manifest says; None where there are none at all.
 
     A warning names each newer one that is damaged.
